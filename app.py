@@ -1,0 +1,75 @@
+"""Open the GPT-2 page: python app.py. The entry point of the Space too."""
+
+import argparse
+import logging
+import os
+import sys
+
+from gpt2.library import DTYPES
+
+
+def parser() -> argparse.ArgumentParser:
+    """Command line; a Space passes no flags, so their defaults come from the environment."""
+    made = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    add, env = made.add_argument, os.environ.get
+    add(
+        "--model",
+        default=env("GPT2_MODEL", "mini"),
+        metavar="NAME|DIR",
+        help="language model: a name in checkpoints/ or a model directory (or GPT2_MODEL)",
+    )
+    add(
+        "--classifier",
+        default=env("GPT2_CLASSIFIER", "mini-agnews"),
+        metavar="NAME|DIR",
+        help="classifier: likewise (or GPT2_CLASSIFIER)",
+    )
+    add("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
+    add("--dtype", choices=DTYPES, default="auto", help="number type to compute in")
+    add("--host", default=env("GRADIO_SERVER_NAME", "127.0.0.1"), help="address to listen on")
+    add("--port", type=int, default=int(env("GRADIO_SERVER_PORT", "7860")))
+    add("--share", action="store_true", help="open a public link for up to a week")
+    add("--auth", metavar="USER:PASSWORD", help="ask visitors for this name and password")
+    add("--mcp", action="store_true", help="serve the API as MCP tools too (needs gradio[mcp])")
+    add("--max-new-tokens", type=int, default=512, metavar="N", help="most tokens of a completion")
+    return made
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Load the models, open the page and serve until interrupted."""
+    made = parser()
+    args = made.parse_args(argv)
+    if args.auth is not None and not all(args.auth.partition(":")):
+        made.error(f"--auth is {args.auth!r}; it must be USER:PASSWORD")
+    if args.max_new_tokens < 1:
+        made.error(f"--max-new-tokens is {args.max_new_tokens}; it must be at least 1")
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    from gpt2.engine import Engine, Limits
+
+    try:
+        engine = Engine.load(
+            args.model,
+            args.classifier,
+            device=args.device,
+            dtype=args.dtype,
+            limits=Limits(new_tokens=args.max_new_tokens),
+        )
+        from gpt2.ui.serve import serve
+
+        return serve(
+            engine,
+            host=args.host,
+            port=args.port,
+            share=args.share,
+            auth=tuple(args.auth.split(":", 1)) if args.auth else None,
+            mcp=args.mcp,
+        )
+    except (OSError, ValueError) as error:
+        print(f"app.py: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,269 @@
+"""The model as the page and the API see it: text in, records and arrays out.
+
+Owns models, tokenizers and the device, and keeps no state of any request. One lock guards the
+model; a generation takes it token by token, so that several take turns. Imports: torch.
+"""
+
+import secrets
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+
+from gpt2 import lens
+from gpt2.config import GPT2Config
+from gpt2.data import clean_news
+from gpt2.generate import generate
+from gpt2.library import Library, pick_dtype
+from gpt2.sampling import SEED_LIMIT, Sampling, check_number
+from gpt2.tokenizer import ENDOFTEXT, ENDOFTEXT_ID, check_text
+from gpt2.trace import Score, Step, Trace, Verdict
+from gpt2.training import pick_device
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request may ask for.
+
+    Args:
+        prompt_chars: characters of a prompt or text.
+        new_tokens: tokens of a completion.
+        seconds: wall time of a completion.
+        queue: requests that may wait.
+        attention_tokens: tokens shown on a side of an attention map.
+        models: models of each kind kept in memory; the one used longest ago goes first.
+    """
+
+    prompt_chars: int = 20_000
+    new_tokens: int = 512
+    seconds: float = 60.0
+    queue: int = 16
+    attention_tokens: int = 64
+    models: int = 2
+
+
+@dataclass(frozen=True)
+class Request:
+    """A wish for a completion; sampling.seed may be replaced through `seeded`.
+
+    Args:
+        prompt: the text to continue, empty to start from nothing.
+        max_new_tokens: most tokens to write.
+        sampling: how to choose them.
+        stop: end before this text, empty for none.
+        model: a name from Library.models, empty for the first.
+    """
+
+    prompt: str
+    max_new_tokens: int = 60
+    sampling: Sampling = field(default_factory=Sampling)
+    stop: str = ""
+    model: str = ""
+
+
+def seed_or_random(seed: int) -> int:
+    """The seed itself, or a random one for -1.
+
+    Raises:
+        ValueError: not a whole number from -1 to 2**31 - 1.
+    """
+    seed = int(check_number("seed", seed, -1, SEED_LIMIT - 1, whole=True))
+    return secrets.randbelow(SEED_LIMIT) if seed == -1 else seed
+
+
+class Engine:
+    """Answers requests; any number of threads may ask."""
+
+    def __init__(self, library: Library, *, limits: Limits) -> None:
+        self.library, self.limits = library, limits
+        self._slot = threading.Lock()
+
+    @classmethod
+    def load(
+        cls,
+        model: str = "mini",
+        classifier: str = "mini-agnews",
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        limits: Limits | None = None,
+    ) -> "Engine":
+        """Load a language model and a classifier, and list the others in checkpoints/.
+
+        Args:
+            model, classifier: names in checkpoints/ or directories.
+            device: auto, cpu, cuda or mps.
+            dtype: auto, float32, bfloat16 or float16.
+
+        Raises:
+            FileNotFoundError, ValueError: a directory can't be loaded, or no such device or dtype.
+        """
+        limits, where = limits or Limits(), pick_device(device)
+        number_type = pick_dtype(dtype, where)
+        library = Library(model, classifier, device=where, dtype=number_type, keep=limits.models)
+        return cls(library, limits=limits)
+
+    def check_text(self, text: str, *, what: str = "prompt") -> str:
+        """A text, once it is known to be one and short enough.
+
+        Raises:
+            ValueError: it is not, in one sentence.
+        """
+        check_text(text)
+        if len(text) > self.limits.prompt_chars:
+            raise ValueError(
+                f"the {what} has {len(text):,} characters; the limit is "
+                f"{self.limits.prompt_chars:,}; shorten it"
+            )
+        return text
+
+    def prompt_ids(self, prompt: str, *, max_new_tokens: int, model: str) -> tuple[list[int], int]:
+        """The tokens a prompt becomes, and how many were dropped on the left to fit the context.
+
+        A prompt that does not fit keeps its end, with room for the whole completion before it.
+        """
+        loaded = self.library.get(model)
+        n_ctx = loaded.backbone.config.n_ctx
+        ids = loaded.tokenizer.encode(self.check_text(prompt)) or [ENDOFTEXT_ID]
+        if len(ids) <= n_ctx:
+            return ids, 0
+        kept = max(1, n_ctx - max_new_tokens)
+        return ids[-kept:], len(ids) - kept
+
+    def generate(self, request: Request) -> Iterator[Trace]:
+        """Write a completion, yielding what there is after every token.
+
+        Closing the iterator stops the work at once.
+
+        Raises:
+            ValueError: the request asks for more than the limits allow, or for nonsense.
+        """
+        limit = self.limits.new_tokens
+        count = int(check_number("max_new_tokens", request.max_new_tokens, 1, limit, whole=True))
+        check_text(request.stop)
+        name = request.model or self.library.models[0]
+        if name not in self.library.models:
+            there = ", ".join(self.library.models)
+            raise ValueError(f"no language model {name!r}; there are: {there}")
+        loaded = self.library.get(name)
+        start = time.perf_counter()
+        ids, truncated = self.prompt_ids(request.prompt, max_new_tokens=count, model=name)
+        trace = Trace(
+            model=name,
+            prompt=request.prompt,
+            prompt_ids=tuple(ids),
+            truncated=truncated,
+            completion="",
+            steps=(),
+            seed=request.sampling.seed,
+        )
+        decoder = loaded.tokenizer.decoder()
+        text = ""
+        steps = generate(loaded.backbone, ids, request.sampling, max_new_tokens=count)
+        while not trace.finish_reason:
+            with self._slot:
+                step = next(steps)
+            reason = step.finish_reason
+            if step.id != ENDOFTEXT_ID:
+                text += decoder.feed(step.id)
+            if reason:
+                text += decoder.flush()
+            seconds = time.perf_counter() - start
+            if request.stop and request.stop in text:
+                text, reason = text[: text.index(request.stop)], "stop"
+            elif not reason and seconds > self.limits.seconds:
+                reason = "deadline"
+            shown = text if reason else text[: len(text) - _overlap(text, request.stop)]
+            trace = replace(
+                trace,
+                completion=shown,
+                steps=(*trace.steps, step),
+                finish_reason=reason,
+                seconds=seconds,
+            )
+            yield trace
+
+    def step(self, ids: Sequence[int], index: int, sampling: Sampling, *, model: str) -> Step:
+        """The choice of one token of a text, recomputed from the tokens before it."""
+        loaded = self.library.get(model)
+        with self._slot:
+            return lens.replay_step(loaded.backbone, ids, index, sampling)
+
+    def attention(self, ids: Sequence[int], layer: int, *, model: str) -> np.ndarray:
+        """Attention of all heads of a layer, [H, T, T]; see lens.attention_maps."""
+        loaded = self.library.get(model)
+        with self._slot:
+            return lens.attention_maps(loaded.backbone, ids, layer)
+
+    def score(self, text: str, *, model: str = "") -> Score:
+        """How likely the model finds a text after <|endoftext|>, its first tokens if it is long.
+
+        Raises:
+            ValueError: the text is empty or too long.
+        """
+        loaded = self.library.get(model or self.library.models[0])
+        ids = loaded.tokenizer.encode(self.check_text(text, what="text"))
+        if not ids:
+            raise ValueError(f"the text is empty; there is nothing to score after {ENDOFTEXT}")
+        ids = ids[: loaded.backbone.config.n_ctx]
+        return self.score_tokens([ENDOFTEXT_ID, *ids], model=loaded.name)
+
+    def score_tokens(self, ids: Sequence[int], *, model: str) -> Score:
+        """How each token after the first was predicted from those before it."""
+        loaded = self.library.get(model)
+        with self._slot:
+            logprobs, ranks, entropies = lens.score_tokens(loaded.backbone, ids)
+        return Score(loaded.name, tuple(ids[1:]), logprobs, ranks, entropies)
+
+    def classify(self, text: str, *, classifier: str = "") -> Verdict:
+        """The topic of a text.
+
+        Raises:
+            ValueError: the text is empty or too long.
+        """
+        loaded = self.library.get(classifier or self.library.classifiers[0])
+        if loaded.classifier is None:
+            raise ValueError(f"{loaded.name} is no classifier")
+        ids = loaded.tokenizer.encode(clean_news(self.check_text(text, what="news text")))
+        if not ids:
+            raise ValueError("the news text is empty; paste a headline or an article")
+        n_ctx = loaded.backbone.config.n_ctx
+        truncated, ids = max(0, len(ids) - n_ctx), ids[:n_ctx]
+        with self._slot, torch.inference_mode():
+            logits = loaded.classifier.per_token(torch.tensor([ids], device=self.library.device))[0]
+            per_token = logits.float().softmax(dim=-1).cpu().numpy()
+        labels = loaded.backbone.config.labels
+        return Verdict(loaded.name, labels, per_token[-1], tuple(ids), truncated, per_token)
+
+    def shape(self, model: str) -> GPT2Config:
+        """A model's configuration."""
+        return self.library.get(model).backbone.config
+
+    def pieces(self, ids: Sequence[int], *, model: str) -> list[str]:
+        """The visible forms of tokens."""
+        tokenizer = self.library.get(model).tokenizer
+        return [tokenizer.piece(token) for token in ids]
+
+    def encode(self, text: str, *, model: str) -> list[int]:
+        """A text's tokens, <|endoftext|> for an empty one."""
+        return self.library.get(model).tokenizer.encode(self.check_text(text)) or [ENDOFTEXT_ID]
+
+    def describe(self) -> dict:
+        """What is loaded and what can be asked for, as /models answers."""
+        library = self.library
+        return {
+            "models": [library.describe(name) for name in library.models],
+            "classifiers": [library.describe(name) for name in library.classifiers],
+            "device": library.device.type,
+        }
+
+
+def _overlap(text: str, stop: str) -> int:
+    """Length of the longest end of text that begins stop: it may yet become it."""
+    for length in range(min(len(text), len(stop) - 1), 0, -1):
+        if stop.startswith(text[-length:]):
+            return length
+    return 0

@@ -1,0 +1,52 @@
+"""The page's figures: arrays and strings in, a `matplotlib.figure.Figure` and its alt text out.
+
+Every `x_figure(...)` draws for a width in CSS pixels and a theme, on a transparent ground and at
+twice the pixel density; `x_alt(...)` takes the same data and says in a sentence or two what the
+figure shows. No pyplot, so threads may draw at once. Imports: numpy, matplotlib.
+"""
+
+from gpt2.figures.attention import (
+    MAX_TOKENS,
+    attention_head_alt,
+    attention_head_figure,
+    attention_layer_alt,
+    attention_layer_figure,
+    head_at,
+    strongest_pairs,
+)
+from gpt2.figures.bars import class_alt, class_figure, probability_alt, probability_figure
+from gpt2.figures.colors import CLASS_COLORS, class_color, color_legend, token_colors
+from gpt2.figures.similarity import MAX_POSITIONS, similarity_alt, similarity_figure
+from gpt2.figures.style import DARK, LIGHT, Theme, percent, render, shorten, to_png
+from gpt2.figures.topic import decided_at, topic_alt, topic_figure
+
+__all__ = [
+    "CLASS_COLORS",
+    "DARK",
+    "LIGHT",
+    "MAX_POSITIONS",
+    "MAX_TOKENS",
+    "Theme",
+    "attention_head_alt",
+    "attention_head_figure",
+    "attention_layer_alt",
+    "attention_layer_figure",
+    "class_alt",
+    "class_color",
+    "class_figure",
+    "color_legend",
+    "decided_at",
+    "head_at",
+    "percent",
+    "probability_alt",
+    "probability_figure",
+    "render",
+    "shorten",
+    "similarity_alt",
+    "similarity_figure",
+    "strongest_pairs",
+    "to_png",
+    "token_colors",
+    "topic_alt",
+    "topic_figure",
+]

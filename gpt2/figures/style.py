@@ -1,0 +1,315 @@
+"""The one style of the figures: themes, text that cannot fail, ticks that cannot overlap, pixels.
+
+A figure is laid out in CSS pixels: at 72 dots per inch one point is one pixel, so a font size or a
+line width is a number of pixels too. It is rendered at twice that density.
+
+Imports: numpy, matplotlib.
+"""
+
+import io
+import math
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
+from matplotlib.figure import Figure
+
+CSS_DPI = 72
+DENSITY = 2  # rendered pixels per CSS pixel
+MIN_WIDTH, MAX_WIDTH = 300, 2400
+LABEL_COLUMNS = 12
+LINE_HEIGHT = 1.25  # of the font size: closer lines of text would touch
+PHONE = 600  # below this width there is room for half as much
+
+# DejaVu Sans comes with matplotlib; the others widen its reach to Asian scripts where installed.
+_BASE_FONT = "DejaVu Sans"
+_WIDER_FONTS = (
+    "Noto Sans CJK JP",
+    "Noto Sans CJK SC",
+    "Noto Sans JP",
+    "WenQuanYi Zen Hei",
+    "Droid Sans Fallback",
+    "Hiragino Sans",
+    "Yu Gothic",
+    "Microsoft YaHei",
+    "Malgun Gothic",
+    "Arial Unicode MS",
+)
+
+
+@dataclass(frozen=True)
+class Theme:
+    """The colours of a figure, as hex strings. Figures are transparent and lie on the page.
+
+    Args:
+        name: "light" or "dark".
+        text: titles and labels.
+        muted: axes, notes and what was cut.
+        grid: faint lines.
+        background: the page behind the figure, used where a picture cannot be transparent.
+        accent: the one thing selected.
+        bar: quantities that are not selected.
+        tint: stops of the sequential map that lies behind the page's text, pale to deep.
+        diverging: stops for signed values: negative, zero, positive.
+    """
+
+    name: str
+    text: str
+    muted: str
+    grid: str
+    background: str
+    accent: str
+    bar: str
+    tint: tuple[str, ...]
+    diverging: tuple[str, ...]
+
+
+LIGHT = Theme(
+    name="light",
+    text="#27272a",
+    muted="#6b6b75",
+    grid="#e4e4e7",
+    background="#ffffff",
+    accent="#4f46e5",
+    bar="#8e8e99",
+    tint=("#fdfde3", "#d3eebb", "#8fd3b9", "#4db9c4"),
+    diverging=("#08519c", "#6baed6", "#f4f4f5", "#f4a582", "#b2182b"),
+)
+DARK = Theme(
+    name="dark",
+    text="#f4f4f5",
+    muted="#a6a6b0",
+    grid="#3a3a41",
+    background="#18181b",
+    accent="#8f98fb",
+    bar="#81818c",
+    tint=("#2b2b30", "#2a3f5c", "#1f5873", "#117386"),
+    diverging=("#9ecae1", "#3d7fb5", "#2a2a2e", "#b5563c", "#fdbe9d"),
+)
+
+
+def new_figure(width: int, height: float) -> Figure:
+    """An empty transparent figure of a size in CSS pixels.
+
+    Raises:
+        ValueError: the width is out of range.
+    """
+    check_width(width)
+    return Figure(
+        figsize=(width / CSS_DPI, round(height) / CSS_DPI),
+        dpi=CSS_DPI * DENSITY,
+        facecolor="none",
+        layout="constrained",
+    )
+
+
+def render(figure: Figure) -> np.ndarray:
+    """A figure's pixels at twice its CSS size: uint8 [2 height, 2 width, 4], RGBA."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.array(canvas.buffer_rgba())
+
+
+def to_png(figure: Figure, *, background: str = "none") -> bytes:
+    """A figure as a PNG file at twice its CSS size.
+
+    Args:
+        figure: any of the figures.
+        background: "none" for a transparent one, or a colour such as a theme's background.
+    """
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", facecolor=background, pil_kwargs={"compress_level": 1})
+    return buffer.getvalue()
+
+
+def set_title(figure: Figure, title: str, *, theme: Theme, width: int) -> None:
+    """Write a figure's title at its top left corner, smaller if it would not fit."""
+    size = font_size(width) + (width >= PHONE)
+    size = min(size, size * (width - 6) / text_width([title], size))
+    figure.suptitle(title, x=2 / width, ha="left", **text_style(theme, size))
+
+
+def check_width(width: int) -> None:
+    """Refuse a width no figure can be laid out for.
+
+    Raises:
+        ValueError: it is out of range.
+    """
+    if not MIN_WIDTH <= width <= MAX_WIDTH:
+        raise ValueError(
+            f"width {width} is not between {MIN_WIDTH} and {MAX_WIDTH} CSS pixels; pass the "
+            "width of the picture's place on the page"
+        )
+
+
+def check_array(
+    name: str, values: Any, shape: tuple[int | None, ...], *, low: float, high: float
+) -> np.ndarray:
+    """Values as float64, refused unless finite, in range and of the shape.
+
+    Args:
+        name: what the error calls them.
+        values: anything that numpy can read.
+        shape: expected lengths, None where any will do; none may be 0.
+        low: least value; a rounding error of 0.001 below it is lifted to it.
+        high: greatest value, with the same allowance.
+
+    Raises:
+        ValueError: names the first value or the shape that is wrong.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    fits = array.ndim == len(shape) and all(
+        found > 0 and wanted in (None, found)
+        for found, wanted in zip(array.shape, shape, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join("any" if size is None else str(size) for size in shape)
+        raise ValueError(f"{name} has shape {list(array.shape)}; it must be [{wanted}], not empty")
+    bad = ~((array >= low - 1e-3) & (array <= high + 1e-3))  # true for NaN
+    if bad.any():
+        where = [int(i) for i in np.argwhere(bad)[0]]
+        raise ValueError(
+            f"{name}{where} is {array[tuple(where)]}; every value must be a number from "
+            f"{low:g} to {high:g}"
+        )
+    return array.clip(low, high)
+
+
+def percent(share: float) -> str:
+    """A share of 1 in percent with the digits that matter: 18.3 %, 0.42 %, < 0.01 %."""
+    if share >= 1 or share <= 0:
+        return "100 %" if share >= 1 else "0 %"
+    value = 100 * share
+    if value > 99.9:
+        return "> 99.9 %"
+    if value < 0.01:
+        return "< 0.01 %"
+    return f"{value:.1f} %" if value >= 0.995 else f"{value:.2f} %"
+
+
+def whole_percent(share: float) -> str:
+    """A share of 1 in whole percent: 91 %, < 1 %."""
+    if share >= 1 or share <= 0:
+        return percent(share)
+    value = 100 * share
+    if value < 1:
+        return "< 1 %"
+    return f"{value:.0f} %" if value <= 99 else "> 99 %"
+
+
+def shorten(piece: str, columns: int = LABEL_COLUMNS) -> str:
+    """A piece cut to a number of columns, the ellipsis included; a wide character takes two."""
+    if sum(map(_columns, piece)) <= columns:
+        return piece
+    kept, room = "", columns - 1
+    for character in piece:
+        room -= _columns(character)
+        if room < 0:
+            break
+        kept += character
+    return kept + "…"
+
+
+def label(piece: str) -> str:
+    """A piece as the figures write it: short, and every character one that the fonts have."""
+    known = fonts()[1]
+    shown = "".join(c if ord(c) in known else f"U+{ord(c):04X}" for c in shorten(piece))
+    return shorten(shown)
+
+
+def fitted(pieces: Sequence[str], size: float, width: int) -> list[str]:
+    """Labels of pieces, on a phone shortened further so that they leave room for the picture."""
+    labels = [label(piece) for piece in pieces]
+    room = 0.3 * width if width < PHONE else width
+    for index, shown in enumerate(labels):
+        columns = LABEL_COLUMNS
+        while columns > 3 and text_width([labels[index]], size) > room:
+            columns -= 1
+            labels[index] = shorten(shown, columns)
+    return labels
+
+
+def quoted(piece: str) -> str:
+    """A piece as alt text writes it."""
+    return f"“{shorten(piece, 30)}”"
+
+
+@lru_cache(maxsize=1)
+def fonts() -> tuple[list[str], frozenset[int]]:
+    """The font families to draw with, and the code points that they have between them."""
+    installed = {font.name: font.fname for font in font_manager.fontManager.ttflist}
+    families = [_BASE_FONT] + [name for name in _WIDER_FONTS if name in installed]
+    known: set[int] = set()
+    for family in families:
+        known.update(font_manager.get_font(font_manager.findfont(family)).get_charmap())
+    return families, frozenset(known)
+
+
+def text_style(theme: Theme, size: float, **more: Any) -> dict[str, Any]:
+    """Keyword arguments of every text of a figure: tokens such as `$_$` stay as they are."""
+    style = {"color": theme.text, "fontsize": size, "fontfamily": fonts()[0], "parse_math": False}
+    return style | more
+
+
+def font_size(width: int) -> int:
+    """The size of labels, in CSS pixels."""
+    return 12 if width < PHONE else 13
+
+
+def text_width(labels: Sequence[str], size: float, *, bold: bool = False) -> float:
+    """Width of the widest of some labels, in CSS pixels."""
+    weight = "bold" if bold else "normal"
+    lines = {line for text in labels for line in text.split("\n")}
+    return max((_text_width(line, size, weight) for line in lines), default=0.0)
+
+
+def tick_step(count: int, pixels: float, size: float) -> int:
+    """Label every n-th of `count` places over `pixels`, so that lines of text do not touch."""
+    step = max(1, math.ceil(count * LINE_HEIGHT * size / max(pixels, 1)))
+    return step if step < 9 else 5 * math.ceil(step / 5)
+
+
+def token_ticks(
+    axes: Axes, axis: str, labels: Sequence[str], *, pixels: float, size: float, theme: Theme
+) -> None:
+    """Label an axis with tokens: upright where they fit, else turned, else every n-th.
+
+    Args:
+        axes: whose places 0, 1, 2 ... are the tokens.
+        axis: "x" or "y".
+        labels: made by `label`.
+        pixels: length of the axis, in CSS pixels.
+        size: of the font.
+        theme: its colours.
+    """
+    turned = axis == "x" and text_width(labels, size) + size > pixels / len(labels)
+    step = 1 if axis == "x" and not turned else tick_step(len(labels), pixels, size)
+    places = range(0, len(labels), step)
+    style = text_style(theme, size, rotation=90 if turned else 0)
+    setter = axes.set_xticks if axis == "x" else axes.set_yticks
+    setter(places, [labels[place] for place in places], **style)
+
+
+def plain_axes(axes: Axes, theme: Theme, size: float, *, frame: tuple[str, ...] = ()) -> None:
+    """Take away the frame but for the named sides, and colour what is left."""
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in frame)
+        spine.set_color(theme.muted)
+    axes.set_facecolor("none")
+    axes.tick_params(color=theme.muted, labelcolor=theme.text, labelsize=size, length=3, width=1)
+
+
+@lru_cache(maxsize=4096)
+def _text_width(text: str, size: float, weight: str) -> float:
+    prop = font_manager.FontProperties(family=fonts()[0], size=size, weight=weight)
+    return RendererAgg(1, 1, CSS_DPI).get_text_width_height_descent(text, prop, ismath=False)[0]
+
+
+def _columns(character: str) -> int:
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1

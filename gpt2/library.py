@@ -1,0 +1,192 @@
+"""The models that can be asked for: found by name, loaded once, the oldest forgotten.
+
+Imports: torch.
+"""
+
+import hashlib
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from gpt2 import weights
+from gpt2.classifier import GPT2Classifier
+from gpt2.model import GPT2, parameter_count
+from gpt2.tokenizer import Tokenizer
+
+log = logging.getLogger(__name__)
+
+CHECKPOINTS = Path(__file__).resolve().parent.parent / "checkpoints"
+DTYPES = ("auto", "float32", "bfloat16", "float16", "int8")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model in memory with what it was loaded from."""
+
+    name: str
+    directory: Path
+    backbone: GPT2
+    classifier: GPT2Classifier | None
+    tokenizer: Tokenizer
+
+
+class Library:
+    """Language models and classifiers by name, the default of each kind first. Thread-safe."""
+
+    def __init__(
+        self,
+        model: str,
+        classifier: str,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        keep: int,
+    ) -> None:
+        """List these two and all in checkpoints/, and load these two.
+
+        Args:
+            model, classifier: names in checkpoints/ or directories.
+            keep: models of each kind kept in memory.
+
+        Raises:
+            FileNotFoundError, ValueError: one of the two can't be loaded.
+        """
+        self.device, self.dtype, self._keep = device, dtype, keep
+        self._directories: dict[str, Path] = {}
+        self._labelled: set[str] = set()  # the names that are classifiers
+        self._loaded: dict[str, Loaded] = {}  # in the order of last use
+        self._lock = threading.Lock()
+        first = self._add(find_directory(model))
+        second = self._add(find_directory(classifier))
+        if first in self._labelled:
+            raise ValueError(f"{model} is a classifier; --model takes a language model")
+        if second not in self._labelled:
+            raise ValueError(
+                f"{classifier} is a language model, it names no labels; --classifier takes a "
+                "classifier, as finetune_agnews.py makes one"
+            )
+        for path in sorted(CHECKPOINTS.glob(f"*/{weights.CONFIG_FILE}")):
+            try:
+                self._add(path.parent)
+            except (OSError, ValueError) as error:
+                log.warning("left out: %s", error)
+        self.get(first)
+        self.get(second)
+
+    def _add(self, directory: Path) -> str:
+        for name, known in self._directories.items():
+            if known == directory:
+                return name
+        name = directory.name
+        while name in self._directories:
+            name += "'"
+        config = weights.read_config(directory)
+        self._directories[name] = directory
+        if config.labels:
+            self._labelled.add(name)
+        return name
+
+    @property
+    def models(self) -> list[str]:
+        """Names of language models."""
+        return [name for name in self._directories if name not in self._labelled]
+
+    @property
+    def classifiers(self) -> list[str]:
+        """Names of classifiers."""
+        return [name for name in self._directories if name in self._labelled]
+
+    def get(self, name: str) -> Loaded:
+        """A model by name, loaded now if it is not in memory.
+
+        Raises:
+            ValueError: no such name.
+            FileNotFoundError, ValueError: it can't be loaded.
+        """
+        if name not in self._directories:
+            raise ValueError(f"no model {name!r}; there are: {', '.join(self._directories)}")
+        with self._lock:
+            loaded = self._loaded.pop(name, None) or self._read(name)
+            self._loaded[name] = loaded
+            kind = self.classifiers if name in self._labelled else self.models
+            in_memory = [other for other in self._loaded if other in kind]
+            for old in in_memory[: -self._keep]:
+                del self._loaded[old]
+            return loaded
+
+    def _read(self, name: str) -> Loaded:
+        directory, place = self._directories[name], {"device": self.device, "dtype": self.dtype}
+        start = time.perf_counter()
+        tokenizer = Tokenizer(directory)
+        classifier = None
+        if name in self._labelled:
+            classifier = weights.load_classifier(directory, **place)
+            backbone = classifier.transformer
+        else:
+            backbone = weights.load_language_model(directory, **place)
+        if backbone.config.vocab_size != tokenizer.vocab_size:
+            raise ValueError(
+                f"{directory} has {backbone.config.vocab_size} tokens; GPT-2's vocabulary has "
+                f"{tokenizer.vocab_size}"
+            )
+        log.info("loaded %s in %.1f s", name, time.perf_counter() - start)
+        return Loaded(name, directory, backbone, classifier, tokenizer)
+
+    def describe(self, name: str) -> dict:
+        """A model's shape and fingerprint, read from its files."""
+        directory = self._directories[name]
+        config = weights.read_config(directory)
+        return {
+            "name": name,
+            "parameters": parameter_count(config),
+            "layers": config.n_layer,
+            "heads": config.n_head,
+            "context": config.n_ctx,
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "sha256": hash_weights(directory),
+        }
+
+
+def find_directory(name: str) -> Path:
+    """The directory a --model or --classifier flag means: a path, or a name in checkpoints/.
+
+    Raises:
+        FileNotFoundError: neither.
+    """
+    for directory in (CHECKPOINTS / name, Path(name)):
+        if (directory / weights.CONFIG_FILE).is_file():
+            return directory.resolve()
+    here = sorted(path.parent.name for path in CHECKPOINTS.glob(f"*/{weights.CONFIG_FILE}"))
+    raise FileNotFoundError(
+        f"{name} is no model directory (it has no {weights.CONFIG_FILE}); "
+        f"in {CHECKPOINTS.name}/ there are: {', '.join(here) or 'none'}"
+    )
+
+
+def pick_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The number type a --dtype flag means; "auto" is bfloat16 on a GPU, float32 elsewhere.
+
+    Raises:
+        ValueError: not one that this build computes in.
+    """
+    if name == "auto":
+        name = "bfloat16" if device.type == "cuda" else "float32"
+    if name not in DTYPES[1:-1]:
+        raise ValueError(f"dtype {name} is not available; use float32, bfloat16 or float16")
+    return getattr(torch, name)
+
+
+@lru_cache
+def hash_weights(directory: Path) -> str:
+    """sha256 over a directory's safetensors files, in the order of their names."""
+    digest = hashlib.sha256()
+    for path in sorted(directory.glob("*.safetensors")):
+        with open(path, "rb") as file:
+            while block := file.read(1 << 22):
+                digest.update(block)
+    return digest.hexdigest()

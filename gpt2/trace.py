@@ -1,0 +1,131 @@
+"""What crosses the border from the model to the page: frozen records of numbers and strings.
+
+No torch here, so a record can be pickled, drawn or sent anywhere. Imports: numpy.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+FINISH_REASONS = ("length", "eos", "stop", "context", "deadline", "cancelled")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One token and the distribution it was taken from.
+
+    Args:
+        id: the token.
+        prob: its probability under the raw softmax.
+        sampled_prob: its probability after penalty, temperature and filters; 1 when greedy.
+        logprob: natural log of prob.
+        rank: 1 for the most likely token of the raw softmax.
+        entropy: of the raw softmax, in nats.
+        top_ids: the ten most likely tokens, most likely first.
+        top_probs: their raw probabilities.
+        top_sampled_probs: their probabilities after penalty, temperature and filters; 0 = cut.
+        finish_reason: why generation ended with this token, empty when it did not.
+    """
+
+    id: int
+    prob: float
+    sampled_prob: float
+    logprob: float
+    rank: int
+    entropy: float
+    top_ids: tuple[int, ...]
+    top_probs: tuple[float, ...]
+    top_sampled_probs: tuple[float, ...]
+    finish_reason: str = ""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A completion so far, or, once finish_reason is set, the whole of it.
+
+    Args:
+        model: name of the model that wrote it.
+        prompt: the text as it was given.
+        prompt_ids: the tokens the model saw, <|endoftext|> alone for an empty prompt.
+        truncated: prompt tokens dropped on the left because they did not fit the context.
+        completion: the text written so far, cut before a stop text and without <|endoftext|>.
+        steps: one record for each token drawn.
+        seed: the seed used, never -1.
+        finish_reason: one of FINISH_REASONS, empty while it goes on.
+        seconds: wall time from the start of the prefill.
+    """
+
+    model: str
+    prompt: str
+    prompt_ids: tuple[int, ...]
+    truncated: int
+    completion: str
+    steps: tuple[Step, ...]
+    seed: int
+    finish_reason: str = ""
+    seconds: float = 0.0
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """Prompt and drawn tokens, in order."""
+        return self.prompt_ids + tuple(step.id for step in self.steps)
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Drawn tokens over wall time, prefill included; 0 before the first."""
+        return len(self.steps) / self.seconds if self.seconds > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A classifier's answer for one text.
+
+    Args:
+        model: name of the classifier.
+        labels: its C class names.
+        probs: [C], softmax at the last token.
+        ids: the T tokens the model saw.
+        truncated: tokens dropped on the right because they did not fit the context.
+        per_token: [T, C], softmax after each token, as if the text ended there.
+    """
+
+    model: str
+    labels: tuple[str, ...]
+    probs: np.ndarray
+    ids: tuple[int, ...]
+    truncated: int
+    per_token: np.ndarray
+
+    @property
+    def label(self) -> str:
+        """The most likely class."""
+        return self.labels[int(self.probs.argmax())]
+
+
+@dataclass(frozen=True)
+class Score:
+    """How likely a model finds a text, token by token, after <|endoftext|>.
+
+    Args:
+        model: name of the model.
+        ids: the text's T tokens.
+        logprobs: [T], natural log of each token's probability given all before it.
+        ranks: [T], 1 for the most likely token.
+        entropies: [T], of the distribution each token was predicted from, in nats.
+    """
+
+    model: str
+    ids: tuple[int, ...]
+    logprobs: np.ndarray
+    ranks: np.ndarray
+    entropies: np.ndarray
+
+    @property
+    def nll(self) -> float:
+        """Mean negative log-likelihood, in nats per token."""
+        return float(-self.logprobs.mean())
+
+    @property
+    def perplexity(self) -> float:
+        """exp(nll)."""
+        return float(np.exp(self.nll))

@@ -1,0 +1,77 @@
+"""The web page: one Gradio Blocks with two tabs and an API.
+
+Never imports torch itself; everything it shows comes from the engine. Imports: gradio.
+"""
+
+import os
+from html import escape
+from pathlib import Path
+
+# Before gradio is imported: no calls home, and no Node server in front of this one.
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+os.environ.setdefault("GRADIO_SSR_MODE", "False")
+
+import gradio as gr  # noqa: E402
+from starlette.middleware import Middleware  # noqa: E402
+
+from gpt2.engine import Engine  # noqa: E402
+from gpt2.ui.api import build_api  # noqa: E402
+from gpt2.ui.classify_tab import build_classify  # noqa: E402
+from gpt2.ui.generate_tab import build_generate  # noqa: E402
+from gpt2.ui.guard import Guard  # noqa: E402
+
+TITLE = "GPT-2, from scratch"
+
+
+def build_app(engine: Engine) -> gr.Blocks:
+    """The page over an engine; launch it with launch_options()."""
+    with gr.Blocks(
+        title=TITLE, analytics_enabled=False, delete_cache=(3600, 3600), fill_width=False
+    ) as app:
+        viewport = gr.JSON(visible=False)
+        with gr.Column(elem_id="page"):
+            gr.HTML(_head(engine), elem_id="head")
+            with gr.Tabs():
+                with gr.Tab("Generate"):
+                    build_generate(engine, viewport)
+                with gr.Tab("Classify"):
+                    build_classify(engine, viewport)
+        build_api(engine)
+    # api_open=False: without it, /gradio_api/run/* would go past the queue.
+    app.queue(max_size=engine.limits.queue, default_concurrency_limit=4, api_open=False)
+    return app
+
+
+def launch_options() -> dict:
+    """Keyword arguments of Blocks.launch that belong to the page rather than to the machine."""
+    return {
+        "theme": gr.themes.Default(primary_hue="blue", neutral_hue="zinc"),
+        "css_paths": [Path(__file__).with_name("page.css")],
+        "app_kwargs": {
+            "middleware": [Middleware(Guard)],
+            "docs_url": None,
+            "openapi_url": None,
+        },
+        "footer_links": ["api", "settings"],
+        "run_history": False,
+        "enable_monitoring": False,
+        "max_file_size": "1mb",
+        "show_error": False,
+        "ssr_mode": False,
+        "pwa": False,
+        "quiet": True,
+    }
+
+
+def _head(engine: Engine) -> str:
+    first = engine.library.describe(engine.library.models[0])
+    second = engine.library.describe(engine.library.classifiers[0])
+    device = {"cpu": "CPU", "cuda": "GPU (CUDA)", "mps": "GPU (Metal)"}
+    where = f"{device.get(engine.library.device.type, '')} {first['dtype']}"
+    size = f"{first['parameters'] / 1e6:.1f} M parameters"
+    return (
+        f"<h1>{TITLE}</h1><p>Type, watch it write, and look inside every token.</p>"
+        f'<p class="models">{escape(first["name"])} · {size} · '
+        f"{first['layers']} layers × {first['heads']} heads · {where} · "
+        f"classifier {escape(second['name'])}</p>"
+    )

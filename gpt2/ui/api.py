@@ -1,0 +1,162 @@
+"""The API: six functions over HTTP, gradio_client and MCP, each answering with one JSON object.
+
+The page's own handlers are not part of it. Imports: gradio, engine.
+"""
+
+import gradio as gr
+import numpy as np
+
+from gpt2.engine import Engine, Request, Sampling, check_number, seed_or_random
+from gpt2.trace import Step, Trace
+from gpt2.ui.common import MODEL_EVENTS, errors_in_words
+
+
+def build_api(engine: Engine) -> None:
+    """Add the endpoints to the Blocks being built."""
+
+    def generate(
+        prompt: str,
+        max_new_tokens: int = 60,
+        temperature: float = 0.8,
+        top_k: int = 50,
+        top_p: float = 1.0,
+        min_p: float = 0.0,
+        repetition_penalty: float = 1.0,
+        seed: int = 0,
+        stop: str = "",
+    ) -> dict:
+        """Continue a prompt with GPT-2. Streams partial objects; the last one is final.
+
+        Args:
+            prompt: text to continue; empty starts from <|endoftext|>.
+            max_new_tokens: most tokens to write.
+            temperature: 0 = always the most likely token, 1 = the model's own distribution.
+            top_k: keep only the k most likely tokens; 0 = off.
+            top_p: keep the fewest tokens that hold this probability; 1 = off.
+            min_p: keep tokens at least this share as likely as the best; 0 = off.
+            repetition_penalty: above 1 makes tokens seen before less likely; 1 = off.
+            seed: the same seed gives the same text; -1 = a random one, reported back.
+            stop: end before this text; empty = off.
+        """
+        with errors_in_words():
+            sampling = Sampling(
+                repetition_penalty=repetition_penalty,
+                temperature=temperature,
+                top_k=top_k,
+                top_p=top_p,
+                min_p=min_p,
+                seed=seed_or_random(seed),
+            )
+            request = Request(prompt, max_new_tokens, sampling, stop)
+            for trace in engine.generate(request):
+                yield _trace_json(engine, trace)
+
+    def score(text: str) -> dict:
+        """How likely GPT-2 finds a text, token by token, after <|endoftext|>.
+
+        Args:
+            text: the text to score; its first 1,024 tokens if it is longer.
+        """
+        with errors_in_words():
+            found = engine.score(text)
+            pieces = engine.pieces(found.ids, model=found.model)
+            columns = zip(
+                found.ids, pieces, found.logprobs, found.ranks, found.entropies, strict=True
+            )
+            return {
+                "model": found.model,
+                "nll": found.nll,
+                "perplexity": found.perplexity,
+                "tokens": [
+                    {
+                        "id": int(token),
+                        "piece": piece,
+                        "logprob": float(logprob),
+                        "rank": int(rank),
+                        "entropy": float(entropy),
+                    }
+                    for token, piece, logprob, rank, entropy in columns
+                ],
+            }
+
+    def attention(text: str, layer: int = 0, head: int = 0) -> dict:
+        """How much each token of a text attends to each token before it.
+
+        Args:
+            text: the text to read.
+            layer: counted from 0.
+            head: counted from 0; -1 = the mean over all heads.
+        """
+        with errors_in_words():
+            name = engine.library.models[0]
+            config = engine.shape(name)
+            layer = _whole("layer", layer, 0, config.n_layer - 1)
+            head = _whole("head", head, -1, config.n_head - 1)
+            ids = engine.encode(text, model=name)
+            maps = engine.attention(ids, layer, model=name)
+            weights = maps.mean(axis=0) if head < 0 else maps[head]
+            return {
+                "model": name,
+                "pieces": engine.pieces(ids, model=name),
+                "weights": np.round(weights.astype(float), 6).tolist(),
+            }
+
+    def classify(text: str) -> dict:
+        """The topic of a news text: World, Sports, Business or Sci/Tech.
+
+        Args:
+            text: a headline or an article.
+        """
+        with errors_in_words():
+            verdict = engine.classify(text)
+            probs = dict(zip(verdict.labels, verdict.probs.astype(float).tolist(), strict=True))
+            return {
+                "model": verdict.model,
+                "label": verdict.label,
+                "probs": probs,
+                "pieces": engine.pieces(verdict.ids, model=verdict.model),
+                "per_token": verdict.per_token.astype(float).tolist(),
+            }
+
+    def models() -> dict:
+        """The models that can be asked for, and the device they run on."""
+        with errors_in_words():
+            return engine.describe()
+
+    for endpoint in (generate, score, attention, classify, models):
+        gr.api(endpoint, api_name=endpoint.__name__, **MODEL_EVENTS)
+
+
+def _whole(name: str, value: object, low: int, high: int) -> int:
+    return int(check_number(name, value, low, high, whole=True))
+
+
+def _trace_json(engine: Engine, trace: Trace) -> dict:
+    return {
+        "model": trace.model,
+        "prompt": trace.prompt,
+        "completion": trace.completion,
+        "text": trace.prompt + trace.completion,
+        "finish_reason": trace.finish_reason or None,
+        "seed": trace.seed,
+        "truncated": trace.truncated,
+        "prompt_ids": list(trace.prompt_ids),
+        "tokens": [_step_json(engine, trace.model, step) for step in trace.steps],
+    }
+
+
+def _step_json(engine: Engine, model: str, step: Step) -> dict:
+    piece, *top = engine.pieces([step.id, *step.top_ids], model=model)
+    return {
+        "id": step.id,
+        "piece": piece,
+        "prob": step.prob,
+        "sampled_prob": step.sampled_prob,
+        "logprob": step.logprob,
+        "rank": step.rank,
+        "entropy": step.entropy,
+        "top": [
+            {"id": token, "piece": shown, "prob": prob}
+            for token, shown, prob in zip(step.top_ids, top, step.top_probs, strict=True)
+        ],
+    }

@@ -1,0 +1,75 @@
+"""What both tabs need: the visitor's screen, errors in words, and pictures with alt text.
+
+Imports: gradio, figures.
+"""
+
+import base64
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from html import escape
+
+import gradio as gr
+from matplotlib.figure import Figure
+
+from gpt2.figures import DARK, LIGHT, Theme, to_png
+
+# Every event that uses the model shares this queue slot; the engine's own lock is behind it.
+MODEL_EVENTS = {"concurrency_id": "model", "concurrency_limit": 4}
+PRIVATE = {"api_visibility": "private"}  # a handler of the page, no part of the API
+
+# Fills an event's last input with the width to draw for and whether the page is dark.
+VIEWPORT_JS = """(...inputs) => {
+    const page = document.querySelector('#page') || document.body;
+    inputs[inputs.length - 1] = {
+        width: Math.round(page.clientWidth),
+        dark: document.body.classList.contains('dark'),
+    };
+    return inputs;
+}"""
+
+
+@dataclass(frozen=True)
+class Viewport:
+    """What a picture is drawn for: its width in CSS pixels and the page's theme."""
+
+    width: int
+    theme: Theme
+
+    @classmethod
+    def read(cls, raw: object) -> "Viewport":
+        """From what VIEWPORT_JS sent; anything else means a desktop page in light colours."""
+        raw = raw if isinstance(raw, dict) else {}
+        width = raw.get("width")
+        width = width if isinstance(width, int) and not isinstance(width, bool) else 1040
+        return cls(max(300, min(1040, width - 34)), DARK if raw.get("dark") is True else LIGHT)
+
+
+@contextmanager
+def errors_in_words() -> Iterator[None]:
+    """Show what was wrong with a request on the page instead of "Error"."""
+    try:
+        yield
+    except (ValueError, OSError, FloatingPointError) as error:
+        raise gr.Error(str(error), print_exception=False) from error
+
+
+def picture(figure: Figure, alt: str, *, width: int, name: str) -> str:
+    """A figure as HTML: the image, what it shows in words, and a download link."""
+    data = base64.b64encode(to_png(figure)).decode("ascii")
+    source, said = f"data:image/png;base64,{data}", escape(alt)
+    return (
+        f'<figure class="picture"><img src="{source}" alt="{said}" width="{width}">'
+        f'<figcaption>{said} <a href="{source}" download="{escape(name)}.png">Save as PNG</a>'
+        "</figcaption></figure>"
+    )
+
+
+def note(text: str) -> str:
+    """A line of small print."""
+    return f'<p class="note">{escape(text)}</p>'
+
+
+def seconds_word(seconds: float) -> str:
+    """Seconds as a limit is told: "60 s"."""
+    return f"{seconds:g} s"
