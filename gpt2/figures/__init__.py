@@ -9,15 +9,14 @@ from gpt2.figures.attention import (
     MAX_TOKENS,
     attention_head_alt,
     attention_head_figure,
-    attention_layer_alt,
-    attention_layer_figure,
-    head_at,
     strongest_pairs,
 )
 from gpt2.figures.bars import class_alt, class_figure, probability_alt, probability_figure
 from gpt2.figures.colors import CLASS_COLORS, class_color, color_legend, token_colors
+from gpt2.figures.layers import attention_layer_alt, attention_layer_figure, head_at
 from gpt2.figures.similarity import MAX_POSITIONS, similarity_alt, similarity_figure
-from gpt2.figures.style import DARK, LIGHT, Theme, percent, render, shorten, to_png
+from gpt2.figures.style import DARK, LIGHT, Theme, render, to_png
+from gpt2.figures.text import percent, shorten
 from gpt2.figures.topic import decided_at, topic_alt, topic_figure
 
 __all__ = [

@@ -19,15 +19,13 @@ from gpt2.figures.style import (
     LIGHT,
     Theme,
     check_array,
-    fitted,
     font_size,
     new_figure,
-    percent,
     plain_axes,
-    quoted,
+    row_labels,
     text_style,
-    text_width,
 )
+from gpt2.figures.text import percent, quoted, text_width
 
 _KEY = "Bar: the model. Outline: after temperature and filters."
 _GAP = 6  # CSS pixels between a bar and its words
@@ -91,7 +89,7 @@ def probability_figure(
     """
     rows = _rows(pieces, probs, sampled_probs, chosen, ranks)
     size = font_size(width)
-    names = fitted(pieces, size, width)
+    names = row_labels(pieces, size, width)
     for index, row in enumerate(rows):
         names[index] += f"\nrank {row.rank:,}" if row.rank > 10 else ""
     gaps = [1.7 if after.rank > row.rank + 1 else 1.0 for row, after in pairwise(rows)]
@@ -158,7 +156,7 @@ def class_figure(
     best = int(values.argmax())
     figure = new_figure(width, size * 2.2 * len(values) + 44)
     axes = figure.subplots()
-    names = fitted(labels, size, width)
+    names = row_labels(labels, size, width)
     room = width - text_width(names, size, bold=True) - 30
     longest = 1 / (1 - (text_width(["100.0 %"], size, bold=True) + 2 * _GAP) / room)
     for row, value in enumerate(values):

@@ -14,15 +14,15 @@ from matplotlib.figure import Figure
 from gpt2.figures.style import (
     PHONE,
     Theme,
-    fitted,
     font_size,
     new_figure,
     plain_axes,
+    row_labels,
     set_title,
     text_style,
-    text_width,
     token_ticks,
 )
+from gpt2.figures.text import text_width
 
 _CELL = 38  # CSS pixels a side at most
 _BAR = 10  # thickness of the colour bar
@@ -57,7 +57,7 @@ def heatmap(
     painted = colors(norm(np.nan_to_num(matrix)), bytes=True)  # [T,T,4]
     painted[np.isnan(matrix), 3] = 0
     size = font_size(width) - 1
-    labels = fitted(pieces, size, width)
+    labels = row_labels(pieces, size, width)
     side = text_width(labels, size)
     room = width - side - size - 34
     across, down = _grid(len(labels), room, width)

@@ -11,7 +11,12 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 
 from gpt2.figures.heatmap import heatmap
-from gpt2.figures.style import LIGHT, Theme, check_array, quoted
+from gpt2.figures.style import (
+    LIGHT,
+    Theme,
+    check_array,
+)
+from gpt2.figures.text import quoted
 
 MAX_POSITIONS = 1024
 

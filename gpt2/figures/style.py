@@ -1,4 +1,4 @@
-"""The one style of the figures: themes, text that cannot fail, ticks that cannot overlap, pixels.
+"""The one style of the figures: themes, sizes, ticks that cannot overlap, pixels.
 
 A figure is laid out in CSS pixels: at 72 dots per inch one point is one pixel, so a font size or a
 line width is a number of pixels too. It is rendered at twice that density.
@@ -8,39 +8,21 @@ Imports: numpy, matplotlib.
 
 import io
 import math
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from matplotlib import font_manager
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-CSS_DPI = 72
+from gpt2.figures.text import CSS_DPI, fitted, fonts, text_width
+
 DENSITY = 2  # rendered pixels per CSS pixel
 MIN_WIDTH, MAX_WIDTH = 300, 2400
-LABEL_COLUMNS = 12
 LINE_HEIGHT = 1.25  # of the font size: closer lines of text would touch
-PHONE = 600  # below this width there is room for half as much
-
-# DejaVu Sans comes with matplotlib; the others widen its reach to Asian scripts where installed.
-_BASE_FONT = "DejaVu Sans"
-_WIDER_FONTS = (
-    "Noto Sans CJK JP",
-    "Noto Sans CJK SC",
-    "Noto Sans JP",
-    "WenQuanYi Zen Hei",
-    "Droid Sans Fallback",
-    "Hiragino Sans",
-    "Yu Gothic",
-    "Microsoft YaHei",
-    "Malgun Gothic",
-    "Arial Unicode MS",
-)
+PHONE = 600  # below this width labels must be shorter and fewer
 
 
 @dataclass(frozen=True)
@@ -135,6 +117,58 @@ def set_title(figure: Figure, title: str, *, theme: Theme, width: int) -> None:
     figure.suptitle(title, x=2 / width, ha="left", **text_style(theme, size))
 
 
+def text_style(theme: Theme, size: float, **more: Any) -> dict[str, Any]:
+    """Keyword arguments of every text of a figure: tokens such as `$_$` stay as they are."""
+    style = {"color": theme.text, "fontsize": size, "fontfamily": fonts()[0], "parse_math": False}
+    return style | more
+
+
+def row_labels(pieces: Sequence[str], size: float, width: int) -> list[str]:
+    """Labels for the left of a figure; on a phone they leave the picture two thirds of it."""
+    return fitted(pieces, size, 0.3 * width if width < PHONE else width)
+
+
+def font_size(width: int) -> int:
+    """The size of labels, in CSS pixels."""
+    return 12 if width < PHONE else 13
+
+
+def tick_step(count: int, pixels: float, size: float) -> int:
+    """Label every n-th of `count` places over `pixels`, so that lines of text do not touch."""
+    step = max(1, math.ceil(count * LINE_HEIGHT * size / max(pixels, 1)))
+    return step if step < 9 else 5 * math.ceil(step / 5)
+
+
+def token_ticks(
+    axes: Axes, axis: str, labels: Sequence[str], *, pixels: float, size: float, theme: Theme
+) -> None:
+    """Label an axis with tokens: upright where they fit, else turned, else every n-th.
+
+    Args:
+        axes: whose places 0, 1, 2 ... are the tokens.
+        axis: "x" or "y".
+        labels: made by `label`.
+        pixels: length of the axis, in CSS pixels.
+        size: of the font.
+        theme: its colours.
+    """
+    turned = axis == "x" and text_width(labels, size) + size > pixels / len(labels)
+    step = 1 if axis == "x" and not turned else tick_step(len(labels), pixels, size)
+    places = range(0, len(labels), step)
+    style = text_style(theme, size, rotation=90 if turned else 0)
+    setter = axes.set_xticks if axis == "x" else axes.set_yticks
+    setter(places, [labels[place] for place in places], **style)
+
+
+def plain_axes(axes: Axes, theme: Theme, size: float, *, frame: tuple[str, ...] = ()) -> None:
+    """Take away the frame but for the named sides, and colour what is left."""
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in frame)
+        spine.set_color(theme.muted)
+    axes.set_facecolor("none")
+    axes.tick_params(color=theme.muted, labelcolor=theme.text, labelsize=size, length=3, width=1)
+
+
 def check_width(width: int) -> None:
     """Refuse a width no figure can be laid out for.
 
@@ -179,137 +213,3 @@ def check_array(
             f"{low:g} to {high:g}"
         )
     return array.clip(low, high)
-
-
-def percent(share: float) -> str:
-    """A share of 1 in percent with the digits that matter: 18.3 %, 0.42 %, < 0.01 %."""
-    if share >= 1 or share <= 0:
-        return "100 %" if share >= 1 else "0 %"
-    value = 100 * share
-    if value > 99.9:
-        return "> 99.9 %"
-    if value < 0.01:
-        return "< 0.01 %"
-    return f"{value:.1f} %" if value >= 0.995 else f"{value:.2f} %"
-
-
-def whole_percent(share: float) -> str:
-    """A share of 1 in whole percent: 91 %, < 1 %."""
-    if share >= 1 or share <= 0:
-        return percent(share)
-    value = 100 * share
-    if value < 1:
-        return "< 1 %"
-    return f"{value:.0f} %" if value <= 99 else "> 99 %"
-
-
-def shorten(piece: str, columns: int = LABEL_COLUMNS) -> str:
-    """A piece cut to a number of columns, the ellipsis included; a wide character takes two."""
-    if sum(map(_columns, piece)) <= columns:
-        return piece
-    kept, room = "", columns - 1
-    for character in piece:
-        room -= _columns(character)
-        if room < 0:
-            break
-        kept += character
-    return kept + "…"
-
-
-def label(piece: str) -> str:
-    """A piece as the figures write it: short, and every character one that the fonts have."""
-    known = fonts()[1]
-    shown = "".join(c if ord(c) in known else f"U+{ord(c):04X}" for c in shorten(piece))
-    return shorten(shown)
-
-
-def fitted(pieces: Sequence[str], size: float, width: int) -> list[str]:
-    """Labels of pieces, on a phone shortened further so that they leave room for the picture."""
-    labels = [label(piece) for piece in pieces]
-    room = 0.3 * width if width < PHONE else width
-    for index, shown in enumerate(labels):
-        columns = LABEL_COLUMNS
-        while columns > 3 and text_width([labels[index]], size) > room:
-            columns -= 1
-            labels[index] = shorten(shown, columns)
-    return labels
-
-
-def quoted(piece: str) -> str:
-    """A piece as alt text writes it."""
-    return f"“{shorten(piece, 30)}”"
-
-
-@lru_cache(maxsize=1)
-def fonts() -> tuple[list[str], frozenset[int]]:
-    """The font families to draw with, and the code points that they have between them."""
-    installed = {font.name: font.fname for font in font_manager.fontManager.ttflist}
-    families = [_BASE_FONT] + [name for name in _WIDER_FONTS if name in installed]
-    known: set[int] = set()
-    for family in families:
-        known.update(font_manager.get_font(font_manager.findfont(family)).get_charmap())
-    return families, frozenset(known)
-
-
-def text_style(theme: Theme, size: float, **more: Any) -> dict[str, Any]:
-    """Keyword arguments of every text of a figure: tokens such as `$_$` stay as they are."""
-    style = {"color": theme.text, "fontsize": size, "fontfamily": fonts()[0], "parse_math": False}
-    return style | more
-
-
-def font_size(width: int) -> int:
-    """The size of labels, in CSS pixels."""
-    return 12 if width < PHONE else 13
-
-
-def text_width(labels: Sequence[str], size: float, *, bold: bool = False) -> float:
-    """Width of the widest of some labels, in CSS pixels."""
-    weight = "bold" if bold else "normal"
-    lines = {line for text in labels for line in text.split("\n")}
-    return max((_text_width(line, size, weight) for line in lines), default=0.0)
-
-
-def tick_step(count: int, pixels: float, size: float) -> int:
-    """Label every n-th of `count` places over `pixels`, so that lines of text do not touch."""
-    step = max(1, math.ceil(count * LINE_HEIGHT * size / max(pixels, 1)))
-    return step if step < 9 else 5 * math.ceil(step / 5)
-
-
-def token_ticks(
-    axes: Axes, axis: str, labels: Sequence[str], *, pixels: float, size: float, theme: Theme
-) -> None:
-    """Label an axis with tokens: upright where they fit, else turned, else every n-th.
-
-    Args:
-        axes: whose places 0, 1, 2 ... are the tokens.
-        axis: "x" or "y".
-        labels: made by `label`.
-        pixels: length of the axis, in CSS pixels.
-        size: of the font.
-        theme: its colours.
-    """
-    turned = axis == "x" and text_width(labels, size) + size > pixels / len(labels)
-    step = 1 if axis == "x" and not turned else tick_step(len(labels), pixels, size)
-    places = range(0, len(labels), step)
-    style = text_style(theme, size, rotation=90 if turned else 0)
-    setter = axes.set_xticks if axis == "x" else axes.set_yticks
-    setter(places, [labels[place] for place in places], **style)
-
-
-def plain_axes(axes: Axes, theme: Theme, size: float, *, frame: tuple[str, ...] = ()) -> None:
-    """Take away the frame but for the named sides, and colour what is left."""
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in frame)
-        spine.set_color(theme.muted)
-    axes.set_facecolor("none")
-    axes.tick_params(color=theme.muted, labelcolor=theme.text, labelsize=size, length=3, width=1)
-
-
-@lru_cache(maxsize=4096)
-def _text_width(text: str, size: float, weight: str) -> float:
-    prop = font_manager.FontProperties(family=fonts()[0], size=size, weight=weight)
-    return RendererAgg(1, 1, CSS_DPI).get_text_width_height_descent(text, prop, ismath=False)[0]
-
-
-def _columns(character: str) -> int:
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1

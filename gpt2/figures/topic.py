@@ -17,17 +17,13 @@ from gpt2.figures.style import (
     Theme,
     check_array,
     font_size,
-    label,
     new_figure,
-    percent,
     plain_axes,
-    quoted,
     set_title,
     text_style,
-    text_width,
     token_ticks,
-    whole_percent,
 )
+from gpt2.figures.text import label, percent, quoted, text_width, whole_percent
 
 _PLOT = 230  # height of the plot itself, in CSS pixels
 _SWATCH = 16  # room for the mark before a class's name

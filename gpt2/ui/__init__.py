@@ -45,7 +45,7 @@ def build_app(engine: Engine) -> gr.Blocks:
 def launch_options() -> dict:
     """Keyword arguments of Blocks.launch that belong to the page rather than to the machine."""
     return {
-        "theme": gr.themes.Default(primary_hue="blue", neutral_hue="zinc"),
+        "theme": gr.themes.Default(primary_hue="indigo", neutral_hue="zinc"),
         "css_paths": [Path(__file__).with_name("page.css")],
         "app_kwargs": {
             "middleware": [Middleware(Guard)],

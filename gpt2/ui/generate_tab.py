@@ -102,8 +102,8 @@ def build_generate(engine: Engine, viewport: gr.JSON) -> None:
     by = gr.Radio(COLOUR_BY, value="probability", label="Colour tokens by")
     strip = gr.HTML(js_on_load=PICK_JS, elem_id="strip", min_height=56)
     key = gr.HTML(elem_id="legend")
+    header = gr.HTML(note(PICK_HINT), elem_id="token")
     with gr.Row():
-        header = gr.HTML(note(PICK_HINT), elem_id="token")
         previous = gr.Button("Previous token", size="sm", min_width=120, scale=0)
         following = gr.Button("Next token", size="sm", min_width=120, scale=0)
     bars = gr.HTML(elem_id="bars")

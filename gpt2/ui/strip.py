@@ -87,13 +87,18 @@ def _button(piece: str, index: int, said: str, style: str, selected: int | None)
     pressed = "true" if index == selected else "false"
     return (
         f'<button type="button" data-index="{index}" aria-pressed="{pressed}" '
-        f'title="{said}" style="{style}">{_text(piece)}</button>'
+        f'title="{said}" style="{style}">{_text(piece)}</button>{_break(piece)}'
     )
 
 
 def _text(piece: str) -> str:
-    """A piece with its spaces as spaces and its line breaks as breaks, escaped."""
-    return escape(piece).replace("·", " ").replace("⏎", '<span class="mark">⏎</span>\n')
+    """A piece with its spaces as spaces, escaped."""
+    return escape(piece).replace("·", " ").replace("⏎", '<span class="mark">⏎</span>')
+
+
+def _break(piece: str) -> str:
+    """The line break of a token that holds one; inside its button it would break nothing."""
+    return "\n" if "⏎" in piece else ""
 
 
 def legend(by: str, *, theme: Theme) -> str:

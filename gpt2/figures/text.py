@@ -1,0 +1,115 @@
+"""Text of the figures: tokens that can always be drawn, their widths, numbers with sensible digits.
+
+Imports: matplotlib.
+"""
+
+import unicodedata
+from collections.abc import Sequence
+from functools import lru_cache
+
+from matplotlib import font_manager
+from matplotlib.backends.backend_agg import RendererAgg
+
+CSS_DPI = 72
+LABEL_COLUMNS = 12
+
+# DejaVu Sans comes with matplotlib; the others widen its reach to Asian scripts where installed.
+_BASE_FONT = "DejaVu Sans"
+_WIDER_FONTS = (
+    "Noto Sans CJK JP",
+    "Noto Sans CJK SC",
+    "Noto Sans JP",
+    "WenQuanYi Zen Hei",
+    "Droid Sans Fallback",
+    "Hiragino Sans",
+    "Yu Gothic",
+    "Microsoft YaHei",
+    "Malgun Gothic",
+    "Arial Unicode MS",
+)
+
+
+def percent(share: float) -> str:
+    """A share of 1 in percent with the digits that matter: 18.3 %, 0.42 %, < 0.01 %."""
+    if share >= 1 or share <= 0:
+        return "100 %" if share >= 1 else "0 %"
+    value = 100 * share
+    if value > 99.9:
+        return "> 99.9 %"
+    if value < 0.01:
+        return "< 0.01 %"
+    return f"{value:.1f} %" if value >= 0.995 else f"{value:.2f} %"
+
+
+def whole_percent(share: float) -> str:
+    """A share of 1 in whole percent: 91 %, < 1 %."""
+    if share >= 1 or share <= 0:
+        return percent(share)
+    value = 100 * share
+    if value < 1:
+        return "< 1 %"
+    return f"{value:.0f} %" if value <= 99 else "> 99 %"
+
+
+def shorten(piece: str, columns: int = LABEL_COLUMNS) -> str:
+    """A piece cut to a number of columns, the ellipsis included; a wide character takes two."""
+    if sum(map(_columns, piece)) <= columns:
+        return piece
+    kept, room = "", columns - 1
+    for character in piece:
+        room -= _columns(character)
+        if room < 0:
+            break
+        kept += character
+    return kept + "…"
+
+
+def label(piece: str) -> str:
+    """A piece as the figures write it: short, and every character one that the fonts have."""
+    known = fonts()[1]
+    shown = "".join(c if ord(c) in known else f"U+{ord(c):04X}" for c in shorten(piece))
+    return shorten(shown)
+
+
+def fitted(pieces: Sequence[str], size: float, room: float) -> list[str]:
+    """Labels of pieces, shortened further where they are wider than `room` pixels."""
+    labels = [label(piece) for piece in pieces]
+    for index, shown in enumerate(labels):
+        columns = LABEL_COLUMNS
+        while columns > 3 and text_width([labels[index]], size) > room:
+            columns -= 1
+            labels[index] = shorten(shown, columns)
+    return labels
+
+
+def quoted(piece: str) -> str:
+    """A piece as alt text writes it."""
+    return f"“{shorten(piece, 30)}”"
+
+
+@lru_cache(maxsize=1)
+def fonts() -> tuple[list[str], frozenset[int]]:
+    """The font families to draw with, and the code points that they have between them."""
+    installed = {font.name: font.fname for font in font_manager.fontManager.ttflist}
+    families = [_BASE_FONT] + [name for name in _WIDER_FONTS if name in installed]
+    known: set[int] = set()
+    for family in families:
+        known.update(font_manager.get_font(font_manager.findfont(family)).get_charmap())
+    return families, frozenset(known)
+
+
+def text_width(labels: Sequence[str], size: float, *, bold: bool = False) -> float:
+    """Width of the widest of some labels, in CSS pixels."""
+    weight = "bold" if bold else "normal"
+    lines = {line for text in labels for line in text.split("\n")}
+    return max((_text_width(line, size, weight) for line in lines), default=0.0)
+
+
+@lru_cache(maxsize=4096)
+def _text_width(text: str, size: float, weight: str) -> float:
+    prop = font_manager.FontProperties(family=fonts()[0], size=size, weight=weight)
+    return RendererAgg(1, 1, CSS_DPI).get_text_width_height_descent(text, prop, ismath=False)[0]
+
+
+def _columns(character: str) -> int:
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
