@@ -12,12 +12,8 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from gpt2.figures.heatmap import heatmap
-from gpt2.figures.style import (
-    LIGHT,
-    Theme,
-    check_array,
-)
-from gpt2.figures.text import percent, quoted
+from gpt2.figures.style import LIGHT, Theme, check_array
+from gpt2.figures.text import counted, percent, quoted
 
 MAX_TOKENS = 64
 
@@ -68,7 +64,7 @@ def attention_head_figure(
 def attention_head_alt(weights: Any, pieces: Sequence[str], *, layer: int, head: int) -> str:
     """What `attention_head_figure` shows, from the same data."""
     shares = _check_weights(weights, len(pieces))
-    said = f"Attention of layer {layer}, {_head_name(head)}, over {len(shares)} tokens."
+    said = f"Attention of layer {layer}, {_head_name(head)}, over {counted(len(shares), 'token')}."
     if len(shares) == 1:
         return said + " With one token there is nothing to look back at."
     query, key, share = strongest_pairs(shares, count=1)[0]

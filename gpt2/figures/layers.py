@@ -22,7 +22,7 @@ from gpt2.figures.style import (
     new_figure,
     text_style,
 )
-from gpt2.figures.text import percent
+from gpt2.figures.text import counted, percent
 
 _TITLE = 30  # CSS pixels above the thumbnails
 _HEAD_TITLE = 20  # above each row of them
@@ -79,7 +79,7 @@ def attention_layer_alt(weights: Any, *, layer: int) -> str:
     """What `attention_layer_figure` shows, from the same data."""
     shares = _check_layer(weights, None)
     heads, tokens = shares.shape[:2]
-    said = f"Attention of the {heads} heads of layer {layer} over {tokens} tokens, one map each."
+    said = f"Attention of layer {layer} over {counted(tokens, 'token')}: {counted(heads, 'head')}."
     if tokens == 1:
         return said
     focus = shares[:, 1:].max(2).mean(1)  # [H]

@@ -11,12 +11,8 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 
 from gpt2.figures.heatmap import heatmap
-from gpt2.figures.style import (
-    LIGHT,
-    Theme,
-    check_array,
-)
-from gpt2.figures.text import quoted
+from gpt2.figures.style import LIGHT, Theme, check_array
+from gpt2.figures.text import counted, quoted
 
 MAX_POSITIONS = 1024
 
@@ -61,7 +57,7 @@ def similarity_figure(
 def similarity_alt(matrix: Any, pieces: Sequence[str]) -> str:
     """What `similarity_figure` shows, from the same data."""
     values = _check_matrix(matrix, len(pieces))
-    said = f"Cosine similarity of {len(values)} embeddings."
+    said = f"Cosine similarity of {counted(len(values), 'embedding')}."
     if len(values) == 1:
         return said
     rows, columns = np.triu_indices(len(values), 1)

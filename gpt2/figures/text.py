@@ -87,15 +87,17 @@ def quoted(piece: str) -> str:
     return f"“{shorten(piece, 30)}”"
 
 
+def counted(count: int, thing: str) -> str:
+    """A number of things: 1 token, 2 tokens."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+
+
 @lru_cache(maxsize=1)
 def fonts() -> tuple[list[str], frozenset[int]]:
-    """The font families to draw with, and the code points that they have between them."""
-    installed = {font.name: font.fname for font in font_manager.fontManager.ttflist}
+    """The font families to draw with, and the code points they have, both normal and bold."""
+    installed = {font.name for font in font_manager.fontManager.ttflist}
     families = [_BASE_FONT] + [name for name in _WIDER_FONTS if name in installed]
-    known: set[int] = set()
-    for family in families:
-        known.update(font_manager.get_font(font_manager.findfont(family)).get_charmap())
-    return families, frozenset(known)
+    return families, _code_points(families, "normal") & _code_points(families, "bold")
 
 
 def text_width(labels: Sequence[str], size: float, *, bold: bool = False) -> float:
@@ -103,6 +105,12 @@ def text_width(labels: Sequence[str], size: float, *, bold: bool = False) -> flo
     weight = "bold" if bold else "normal"
     lines = {line for text in labels for line in text.split("\n")}
     return max((_text_width(line, size, weight) for line in lines), default=0.0)
+
+
+def _code_points(families: Sequence[str], weight: str) -> frozenset[int]:
+    props = [font_manager.FontProperties(family=name, weight=weight) for name in families]
+    paths = [font_manager.findfont(prop) for prop in props]
+    return frozenset().union(*(font_manager.get_font(path).get_charmap() for path in paths))
 
 
 @lru_cache(maxsize=4096)

@@ -23,7 +23,7 @@ from gpt2.figures.style import (
     text_style,
     token_ticks,
 )
-from gpt2.figures.text import label, percent, quoted, text_width, whole_percent
+from gpt2.figures.text import counted, label, percent, quoted, text_width, whole_percent
 
 _PLOT = 230  # height of the plot itself, in CSS pixels
 _SWATCH = 16  # room for the mark before a class's name
@@ -87,7 +87,7 @@ def topic_alt(per_token: Any, pieces: Sequence[str], labels: Sequence[str]) -> s
     """What `topic_figure` shows, from the same data."""
     values = _check(per_token, pieces, labels)
     winner, start = int(values[-1].argmax()), decided_at(values)
-    said = f"Probability of each topic after each of {len(values)} tokens."
+    said = f"Probability of each topic along {counted(len(values), 'token')}."
     said += f" It ends with {labels[winner]} at {percent(values[-1, winner])}"
     if start == 0:
         return said + ", which leads from the first token on."

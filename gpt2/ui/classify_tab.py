@@ -65,7 +65,8 @@ def build_classify(engine: Engine, viewport: gr.JSON) -> None:
     labels = ", ".join(engine.shape(names[0]).labels)
     gr.HTML(note(f"Topics: {labels}. Texts up to {engine.limits.prompt_chars:,} characters."))
 
-    def classify(text, model, viewport):  # noqa: ANN001, ANN202
+    def show(text, model, viewport):  # noqa: ANN001, ANN202
+        # Not named classify: gradio would take that name from the API's endpoint.
         with errors_in_words():
             screen = Viewport.read(viewport)
             found = engine.classify(text, classifier=model)
@@ -98,7 +99,7 @@ def build_classify(engine: Engine, viewport: gr.JSON) -> None:
 
     classified = gr.on(
         [start.click, text.submit],
-        classify,
+        show,
         [text, model, viewport],
         [verdict, bars, strip, over, shown],
         js=VIEWPORT_JS,

@@ -1,0 +1,149 @@
+"""`python -m gpt2.evaluate`: how good a model is, as one JSON object that names its protocol.
+
+Text: perplexity over windows (Radford et al. 2019, section 3.1). LAMBADA: Paperno et al. 2016, the
+test file as OpenAI published it. AG News: accuracy and macro F1 of a classifier.
+Imports: torch, numpy, tqdm.
+"""
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from gpt2 import data, lens, weights
+from gpt2.finetune import Rows, predict, scores
+from gpt2.library import find_directory
+from gpt2.model import GPT2
+from gpt2.tokenizer import ENDOFTEXT_ID, Tokenizer
+from gpt2.training import pick_device
+
+
+def text_perplexity(model: GPT2, tokenizer: Tokenizer, text: str, *, stride: int) -> dict:
+    """Perplexity of a text read in windows of the whole context.
+
+    Args:
+        stride: tokens between the starts of two windows; each token is scored once, with at least
+            n_ctx - stride tokens before it but for the first window, which starts from
+            <|endoftext|>.
+    """
+    n_ctx = model.config.n_ctx
+    if not 1 <= stride <= n_ctx:
+        raise ValueError(f"stride is {stride}; it must be 1 to {n_ctx}")
+    ids = [ENDOFTEXT_ID, *tokenizer.encode(text)]
+    if len(ids) < 2:
+        raise ValueError("the text is empty")
+    total, count = 0.0, 0
+    for start in tqdm(range(0, len(ids) - 1, stride), unit="window", disable=None):
+        window = ids[start : start + n_ctx + 1]
+        fresh = len(window) - 1 if start == 0 else len(window) - 1 - (n_ctx - stride)
+        if fresh <= 0:
+            break
+        logprobs = lens.score_tokens(model, window)[0]
+        total -= float(logprobs[-fresh:].astype(np.float64).sum())
+        count += fresh
+    nll = total / count
+    return {
+        "protocol": f"windows of {n_ctx} tokens, stride {stride}, after <|endoftext|>",
+        "tokens": count,
+        "nll": nll,
+        "perplexity": math.exp(nll),
+        "bits_per_byte": total / math.log(2) / len(text.encode("utf-8")),
+    }
+
+
+def read_lambada(path: str | Path) -> Iterator[tuple[str, str]]:
+    """(context, last word) of each line of a file of {"text": ...} objects."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; --lambada takes lambada_test.jsonl")
+    with open(path, encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                text = json.loads(line)["text"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise ValueError(f'{path} line {number} is no object with "text"') from error
+            context, _, word = text.strip().rpartition(" ")
+            yield context, word
+
+
+def lambada(model: GPT2, tokenizer: Tokenizer, path: str | Path) -> dict:
+    """Accuracy of the last token and of the whole last word, greedily; perplexity of the word."""
+    token_hits = word_hits = rows = 0
+    total = 0.0
+    for context, word in tqdm(read_lambada(path), unit="row", disable=None):
+        answer = tokenizer.encode(" " + word)
+        ids = (tokenizer.encode(context) + answer)[-model.config.n_ctx :]
+        logprobs, ranks, _ = lens.score_tokens(model, ids)
+        token_hits += int(ranks[-1] == 1)
+        word_hits += int((ranks[-len(answer) :] == 1).all())
+        total -= float(logprobs[-len(answer) :].sum())
+        rows += 1
+    if not rows:
+        raise ValueError(f"{path} has no rows")
+    return {
+        "protocol": "greedy, no stop-word filter; perplexity is of the last word",
+        "rows": rows,
+        "accuracy_last_token": token_hits / rows,
+        "accuracy_last_word": word_hits / rows,
+        "perplexity": math.exp(total / rows),
+    }
+
+
+def agnews(directory: Path, path: str, *, device: torch.device, max_length: int) -> dict:
+    """Accuracy and macro F1 of a classifier on a CSV."""
+    model = weights.load_classifier(directory, device=device)
+    rows = Rows(data.read_agnews(path), Tokenizer(directory), max_length=max_length)
+    return {
+        "protocol": f"cleaned title and description, first {max_length} tokens, last-token logits",
+        **scores(predict(model, rows), rows.labels),
+    }
+
+
+def parser() -> argparse.ArgumentParser:
+    """Command line, with defaults and units."""
+    made = argparse.ArgumentParser(
+        prog="python -m gpt2.evaluate", description="Measure a model; prints one JSON object."
+    )
+    made.add_argument("--model", required=True, metavar="NAME|DIR")
+    what = made.add_mutually_exclusive_group(required=True)
+    what.add_argument("--text", metavar="FILE", help="perplexity of a UTF-8 text")
+    what.add_argument("--lambada", metavar="FILE", help="lambada_test.jsonl")
+    what.add_argument("--agnews", metavar="CSV", help="accuracy of a classifier")
+    made.add_argument("--stride", type=int, default=0, metavar="N", help="tokens, default n_ctx")
+    made.add_argument("--max-length", type=int, default=128, help="tokens of a news text (128)")
+    made.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
+    return made
+
+
+def evaluate(args: argparse.Namespace) -> dict:
+    """What the command line asks for."""
+    directory, device = find_directory(args.model), pick_device(args.device)
+    if args.agnews:
+        return agnews(directory, args.agnews, device=device, max_length=args.max_length)
+    model = weights.load_language_model(directory, device=device)
+    tokenizer = Tokenizer(directory)
+    if args.lambada:
+        return lambada(model, tokenizer, args.lambada)
+    text = "".join(data.read_documents(args.text))
+    return text_perplexity(model, tokenizer, text, stride=args.stride or model.config.n_ctx)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run from the command line."""
+    args = parser().parse_args(argv)
+    try:
+        print(json.dumps({"model": args.model, **evaluate(args)}))
+    except (OSError, ValueError) as error:
+        print(f"gpt2.evaluate: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,127 @@
+"""Fixtures that every test module may use: a vocabulary, and tiny models with random weights."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+# Whatever reads a model directory here must find all of it there.
+os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+from gpt2 import weights  # noqa: E402
+from gpt2.classifier import GPT2Classifier  # noqa: E402
+from gpt2.config import GPT2Config  # noqa: E402
+from gpt2.model import GPT2  # noqa: E402
+from gpt2.tokenizer import Tokenizer  # noqa: E402
+
+torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests marked gpu are skipped where there is none."""
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.skip(reason="no NVIDIA GPU here"))
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The project's directory."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def vocabulary() -> Path:
+    """A directory with GPT-2's vocab.json and merges.txt."""
+    return ROOT / "checkpoints" / "mini"
+
+
+@pytest.fixture(scope="session")
+def tokenizer(vocabulary: Path) -> Tokenizer:
+    return Tokenizer(vocabulary)
+
+
+@pytest.fixture(scope="session")
+def tiny_config() -> GPT2Config:
+    """A model of a few thousand parameters, for what needs no text."""
+    return GPT2Config(vocab_size=97, n_ctx=24, n_embd=32, n_layer=3, n_head=4)
+
+
+@pytest.fixture(scope="session")
+def make_model() -> Callable[..., GPT2]:
+    """make_model(config, seed=0): a model in which no parameter is zero, one or symmetric.
+
+    Fresh weights would hide errors: biases of 0, gains of 1, and a stream so large that the
+    norm's epsilon does not matter. Here the embeddings of some tokens are small, as GPT-2's are.
+    """
+
+    def make(config: GPT2Config, *, seed: int = 0) -> GPT2:
+        model = GPT2(config).eval()
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                noise = torch.randn(parameter.shape, generator=generator)
+                if name == "wte.weight":
+                    rows = torch.logspace(-2, 0, config.vocab_size)[:, None]
+                    noise *= rows[torch.randperm(config.vocab_size, generator=generator)]
+                elif name == "wpe.weight":
+                    noise *= 0.01
+                elif parameter.dim() == 2:
+                    noise *= 1.5 * parameter.size(1) ** -0.5
+                else:  # gains stay around 1, biases around 0
+                    noise = 0.3 * noise + parameter
+                parameter.copy_(noise)
+        return model
+
+    return make
+
+
+@pytest.fixture
+def tiny_model(tiny_config: GPT2Config, make_model: Callable[..., GPT2]) -> GPT2:
+    return make_model(tiny_config)
+
+
+@pytest.fixture(scope="session")
+def make_classifier(make_model: Callable[..., GPT2]) -> Callable[..., GPT2Classifier]:
+    """make_classifier(config, seed=0): make_model's model with a random head of its labels."""
+
+    def make(config: GPT2Config, *, seed: int = 0) -> GPT2Classifier:
+        model = GPT2Classifier(make_model(config, seed=seed)).eval()
+        generator = torch.Generator().manual_seed(seed + 1)
+        with torch.no_grad():
+            model.score.weight.copy_(torch.randn(model.score.weight.shape, generator=generator))
+        return model
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def model_directory(
+    tmp_path_factory: pytest.TempPathFactory, make_model: Callable[..., GPT2], vocabulary: Path
+) -> Path:
+    """A language model with GPT-2's whole vocabulary, as a directory. Not to be changed."""
+    path = tmp_path_factory.mktemp("directories") / "tiny"
+    config = GPT2Config(n_ctx=64, n_embd=16, n_layer=2, n_head=2)
+    weights.save(make_model(config), path, vocabulary=vocabulary)
+    return path
+
+
+@pytest.fixture(scope="session")
+def classifier_directory(
+    tmp_path_factory: pytest.TempPathFactory,
+    make_classifier: Callable[..., GPT2Classifier],
+    vocabulary: Path,
+) -> Path:
+    """A classifier with GPT-2's whole vocabulary, as a directory. Not to be changed."""
+    path = tmp_path_factory.mktemp("directories") / "tiny-news"
+    labels = ("World", "Sports", "Business", "Sci/Tech")
+    config = GPT2Config(n_ctx=64, n_embd=16, n_layer=2, n_head=2, labels=labels)
+    weights.save(make_classifier(config), path, vocabulary=vocabulary)
+    return path

@@ -1,0 +1,593 @@
+"""gpt2.figures: what the pictures show, that every token draws, and that threads may draw."""
+
+import io
+import itertools
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib._pylab_helpers import Gcf
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+from matplotlib.text import Text
+
+from gpt2 import figures
+from gpt2.figures import DARK, LIGHT, Theme
+from gpt2.figures.style import text_style
+from gpt2.figures.text import fonts, label
+from gpt2.tokenizer import Tokenizer
+
+VOCABULARY = Path(__file__).parent.parent / "checkpoints" / "mini"
+LABELS = ("World", "Sports", "Business", "Sci/Tech")
+HARD = ("$$", "$_$", "·$\\frac$", "\\", "^{", "%", "中文", "😀", "U+202E", "\\xE2", "◌́", "a\nb")
+HARD += ("\ud800", "·antidisestablishmentarianism", "WWWWWWWWWWWW", "日本語日本語日本語", "", "ﷺ")
+WIDTHS = (300, 350, 768, 1040)
+
+
+def attention(tokens: int, *, heads: int = 1, seed: int = 0) -> np.ndarray:
+    """Random causal attention, [H, T, T]."""
+    scores = np.random.default_rng(seed).normal(size=(heads, tokens, tokens)) * 2
+    weights = np.exp(scores) * np.tri(tokens)
+    return weights / weights.sum(-1, keepdims=True)
+
+
+def topics(tokens: int, *, seed: int = 0) -> np.ndarray:
+    """Random probabilities, [T, 4]."""
+    return np.random.default_rng(seed).dirichlet(np.ones(4), tokens)
+
+
+def pieces(count: int) -> list[str]:
+    return list(itertools.islice(itertools.cycle(HARD), count))
+
+
+def ten(theme: Theme = LIGHT, width: int = 350, **more: object) -> Figure:
+    """A probability figure: rows 7 to 9 cut, row 2 drawn."""
+    probs = np.linspace(0.19, 0.01, 10)
+    after = np.where(np.arange(10) < 7, probs * 1.09, 0)
+    return figures.probability_figure(pieces(10), probs, after, 2, theme=theme, width=width, **more)
+
+
+FIGURES: dict[str, Callable[[Theme, int], Figure]] = {
+    "probability": ten,
+    "head": lambda theme, width: figures.attention_head_figure(
+        attention(20)[0], pieces(20), layer=1, head=2, theme=theme, width=width
+    ),
+    "layer": lambda theme, width: figures.attention_layer_figure(
+        attention(20, heads=12), layer=1, selected=11, theme=theme, width=width
+    ),
+    "class": lambda theme, width: figures.class_figure(
+        LABELS, topics(1)[0], theme=theme, width=width
+    ),
+    "topic": lambda theme, width: figures.topic_figure(
+        topics(30), pieces(30), LABELS, theme=theme, width=width
+    ),
+    "similarity": lambda theme, width: figures.similarity_figure(
+        np.eye(20), pieces(20), theme=theme, width=width
+    ),
+}
+
+
+def drawn(figure: Figure) -> Figure:
+    """The same figure, laid out."""
+    FigureCanvasAgg(figure).draw()
+    return figure
+
+
+def said(figure: Figure) -> list[str]:
+    """Every text of a figure that is not empty."""
+    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
+
+
+def contrast(one: str, other: str) -> float:
+    """Contrast ratio of two colours, WCAG 2.2."""
+    low, high = sorted(float(linear(c) @ (0.2126, 0.7152, 0.0722)) for c in (one, other))
+    return (high + 0.05) / (low + 0.05)
+
+
+def linear(color: str) -> np.ndarray:
+    """Linear-light RGB of an sRGB colour."""
+    rgb = np.array(to_rgb(color))
+    return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+
+
+# Text and tokens
+
+
+@pytest.fixture(scope="module")
+def vocabulary() -> list[str]:
+    tokenizer = Tokenizer(VOCABULARY)
+    return [tokenizer.piece(token) for token in range(tokenizer.vocab_size)]
+
+
+def test_every_token_can_be_drawn(vocabulary: list[str]) -> None:
+    labels = [label(piece) for piece in vocabulary]
+    assert len(labels) == 50257
+    figure = Figure(figsize=(10, 10))
+    FigureCanvasAgg(figure)
+    for start in range(0, len(labels), 60):  # layout finds every glyph; one that is missing warns
+        line = " ".join(labels[start : start + 60])
+        figure.text(0, 0, line, **text_style(LIGHT, 8)).get_window_extent()
+    figure = Figure(figsize=(10, 10))
+    for weight in ("normal", "bold"):  # the bold font has fewer characters
+        figure.text(0, 0, "".join({*"".join(labels)}), **text_style(LIGHT, 8, weight=weight))
+    for piece in (text for text in labels if {*text} & {*"$\\^_{}%"}):
+        figure.text(0, 0, piece, **text_style(LIGHT, 8))
+    assert len(figure.texts) > 100
+    drawn(figure)
+
+
+def test_labels_are_short_and_made_of_known_characters(vocabulary: list[str]) -> None:
+    known = fonts()[1]
+    for piece in vocabulary:
+        shown = label(piece)
+        assert len(shown) <= 12
+        assert all(ord(character) in known for character in shown)
+        assert shown == piece or shown.endswith("…") or "U+" in shown
+
+
+def test_shorten_counts_wide_characters_twice() -> None:
+    assert figures.shorten("abcdefghijkl") == "abcdefghijkl"
+    assert figures.shorten("abcdefghijklm") == "abcdefghijk…"
+    assert figures.shorten("日本語日本語") == "日本語日本語"
+    assert figures.shorten("日本語日本語日") == "日本語日本…"
+
+
+def test_a_character_that_only_the_normal_font_has_can_be_drawn_in_bold() -> None:
+    assert label("\U0001d7e6") == "U+1D7E6"
+    drawn(figures.class_figure(("\U0001d7e6", "b"), (0.9, 0.1)))
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_no_text_of_a_figure_is_read_as_mathematics(name: str) -> None:
+    figure = drawn(FIGURES[name](LIGHT, 350))
+    texts = [text for text in figure.findobj(Text) if text.get_text()]
+    assert texts
+    assert not [text.get_text() for text in texts if text.get_parse_math()]
+
+
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [
+        (0, "0 %"),
+        (0.00005, "< 0.01 %"),
+        (0.0042, "0.42 %"),
+        (0.0099, "0.99 %"),
+        (0.00999, "1.0 %"),
+        (0.183, "18.3 %"),
+        (0.9992, "> 99.9 %"),
+        (1, "100 %"),
+    ],
+)
+def test_percent_has_the_digits_that_matter(share: float, words: str) -> None:
+    assert figures.percent(share) == words
+
+
+# Layout
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_text_lies_inside_the_figure(name: str, width: int) -> None:
+    figure = drawn(FIGURES[name](DARK, width))
+    across, down = figure.bbox.size
+    for text in figure.findobj(Text):
+        if text.get_text() and text.get_visible():
+            box = text.get_window_extent()
+            assert box.x0 >= -1 and box.y0 >= -1, text
+            assert box.x1 <= across + 1 and box.y1 <= down + 1, text
+
+
+@pytest.mark.parametrize("width", [300, 350, 1040])
+@pytest.mark.parametrize("tokens", [1, 2, 7, 16, 33, 64])
+def test_tick_labels_never_overlap(tokens: int, width: int) -> None:
+    names = pieces(tokens)
+    weights = attention(tokens)[0]
+    figure = figures.attention_head_figure(weights, names, layer=0, head=0, width=width)
+    check_ticks(drawn(figure))
+    figure = figures.topic_figure(topics(tokens), names, LABELS, width=width)
+    check_ticks(drawn(figure))
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("highest", [1e-6, 0.013, 0.2, 0.999])
+def test_percent_ticks_never_overlap(highest: float, width: int) -> None:
+    probs = highest * np.array([1, 0.001])
+    after = [1, 0] if highest > 0.1 else [highest, 0]
+    check_ticks(drawn(figures.probability_figure(("a", "b" * 12), probs, after, 0, width=width)))
+
+
+def check_ticks(figure: Figure) -> None:
+    count = 0
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            labels = [text for text in axis.get_ticklabels() if text.get_text()]
+            boxes = [text.get_window_extent() for text in labels]
+            count += len(boxes)
+            for one, other in itertools.combinations(boxes, 2):
+                assert not one.overlaps(other)
+    assert count >= 2
+
+
+def test_few_tokens_are_all_labelled_and_many_are_thinned() -> None:
+    names = [f"t{index}" for index in range(64)]
+    few = figures.attention_head_figure(attention(12)[0], names[:12], layer=0, head=0, width=350)
+    assert set(names[:12]) <= set(said(few))
+    many = figures.attention_head_figure(attention(64)[0], names, layer=0, head=0, width=350)
+    shown = set(names) & set(said(many))
+    assert 10 <= len(shown) < 40
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_picture_has_twice_the_pixels_of_its_width(name: str) -> None:
+    figure = FIGURES[name](LIGHT, 350)
+    picture = figures.render(figure)
+    assert picture.dtype == np.uint8
+    assert picture.shape[1:] == (700, 4)
+    assert (picture[0, -1, 3], picture[-1, 0, 3]) == (0, 0)  # transparent
+    assert imread(io.BytesIO(figures.to_png(figure))).shape == picture.shape
+    opaque = imread(io.BytesIO(figures.to_png(figure, background="#ff0000")))
+    assert opaque[0, -1].tolist() == [1, 0, 0, 1]
+
+
+# Probability bars
+
+
+def test_cut_tokens_say_so_and_are_hatched() -> None:
+    figure = drawn(ten())
+    words = [text for text in said(figure) if " %" in text]
+    assert [("cut" in text) for text in words] == [False] * 7 + [True] * 3
+    bars = [bar for bar in figure.axes[0].patches if bar.get_hatch()]
+    assert len(bars) == 3
+
+
+def test_the_drawn_token_is_marked_in_words_and_in_colour() -> None:
+    figure = ten()
+    words = [text for text in said(figure) if "drawn" in text]
+    assert words == ["15.0 → 16.4 % · drawn"]
+    accented = [p for p in figure.axes[0].patches if to_hex(p.get_facecolor()) == LIGHT.accent]
+    assert [round(bar.get_width(), 3) for bar in accented] == [0.15]
+
+
+def test_an_outline_shows_the_probability_after_the_settings() -> None:
+    outlines = [p for p in ten().axes[0].patches if not p.get_fill() or not p.get_facecolor()[3]]
+    widths = [bar.get_width() for bar in outlines if not bar.get_hatch()]
+    assert widths == pytest.approx(np.linspace(0.19, 0.01, 10)[:7] * 1.09)
+
+
+def test_no_outline_when_the_settings_change_nothing() -> None:
+    figure = figures.probability_figure(("a", "b"), (0.6, 0.4), (0.6, 0.4), None)
+    assert len(figure.axes[0].patches) == 2
+    assert not [text for text in said(figure) if "utline" in text]
+
+
+def test_a_drawn_token_beyond_the_ten_has_its_rank_in_words() -> None:
+    data = (["a", "b", "·banana"], [0.5, 0.3, 0.0002], [0.5, 0.3, 0.0002], 2)
+    figure = figures.probability_figure(*data, ranks=(1, 2, 1370))
+    assert {"0.02 % · drawn", "·banana\nrank 1,370"} <= set(said(figure))
+    assert "rank 1,370" in figures.probability_alt(*data, ranks=(1, 2, 1370))
+
+
+def test_probability_alt_says_the_best_the_drawn_and_the_cut() -> None:
+    words = figures.probability_alt(("$_$", "b", "c", "d"), (0.4, 0.3, 0.2, 0.1), (0, 1, 0, 0), 1)
+    assert words == (
+        "Most likely next tokens: “$_$” 40.0 %, “b” 30.0 %, “c” 20.0 %. "
+        "Drawn: “b”, rank 2, 30.0 %, 100 % after the settings. The settings cut 3 of the 4 shown."
+    )
+
+
+@pytest.mark.parametrize("chosen", [-1, 2])
+def test_an_unknown_row_cannot_be_drawn(chosen: int) -> None:
+    with pytest.raises(ValueError, match="chosen row"):
+        figures.probability_figure(("a", "b"), (0.5, 0.5), (0.5, 0.5), chosen)
+
+
+def test_probabilities_above_one_in_sum_are_refused() -> None:
+    with pytest.raises(ValueError, match="sum to 1.2"):
+        figures.probability_figure(("a", "b"), (0.6, 0.6), (0.5, 0.5), None)
+
+
+# Attention
+
+
+def test_the_future_is_blank_and_a_past_of_zero_is_not() -> None:
+    weights = np.zeros((4, 4))
+    weights[:, 0] = 1
+    figure = figures.attention_head_figure(weights, list("abcd"), layer=0, head=0, width=350)
+    picture = figures.render(figure)
+    to_pixel = figure.axes[1].transData.transform
+    for query, key in itertools.product(range(4), range(4)):
+        x, y = to_pixel((key, query)).round().astype(int)
+        assert picture[len(picture) - y, x, 3] == (255 if key <= query else 0)
+
+
+def test_rows_are_the_tokens_that_look() -> None:
+    weights = np.array([[1, 0], [1, 0]])
+    figure = figures.attention_head_figure(weights, ("a", "b"), layer=0, head=0, width=350)
+    picture = figures.render(figure)
+    x, y = figure.axes[1].transData.transform((0, 1)).round().astype(int)
+    yellow = picture[len(picture) - y, x]
+    assert yellow[0] > 200 and yellow[2] < 80
+    assert figure.axes[1].get_ylabel() == "token that looks (query)"
+    assert figure.axes[1].get_xlabel() == "token looked at (key)"
+
+
+def test_the_strongest_pair_is_said_and_the_first_row_does_not_count() -> None:
+    weights = np.tri(5) / np.arange(1, 6)[:, None]
+    weights[3] = (0.1, 0.7, 0.1, 0.1, 0)
+    assert figures.strongest_pairs(weights, count=1) == [(3, 1, 0.7)]
+    words = figures.attention_head_alt(weights, list("abcde"), layer=2, head=4)
+    assert words.startswith("Attention of layer 2, head 4, over 5 tokens.")
+    assert "“d” (token 3) gives 70.0 % of its attention to “b” (token 1)" in words
+
+
+def test_one_token_has_nothing_to_look_back_at() -> None:
+    assert figures.strongest_pairs([[1.0]]) == []
+    assert "nothing to look back at" in figures.attention_head_alt([[1]], ["a"], layer=0, head=0)
+    assert "over 1 token: 1 head." in figures.attention_layer_alt([[[1]]], layer=0)
+
+
+def test_head_minus_one_is_called_the_mean() -> None:
+    figure = figures.attention_head_figure(attention(3)[0], list("abc"), layer=5, head=-1)
+    assert "Layer 5, mean over heads: where each token looks" in said(figure)
+
+
+@pytest.mark.parametrize("width", [350, 1040])
+@pytest.mark.parametrize("heads", [1, 12, 25])
+def test_each_thumbnail_lies_where_a_click_finds_it(heads: int, width: int) -> None:
+    for head in {0, heads - 1}:
+        weights = np.zeros((heads, 6, 6))
+        weights[head] = np.tri(6)
+        picture = figures.render(figures.attention_layer_figure(weights, layer=0, width=width))
+        yellow = np.argwhere((picture[..., 0] > 240) & (picture[..., 2] < 60))
+        assert len(yellow) > 1000
+        for y, x in (yellow[0], yellow[len(yellow) // 2], yellow[-1]):
+            assert figures.head_at(x, y, heads=heads, width=width) == head
+    assert figures.head_at(1, 1, heads=heads, width=width) is None
+
+
+def test_each_thumbnail_is_named_and_the_selected_one_outlined() -> None:
+    figure = figures.attention_layer_figure(attention(4, heads=3), layer=0, selected=2)
+    assert {"head 0", "head 1", "head 2"} <= set(said(figure))
+    assert len(figure.axes) == 1 and len(figure.axes[0].images) == 1
+    assert [to_hex(p.get_edgecolor()) for p in figure.axes[0].patches] == [LIGHT.accent]
+
+
+def test_layer_alt_names_the_sharpest_head() -> None:
+    weights = np.tile(np.tri(4) / np.arange(1, 5)[:, None], (3, 1, 1))
+    weights[1] = np.eye(4)
+    assert "Sharpest: head 1, giving 100 %" in figures.attention_layer_alt(weights, layer=0)
+
+
+def test_more_tokens_than_the_limit_are_refused() -> None:
+    with pytest.raises(ValueError, match="65 tokens are too many to draw, the limit is 64"):
+        figures.attention_head_figure(np.eye(65), pieces(65), layer=0, head=0)
+    with pytest.raises(ValueError, match="limit is 64"):
+        figures.attention_layer_figure(np.eye(65)[None], layer=0)
+
+
+# Topics
+
+
+@pytest.mark.parametrize("best", range(4))
+def test_classes_keep_their_order_and_colours(best: int) -> None:
+    probs = np.where(np.arange(4) == best, 0.7, 0.1)
+    axes = figures.class_figure(LABELS, probs).axes[0]
+    assert tuple(to_hex(bar.get_facecolor()) for bar in axes.patches) == figures.CLASS_COLORS
+    assert [text.get_text() for text in axes.get_yticklabels()] == list(LABELS)
+    assert [t.get_fontweight() == "bold" for t in axes.get_yticklabels()] == [
+        index == best for index in range(4)
+    ]
+    lines = figures.topic_figure([probs], ["a"], LABELS).axes[0].lines
+    assert tuple(to_hex(line.get_color()) for line in lines) == figures.CLASS_COLORS
+
+
+def test_class_alt_begins_with_the_winner() -> None:
+    words = figures.class_alt(LABELS, (0.06, 0.012, 0.018, 0.91))
+    assert words.endswith("first: Sci/Tech 91.0 %, World 6.0 %, Business 1.8 %, Sports 1.2 %.")
+
+
+def test_the_decision_is_where_the_winner_begins_to_lead_for_good() -> None:
+    per_token = np.array([(0.9, 0.1), (0.2, 0.8), (0.6, 0.4), (0.3, 0.7), (0.1, 0.9)])
+    assert figures.decided_at(per_token) == 3
+    assert figures.decided_at(per_token[3:]) == 0
+    words = figures.topic_alt(per_token, list("abcde"), ("no", "yes"))
+    assert "ends with yes at 90.0 %, which leads for good from token 3, “d”, on." in words
+    assert "yes leads from “d” on" in said(figures.topic_figure(per_token, "abcde", ("no", "yes")))
+
+
+@pytest.mark.parametrize("last", [(0.25,) * 4, (1, 0, 0, 0), (0.5, 0.5, 0, 0)])
+def test_names_at_the_line_ends_never_overlap(last: tuple[float, ...]) -> None:
+    figure = drawn(figures.topic_figure([last, last], ("a", "b"), LABELS, width=350))
+    names = [t for t in figure.findobj(Text) if t.get_text().split(" ")[0] in LABELS]
+    boxes = [text.get_window_extent() for text in names if "%" in text.get_text()]
+    assert len(boxes) == 4
+    assert not [pair for pair in itertools.combinations(boxes, 2) if pair[0].overlaps(pair[1])]
+
+
+# Similarity
+
+
+def test_zero_similarity_is_neutral_and_signs_differ_in_hue() -> None:
+    matrix = np.array([[1, -1], [0, 1.0]])
+    for theme in (LIGHT, DARK):
+        figure = figures.similarity_figure(matrix, ("a", "b"), theme=theme, width=350)
+        painted = figure.axes[1].images[0].get_array()
+        red, green, blue = (int(value) for value in painted[1, 0, :3])
+        assert max(red, green, blue) - min(red, green, blue) < 12
+        assert painted[0, 0, 0] > painted[0, 0, 2] and painted[0, 1, 2] > painted[0, 1, 0]
+
+
+def test_similarity_alt_names_the_nearest_and_the_farthest() -> None:
+    matrix = np.array([[1, 0.9, -0.5], [0.9, 1, 0], [-0.5, 0, 1]])
+    words = figures.similarity_alt(matrix, list("abc"))
+    assert words.endswith("Most alike: “a” and “b”, 0.90. Least alike: “a” and “c”, -0.50.")
+
+
+# Colours
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK])
+def test_text_is_readable_on_every_tint_and_on_the_page(theme: Theme) -> None:
+    tints = figures.token_colors(np.geomspace(1e-9, 1, 200), "probability", theme=theme)
+    assert min(contrast(tint, theme.text) for tint in tints) >= 4.5
+    for color in (theme.text, theme.muted, theme.accent):
+        assert contrast(color, theme.background) >= 4.5
+    for color in (theme.bar, *figures.CLASS_COLORS):
+        assert contrast(color, theme.background) >= 3
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK])
+def test_a_tint_deepens_with_surprise(theme: Theme) -> None:
+    for by, values in (
+        ("probability", (1, 0.5, 0.1, 0.01, 0.001)),
+        ("rank", (1, 3, 10, 100, 1000)),
+        ("entropy", (0, 1, 3, 6, 8)),
+    ):
+        tints = figures.token_colors(values, by, theme=theme)
+        steps = [contrast(tint, theme.background) for tint in tints]
+        assert steps == sorted(steps) and len(set(tints)) == 5
+        assert (tints[0], tints[-1]) == (theme.tint[0], theme.tint[-1])
+
+
+def test_values_beyond_a_scale_take_its_last_colour() -> None:
+    assert figures.token_colors((0, 1e-7), "probability") == [LIGHT.tint[-1]] * 2
+    assert figures.token_colors((50257,), "rank") == [LIGHT.tint[-1]]
+    assert figures.token_colors((math.log(50257),), "entropy") == [LIGHT.tint[-1]]
+    assert figures.token_colors((), "rank") == []
+
+
+@pytest.mark.parametrize("by", ["probability", "rank", "entropy"])
+def test_the_legend_shows_the_colours_of_its_values(by: str) -> None:
+    legend = figures.color_legend(by, theme=DARK)
+    assert [legend[0][1], legend[-1][1]] == [DARK.tint[0], DARK.tint[-1]]
+    assert len({color for _, color in legend}) == len(legend) >= 4
+
+
+def test_an_unknown_quantity_is_refused() -> None:
+    with pytest.raises(ValueError, match="probability, rank, entropy"):
+        figures.token_colors((0.5,), "surprise")
+    with pytest.raises(ValueError, match="probability, rank, entropy"):
+        figures.color_legend("surprise")
+
+
+# Machado, Oliveira and Fernandes 2009, severity 1: protan, deutan, tritan.
+BLINDNESS = np.array(
+    [
+        [[0.1523, 1.0526, -0.2049], [0.1145, 0.7863, 0.0992], [-0.0039, -0.0481, 1.0520]],
+        [[0.3673, 0.8606, -0.2280], [0.2801, 0.6725, 0.0474], [-0.0118, 0.0429, 0.9689]],
+        [[1.2555, -0.0767, -0.1788], [-0.0784, 0.9308, 0.1476], [0.0047, 0.6914, 0.3039]],
+    ]
+)
+XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+
+
+@pytest.mark.parametrize("sight", [np.eye(3), *BLINDNESS])
+def test_class_colours_differ_for_every_sight(sight: np.ndarray) -> None:
+    def lab(color: str) -> np.ndarray:
+        xyz = XYZ @ (sight @ linear(color)).clip(0, 1) / (0.95047, 1, 1.08883)
+        x, y, z = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+        return np.array((116 * y - 16, 500 * (x - y), 200 * (y - z)))
+
+    pairs = itertools.combinations([lab(color) for color in figures.CLASS_COLORS], 2)
+    assert min(float(np.linalg.norm(one - other)) for one, other in pairs) >= 20
+
+
+# Refusals
+
+NAN = float("nan")
+REFUSALS = {
+    "probability": lambda bad: figures.probability_figure("ab", (0.5, bad), (0.5, 0.5), 0),
+    "sampled": lambda bad: figures.probability_figure("ab", (0.5, 0.5), (0.5, bad), 0),
+    "probability_alt": lambda bad: figures.probability_alt("ab", (0.5, bad), (0.5, 0.5), 0),
+    "head": lambda bad: figures.attention_head_figure([[1, 0], [bad, 1]], "ab", layer=0, head=0),
+    "head_alt": lambda bad: figures.attention_head_alt([[1, 0], [bad, 1]], "ab", layer=0, head=0),
+    "layer": lambda bad: figures.attention_layer_figure([[[1, 0], [bad, 1]]], layer=0),
+    "layer_alt": lambda bad: figures.attention_layer_alt([[[1, 0], [bad, 1]]], layer=0),
+    "class": lambda bad: figures.class_figure("ab", (0.5, bad)),
+    "class_alt": lambda bad: figures.class_alt("ab", (0.5, bad)),
+    "topic": lambda bad: figures.topic_figure([(0.5, bad)], "a", "xy"),
+    "topic_alt": lambda bad: figures.topic_alt([(0.5, bad)], "a", "xy"),
+    "similarity": lambda bad: figures.similarity_figure([[1, bad], [0, 1]], "ab"),
+    "token_colors": lambda bad: figures.token_colors((0.5, bad), "probability"),
+}
+
+
+@pytest.mark.parametrize("bad", [NAN, math.inf, -1.5, None])
+@pytest.mark.parametrize("name", REFUSALS)
+def test_a_value_that_is_no_share_is_refused_by_name(name: str, bad: float | None) -> None:
+    with pytest.raises(ValueError, match=r"\[.*1.*\] is (nan|inf|-1.5); every value must be"):
+        REFUSALS[name](bad)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: figures.probability_figure([], [], [], None),
+        lambda: figures.probability_figure("ab", [0.5, 0.5], [0.5], None),
+        lambda: figures.probability_figure("ab", [0.5, 0.5], [0.5, 0.5], 0, ranks=[1]),
+        lambda: figures.attention_head_figure(np.eye(3), "ab", layer=0, head=0),
+        lambda: figures.attention_head_figure(np.zeros((0, 0)), "", layer=0, head=0),
+        lambda: figures.attention_layer_figure(np.eye(3), layer=0),
+        lambda: figures.attention_layer_figure(np.zeros((2, 0, 0)), layer=0),
+        lambda: figures.attention_layer_figure(attention(3, heads=2), layer=0, selected=2),
+        lambda: figures.class_figure("abc", [0.5, 0.5]),
+        lambda: figures.topic_figure(np.zeros((0, 4)), [], LABELS),
+        lambda: figures.similarity_figure(np.eye(2), "abc"),
+        lambda: figures.similarity_figure(np.eye(1025), ["a"] * 1025),
+        lambda: figures.class_figure("ab", [0.5, 0.5], width=100),
+    ],
+)
+def test_wrong_shapes_are_refused(draw: Callable[[], Figure]) -> None:
+    with pytest.raises(ValueError):
+        draw()
+
+
+# Threads, imports, speed
+
+
+def test_eight_threads_draw_at_once_as_one_would() -> None:
+    def draw(number: int) -> tuple[list[str], np.ndarray]:
+        seed = number % 5
+        if seed < 4:
+            weights = attention(3, heads=2, seed=seed)
+            figure = figures.attention_layer_figure(weights, layer=seed, width=300)
+        else:
+            figure = figures.class_figure(HARD[seed : seed + 4], topics(1)[0], width=300)
+        return said(figure), figures.render(figure)
+
+    alone = [draw(number) for number in range(5)]
+    with ThreadPoolExecutor(8) as pool:
+        at_once = list(pool.map(draw, range(200)))
+    for number, (words, picture) in enumerate(at_once):
+        assert words == alone[number % 5][0]
+        np.testing.assert_array_equal(picture, alone[number % 5][1])
+    assert "Layer 2: where each of its heads looks" in alone[2][0]
+    assert not Gcf.figs
+
+
+def test_figures_need_neither_torch_nor_pyplot() -> None:
+    code = "import sys, gpt2.figures; print([m for m in sys.modules if m in %r])"
+    unwanted = ("torch", "matplotlib.pyplot", "gradio", "tiktoken")
+    root = Path(__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, "-c", code % (unwanted,)], cwd=root, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_twelve_thumbnails_are_fast() -> None:
+    weights = attention(64, heads=12)
+    seconds = []
+    for _ in range(4):
+        start = time.perf_counter()
+        figures.to_png(figures.attention_layer_figure(weights, layer=0, width=1040))
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.8  # about 0.2 on two quiet cores

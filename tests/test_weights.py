@@ -1,0 +1,549 @@
+"""gpt2.weights: directories that transformers wrote load here, ours load there, and what does not
+fit is refused in one sentence."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from gpt2 import weights
+from gpt2.config import GPT2Config
+
+TOLERANCE = 1e-4  # float32, logits of size about 5
+LABELS = ("World", "Sports", "Business", "Sci/Tech")
+
+
+@pytest.fixture
+def directory(tiny_model, tmp_path, vocabulary):
+    """A language model of tiny_model's weights, to be broken by a test."""
+    path = tmp_path / "tiny"
+    weights.save(tiny_model, path, vocabulary=vocabulary)
+    return path
+
+
+@pytest.fixture
+def ids():
+    return torch.tensor([[5, 17, 0, 96, 17, 3, 42], [1, 2, 3, 4, 5, 6, 7]])
+
+
+def edit_tensors(directory, change):
+    """Let change(tensors) alter a directory's tensors, in place or by what it returns."""
+    path = directory / weights.WEIGHTS_FILE
+    tensors = load_file(path)
+    tensors = change(tensors) or tensors
+    save_file({name: value.contiguous() for name, value in tensors.items()}, path)
+
+
+def edit_config(directory, **values):
+    path = directory / weights.CONFIG_FILE
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def same_parameters(one, two):
+    ours, theirs = one.state_dict(), two.state_dict()
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
+
+
+def assert_one_sentence(error, *mentions):
+    text = str(error.value)
+    assert "\n" not in text
+    for mention in mentions:
+        assert str(mention) in text, text
+
+
+# --- transformers reads ours -----------------------------------------------------------------
+
+
+@torch.no_grad()
+def test_transformers_loads_what_is_saved_here_and_gives_the_same_logits(directory, ids):
+    from transformers import GPT2LMHeadModel
+
+    theirs, report = GPT2LMHeadModel.from_pretrained(directory, output_loading_info=True)
+    assert not any(report.values()), report
+    ours = weights.load_language_model(directory)
+    torch.testing.assert_close(ours(ids), theirs.eval()(ids).logits, atol=TOLERANCE, rtol=0)
+
+
+def test_transformers_reads_the_labels_of_a_classifier_in_order(classifier_directory):
+    from transformers import GPT2ForSequenceClassification
+
+    _, report = GPT2ForSequenceClassification.from_pretrained(
+        classifier_directory, output_loading_info=True
+    )
+    assert not any(report.values()), report
+
+
+@torch.no_grad()
+def test_the_shipped_model_gives_transformers_logits(vocabulary, tokenizer):
+    if not (vocabulary / weights.WEIGHTS_FILE).is_file():
+        pytest.skip("checkpoints/mini has no model.safetensors yet")
+    from transformers import GPT2LMHeadModel
+
+    theirs = GPT2LMHeadModel.from_pretrained(vocabulary, dtype=torch.float32).eval()
+    ids = torch.tensor([tokenizer.encode("She opened the door, and there it was:\n\n“You again!”")])
+    ours = weights.load_language_model(vocabulary)
+    torch.testing.assert_close(ours(ids), theirs(ids).logits, atol=TOLERANCE, rtol=0)
+
+
+# --- ours reads transformers' ----------------------------------------------------------------
+
+
+@pytest.fixture
+def theirs(tiny_config):
+    """transformers' model of tiny_config's shape, no parameter of which is zero or one."""
+    from transformers import GPT2Config as TheirConfig
+    from transformers import GPT2LMHeadModel
+
+    shape = {name: getattr(tiny_config, name) for name in ("vocab_size", "n_embd", "n_head")}
+    config = TheirConfig(
+        **shape,
+        n_layer=tiny_config.n_layer,
+        n_positions=tiny_config.n_ctx,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    model = GPT2LMHeadModel(config).eval()
+    generator = torch.Generator().manual_seed(4)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.2 * torch.randn(parameter.shape, generator=generator)
+    return model
+
+
+@torch.no_grad()
+def assert_loads_as(directory, theirs, ids):
+    ours = weights.load_language_model(directory)
+    torch.testing.assert_close(ours(ids), theirs(ids).logits, atol=TOLERANCE, rtol=0)
+
+
+def test_a_directory_that_transformers_saved_loads_here(theirs, tmp_path, ids):
+    theirs.save_pretrained(tmp_path)
+    assert_loads_as(tmp_path, theirs, ids)
+
+
+def test_a_directory_in_shards_loads_here(theirs, tmp_path, ids):
+    theirs.save_pretrained(tmp_path, max_shard_size="40KB")
+    assert (tmp_path / weights.INDEX_FILE).is_file()
+    assert len(list(tmp_path.glob("model-*.safetensors"))) > 2
+    assert_loads_as(tmp_path, theirs, ids)
+
+
+def test_openais_upload_without_prefix_with_masks_and_a_tied_head_loads_here(theirs, tmp_path, ids):
+    theirs.save_pretrained(tmp_path)
+
+    def as_uploaded(tensors):
+        tensors = {name.removeprefix("transformer."): value for name, value in tensors.items()}
+        for layer in range(3):
+            tensors[f"h.{layer}.attn.bias"] = torch.ones(1, 1, 24, 24).tril()
+            tensors[f"h.{layer}.attn.masked_bias"] = torch.tensor(-1e4)
+        tensors["lm_head.weight"] = tensors["wte.weight"].clone()
+        return tensors
+
+    edit_tensors(tmp_path, as_uploaded)
+    assert_loads_as(tmp_path, theirs, ids)
+
+
+@torch.no_grad()
+def test_a_classifier_that_transformers_saved_loads_here(tmp_path, ids):
+    from transformers import GPT2Config as TheirConfig
+    from transformers import GPT2ForSequenceClassification
+
+    config = TheirConfig(
+        vocab_size=97, n_positions=24, n_embd=32, n_layer=2, n_head=4, pad_token_id=0
+    )
+    config.id2label = dict(enumerate(LABELS))
+    theirs = GPT2ForSequenceClassification(config).eval()
+    theirs.save_pretrained(tmp_path)
+    ours = weights.load_classifier(tmp_path)
+    assert ours.transformer.config.labels == LABELS
+    lengths = torch.tensor([ids.size(1)] * 2)
+    ids = ids.masked_fill(ids == 0, 9)  # 0 is their padding
+    torch.testing.assert_close(ours(ids, lengths), theirs(ids).logits, atol=TOLERANCE, rtol=0)
+
+
+def test_eleven_labels_keep_their_order(tiny_config, make_classifier, tmp_path, vocabulary):
+    """JSON keys sort as text, where "10" comes before "2"."""
+    config = replace(tiny_config, labels=tuple("abcdefghijk"))
+    weights.save(make_classifier(config), tmp_path / "many", vocabulary=vocabulary)
+    assert weights.read_config(tmp_path / "many").labels == config.labels
+
+
+# --- round trips -----------------------------------------------------------------------------
+
+
+def test_saving_and_loading_gives_back_every_bit(tiny_model, directory):
+    loaded = weights.load_language_model(directory)
+    assert same_parameters(loaded, tiny_model)
+    assert loaded.config == tiny_model.config
+    assert not loaded.training
+
+
+def test_saving_and_loading_a_classifier_gives_back_every_bit(
+    tiny_config, make_classifier, tmp_path, vocabulary
+):
+    model = make_classifier(replace(tiny_config, labels=LABELS))
+    weights.save(model, tmp_path / "news", vocabulary=vocabulary)
+    loaded = weights.load_classifier(tmp_path / "news")
+    assert same_parameters(loaded, model)
+    assert loaded.transformer.config == model.transformer.config
+    backbone = weights.load_language_model(tmp_path / "news")
+    assert same_parameters(backbone, model.transformer)
+    assert backbone.config.labels == ()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_on_disk_is_the_rounded_model(tiny_model, tmp_path, vocabulary, dtype):
+    weights.save(tiny_model, tmp_path / "half", vocabulary=vocabulary, dtype=dtype)
+    stored = load_file(tmp_path / "half" / weights.WEIGHTS_FILE)
+    assert {value.dtype for value in stored.values()} == {dtype}
+    full = weights.load_language_model(tmp_path / "half")
+    for name, value in full.state_dict().items():
+        assert value.dtype == torch.float32
+        assert torch.equal(value, tiny_model.state_dict()[name].to(dtype).float()), name
+    half = weights.load_language_model(tmp_path / "half", dtype=dtype)
+    assert half.dtype == dtype
+    assert same_parameters(half.float(), full)
+
+
+def test_a_saved_directory_holds_gpt2s_own_vocabulary(directory, vocabulary):
+    for name in ("vocab.json", "merges.txt"):
+        assert (directory / name).read_bytes() == (vocabulary / name).read_bytes()
+
+
+def test_projections_are_stored_in_by_out_as_openai_and_hugging_face_do(directory):
+    stored = load_file(directory / weights.WEIGHTS_FILE)
+    assert stored["transformer.h.0.attn.c_attn.weight"].shape == (32, 96)
+    assert stored["transformer.h.0.mlp.c_fc.weight"].shape == (32, 128)
+    assert stored["transformer.h.0.mlp.c_proj.weight"].shape == (128, 32)
+
+
+# --- OpenAI's variables ----------------------------------------------------------------------
+
+
+def test_openais_variables_give_back_every_bit(tiny_model):
+    variables = weights.to_tf(tiny_model)
+    assert same_parameters(weights.from_tf(variables, tiny_model.config), tiny_model)
+
+
+def test_openais_variables_have_openais_names_and_shapes(tiny_model):
+    variables = weights.to_tf(tiny_model)
+    assert set(variables) == set(weights.tf_names(3))
+    assert {value.dtype for value in variables.values()} == {np.dtype(np.float32)}
+    assert variables["model/wte"].shape == (97, 32)
+    assert variables["model/h1/attn/c_attn/w"].shape == (1, 32, 96)
+    assert variables["model/h1/mlp/c_proj/w"].shape == (1, 128, 32)
+    assert variables["model/h2/ln_1/g"].shape == (32,)
+
+
+def test_a_layer_of_one_neuron_is_not_squeezed_away(make_model):
+    """np.squeeze on [1, in, out] would also drop an `in` or `out` of 1."""
+    model = make_model(GPT2Config(vocab_size=7, n_ctx=5, n_embd=1, n_layer=1, n_head=1))
+    variables = weights.to_tf(model)
+    assert variables["model/h0/attn/c_proj/w"].shape == (1, 1, 1)
+    assert same_parameters(weights.from_tf(variables, model.config), model)
+
+
+def test_a_missing_or_extra_variable_is_refused_by_name(tiny_model):
+    variables = weights.to_tf(tiny_model)
+    lacking = {name: v for name, v in variables.items() if name != "model/h1/ln_2/b"}
+    with pytest.raises(ValueError, match="variable model/h1/ln_2/b is missing"):
+        weights.from_tf(lacking, tiny_model.config)
+    with pytest.raises(ValueError, match="variable model/h3/ln_1/b has no place"):
+        weights.from_tf(variables | {"model/h3/ln_1/b": np.zeros(32)}, tiny_model.config)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("model/wte", (98, 32)),
+        ("model/ln_f/g", (1, 32)),
+        ("model/h0/attn/c_attn/w", (1, 96, 32)),
+        ("model/h0/mlp/c_fc/w", (1, 32, 64)),
+        # Square, so that a wrong reading of it would fit.
+        ("model/h0/attn/c_proj/w", (32, 32)),
+        ("model/h0/attn/c_proj/w", (2, 32, 32)),
+    ],
+)
+def test_a_variable_of_another_shape_is_refused_by_name_and_shape(tiny_model, name, shape):
+    variables = weights.to_tf(tiny_model) | {name: np.zeros(shape, np.float32)}
+    with pytest.raises(ValueError) as error:
+        weights.from_tf(variables, tiny_model.config)
+    assert_one_sentence(error, name, shape)
+
+
+# --- config.json that can't be used ----------------------------------------------------------
+
+
+def test_a_missing_directory_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError) as error:
+        weights.load_language_model(tmp_path / "nowhere")
+    assert_one_sentence(error, tmp_path / "nowhere", "no such directory")
+
+
+def test_a_directory_without_config_is_named(directory):
+    (directory / "config.json").unlink()
+    with pytest.raises(FileNotFoundError) as error:
+        weights.load_language_model(directory)
+    assert_one_sentence(error, directory, "config.json")
+
+
+@pytest.mark.parametrize(
+    ("content", "mention"),
+    [
+        (b"{", "not JSON"),
+        (b"", "not JSON"),
+        (b"\xff\xfe", "not JSON"),
+        (b"[1, 2]", "not a JSON object"),
+        (b"{}", "lacks vocab_size, n_embd, n_layer, n_head"),
+    ],
+)
+def test_a_broken_config_file_is_named(directory, content, mention):
+    (directory / "config.json").write_bytes(content)
+    with pytest.raises(ValueError) as error:
+        weights.read_config(directory)
+    assert_one_sentence(error, directory / "config.json", mention)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("model_type", "llama"),
+        ("activation_function", "gelu"),
+        ("scale_attn_weights", False),
+        ("scale_attn_by_inverse_layer_idx", True),
+        ("add_cross_attention", True),
+        ("tie_word_embeddings", False),
+        ("n_inner", 99),
+        ("n_head", 5),
+        ("n_layer", "three"),
+        ("n_embd", None),
+        ("vocab_size", 0),
+        ("layer_norm_epsilon", "small"),
+    ],
+)
+def test_a_config_of_another_kind_is_refused_by_key_and_value(directory, key, value):
+    edit_config(directory, **{key: value})
+    with pytest.raises(ValueError) as error:
+        weights.read_config(directory)
+    assert_one_sentence(error, directory / "config.json", key)
+
+
+@pytest.mark.parametrize("labels", [["World", "Sports"], {"first": "World"}, "World", {"0": "W"}])
+def test_labels_that_are_no_numbered_names_are_refused(classifier_directory, tmp_path, labels):
+    broken = tmp_path / "broken"
+    shutil.copytree(classifier_directory, broken)
+    edit_config(broken, id2label=labels)
+    with pytest.raises(ValueError) as error:
+        weights.load_classifier(broken)
+    assert_one_sentence(error, broken)
+
+
+def test_a_language_model_is_refused_as_a_classifier(directory):
+    with pytest.raises(ValueError) as error:
+        weights.load_classifier(directory)
+    assert_one_sentence(error, directory, "no classifier")
+
+
+def test_the_old_key_n_ctx_is_read(directory):
+    path = directory / "config.json"
+    raw = json.loads(path.read_text())
+    del raw["n_positions"]
+    path.write_text(json.dumps(raw))
+    assert weights.read_config(directory).n_ctx == 24
+
+
+# --- weights that can't be used --------------------------------------------------------------
+
+NAME = "transformer.h.1.attn.c_attn.weight"
+
+
+def replaced(value):
+    def change(tensors):
+        tensors[NAME] = value(tensors[NAME])
+
+    return change
+
+
+def with_number(number):
+    def change(tensor):
+        tensor[3, 4] = number
+        return tensor
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "mentions"),
+    [
+        pytest.param(
+            lambda tensors: {k: v for k, v in tensors.items() if k != NAME},
+            ["1 ", "missing", "h.1.attn.c_attn.weight"],
+            id="missing",
+        ),
+        pytest.param(
+            lambda tensors: tensors | {"transformer.h.3.ln_1.bias": torch.zeros(32)},
+            ["transformer.h.3.ln_1.bias", "no place"],
+            id="extra",
+        ),
+        pytest.param(replaced(lambda t: t.t()), [NAME, "(96, 32)"], id="transposed"),
+        pytest.param(replaced(lambda t: t[:, :-1]), [NAME, "(32, 95)"], id="narrow"),
+        pytest.param(replaced(lambda t: t[None]), [NAME, "(1, 32, 96)"], id="3 dimensions"),
+        pytest.param(replaced(lambda t: t[0]), [NAME, "(96,)"], id="1 dimension"),
+        pytest.param(replaced(with_number(float("nan"))), [NAME, "NaN"], id="NaN"),
+        pytest.param(replaced(with_number(float("-inf"))), [NAME, "infinite"], id="infinite"),
+        pytest.param(
+            lambda tensors: tensors | {"lm_head.weight": torch.zeros(97, 32)},
+            ["lm_head.weight", "wte.weight", "tied"],
+            id="untied",
+        ),
+        pytest.param(
+            lambda tensors: tensors | {"lm_head.weight": torch.zeros(96, 32)},
+            ["lm_head.weight", "wte.weight"],
+            id="untied and short",
+        ),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused_by_name(directory, change, mentions):
+    edit_tensors(directory, change)
+    with pytest.raises(ValueError) as error:
+        weights.load_language_model(directory)
+    assert_one_sentence(error, directory, *mentions)
+
+
+def test_a_config_of_more_layers_than_the_file_has_is_refused(directory):
+    edit_config(directory, n_layer=4)
+    with pytest.raises(ValueError) as error:
+        weights.load_language_model(directory)
+    assert_one_sentence(error, directory, "12 tensors are missing", "h.3.")
+
+
+@pytest.mark.parametrize("size", [0, 4, 300, -1])
+def test_a_truncated_file_is_called_damaged(directory, size):
+    path = directory / weights.WEIGHTS_FILE
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(ValueError) as error:
+        weights.load_language_model(directory)
+    assert_one_sentence(error, path, "damaged")
+
+
+def test_a_missing_weights_file_is_named(directory):
+    (directory / weights.WEIGHTS_FILE).unlink()
+    with pytest.raises(FileNotFoundError) as error:
+        weights.load_language_model(directory)
+    assert_one_sentence(error, directory, weights.WEIGHTS_FILE)
+
+
+def test_a_missing_shard_is_named(theirs, tmp_path):
+    theirs.save_pretrained(tmp_path, max_shard_size="40KB")
+    shard = sorted(tmp_path.glob("model-*.safetensors"))[1]
+    shard.unlink()
+    with pytest.raises(FileNotFoundError) as error:
+        weights.load_language_model(tmp_path)
+    assert_one_sentence(error, tmp_path, shard.name)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"weight_map": ["model.safetensors"]}'])
+def test_a_broken_index_of_shards_is_named(directory, content):
+    (directory / weights.INDEX_FILE).write_text(content)
+    with pytest.raises(ValueError) as error:
+        weights.load_language_model(directory)
+    assert_one_sentence(error, directory / weights.INDEX_FILE)
+
+
+# --- saving is whole or not at all -----------------------------------------------------------
+
+
+@pytest.fixture
+def other(tiny_config, make_model):
+    """A model that is not the one in `directory`."""
+    return make_model(tiny_config, seed=99)
+
+
+def disk_full(*args, **kwargs):
+    raise OSError(28, "No space left on device")
+
+
+def interrupted(*args, **kwargs):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("failure", [disk_full, interrupted])
+@pytest.mark.parametrize("place", ["save_file", "config_json", "shutil.copyfile", "os.fsync"])
+def test_a_failed_save_leaves_the_old_model_and_no_scratch(
+    monkeypatch, directory, tiny_model, other, vocabulary, place, failure
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(f"gpt2.weights.{place}", failure)
+        with pytest.raises((OSError, KeyboardInterrupt)):
+            weights.save(other, directory, vocabulary=vocabulary)
+    assert same_parameters(weights.load_language_model(directory), tiny_model)
+    assert list(directory.parent.iterdir()) == [directory]
+    assert sorted(path.name for path in directory.iterdir()) == [
+        "config.json",
+        "merges.txt",
+        "model.safetensors",
+        "vocab.json",
+    ]
+
+
+def test_a_failed_first_save_leaves_nothing(monkeypatch, tiny_model, tmp_path, vocabulary):
+    monkeypatch.setattr(weights, "save_file", disk_full)
+    with pytest.raises(OSError):
+        weights.save(tiny_model, tmp_path / "new", vocabulary=vocabulary)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_save_that_dies_while_files_move_leaves_no_directory_that_looks_whole(
+    monkeypatch, directory, other, vocabulary
+):
+    real, moved = weights.os.replace, []
+
+    def second_move_fails(source, target):
+        if moved:
+            disk_full()
+        moved.append(target)
+        real(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(weights.os, "replace", second_move_fails)
+        with pytest.raises(OSError):
+            weights.save(other, directory, vocabulary=vocabulary)
+    with pytest.raises(FileNotFoundError, match=r"config\.json"):
+        weights.load_language_model(directory)
+    weights.save(other, directory, vocabulary=vocabulary)
+    assert same_parameters(weights.load_language_model(directory), other)
+
+
+def test_saving_again_replaces_the_model_and_keeps_other_files(directory, other, vocabulary):
+    (directory / "metrics.json").write_text("{}")
+    weights.save(other, directory, vocabulary=vocabulary)
+    assert same_parameters(weights.load_language_model(directory), other)
+    assert (directory / "metrics.json").read_text() == "{}"
+
+
+def test_saving_over_a_directory_in_shards_does_not_leave_the_old_model_there(
+    theirs, tmp_path, other, vocabulary
+):
+    """The old index named the old shards, so the weights just saved were never read."""
+    theirs.save_pretrained(tmp_path / "model", max_shard_size="40KB")
+    weights.save(other, tmp_path / "model", vocabulary=vocabulary)
+    assert same_parameters(weights.load_language_model(tmp_path / "model"), other)
+
+
+def test_saving_a_model_where_its_own_vocabulary_stands(directory, other):
+    weights.save(other, directory, vocabulary=directory)
+    assert same_parameters(weights.load_language_model(directory), other)
+
+
+def test_a_vocabulary_that_is_missing_is_named(tiny_model, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"vocab\.json"):
+        weights.save(tiny_model, tmp_path / "new", vocabulary=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_files_of_a_saved_directory_can_be_read_by_others(directory):
+    assert {path.stat().st_mode & 0o777 for path in directory.iterdir()} == {0o644}
