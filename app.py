@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     add("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     add("--dtype", choices=DTYPES, default="auto", help="number type to compute in")
     add("--host", default=env("GRADIO_SERVER_NAME", "127.0.0.1"), help="address to listen on")
-    add("--port", type=int, default=int(env("GRADIO_SERVER_PORT", "7860")))
+    add("--port", type=int, default=env("GRADIO_SERVER_PORT", "7860"))
     add("--share", action="store_true", help="open a public link for up to a week")
     add("--auth", metavar="USER:PASSWORD", help="ask visitors for this name and password")
     add("--mcp", action="store_true", help="serve the API as MCP tools too (needs gradio[mcp])")
@@ -43,6 +43,8 @@ def main(argv: list[str] | None = None) -> int:
     args = made.parse_args(argv)
     if args.auth is not None and not all(args.auth.partition(":")):
         made.error(f"--auth is {args.auth!r}; it must be USER:PASSWORD")
+    if not 1 <= args.port <= 65535:
+        made.error(f"--port is {args.port}; it must be 1 to 65535")
     if args.max_new_tokens < 1:
         made.error(f"--max-new-tokens is {args.max_new_tokens}; it must be at least 1")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")

@@ -82,16 +82,17 @@ def run(args: argparse.Namespace) -> dict:
     state = out.with_name(out.name + ".state")
     start = time.perf_counter()
     epochs = []
-    bar = tqdm(disable=rank() != 0, unit="step", mininterval=2)
-    for progress in finetune(model, rows, held_out_rows, settings, state=state, resume=args.resume):
-        bar.total = progress.steps
-        bar.n = progress.report.step
-        bar.set_description(progress.stage)
-        bar.set_postfix(loss=f"{progress.report.loss:.3f}")
-        if progress.held_out:
-            epochs.append({"step": progress.report.step, **progress.held_out})
-            bar.write(json.dumps(epochs[-1]))
-    bar.close()
+    with tqdm(disable=rank() != 0, unit="step", mininterval=2) as bar:
+        for progress in finetune(
+            model, rows, held_out_rows, settings, state=state, resume=args.resume
+        ):
+            bar.total = progress.steps
+            bar.n = progress.report.step
+            bar.set_description(progress.stage)
+            bar.set_postfix(loss=f"{progress.report.loss:.3f}")
+            if progress.held_out:
+                epochs.append({"step": progress.report.step, **progress.held_out})
+                bar.write(json.dumps(epochs[-1]))
     metrics = {
         "command": " ".join(args.command),
         "settings": asdict(settings),
@@ -126,11 +127,11 @@ def main(argv: list[str] | None = None) -> int:
     args.command = ["python finetune_agnews.py", *(os.path.basename(word) for word in given)]
     try:
         with process_group(pick_device(args.device)):
-            metrics = run(args)
+            metrics, leads = run(args), rank() == 0
     except (OSError, ValueError, FloatingPointError) as error:
         print(f"finetune_agnews.py: {error}", file=sys.stderr)
         return 1
-    if rank() == 0:
+    if leads:
         print(json.dumps(metrics, indent=1))
     return 0
 

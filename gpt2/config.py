@@ -44,10 +44,11 @@ class GPT2Config:
                 f"n_embd is {self.n_embd} and n_head is {self.n_head}; "
                 "n_embd must be a multiple of n_head"
             )
-        if not self.layer_norm_epsilon > 0:
-            raise ValueError(f"layer_norm_epsilon is {self.layer_norm_epsilon}; it must be above 0")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout is {self.dropout}; it must be at least 0 and below 1")
+        epsilon, dropout = self.layer_norm_epsilon, self.dropout
+        if not isinstance(epsilon, int | float) or not epsilon > 0:
+            raise ValueError(f"layer_norm_epsilon is {epsilon!r}; it must be a number above 0")
+        if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
+            raise ValueError(f"dropout is {dropout!r}; it must be at least 0 and below 1")
 
     @property
     def head_dim(self) -> int:

@@ -14,6 +14,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +85,7 @@ def read_agnews(path: str | Path) -> News:
             path, header=None, dtype=str, keep_default_na=False, encoding="utf-8", engine="c"
         )
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no UTF-8 CSV of 3 columns: {error}") from error
+        raise ValueError(f"{path} is no UTF-8 CSV of 3 columns: {str(error).strip()}") from error
     if frame.shape[1] != 3:
         raise ValueError(
             f"{path} has {frame.shape[1]} columns; it needs 3: class, title, description"
@@ -204,6 +205,8 @@ def read_tokens(path: str | Path, tokenizer: Tokenizer) -> np.ndarray:
 def hold_out(tokens: np.ndarray, *, every: int) -> tuple[np.ndarray, np.ndarray]:
     """Set every n-th document aside, starting with the first: (rest, held out)."""
     ends = np.flatnonzero(tokens == ENDOFTEXT_ID) + 1
+    if not len(ends) or ends[-1] != len(tokens):
+        ends = np.append(ends, len(tokens))  # a last document without its end
     starts = np.concatenate([[0], ends[:-1]])
     spans = [tokens[start:end] for start, end in zip(starts, ends, strict=True)]
     kept = [span for i, span in enumerate(spans) if i % every]
@@ -233,18 +236,11 @@ def windows(
     return np.stack(rows).astype(np.int64)
 
 
-_orders: dict[tuple[int, int, int, int], tuple[int, np.ndarray]] = {}
-
-
+@lru_cache(maxsize=2)
 def _epoch_order(seed: int, epoch: int, count: int, context: int) -> tuple[int, np.ndarray]:
-    """Offset and order of one epoch's windows; the last two epochs are remembered."""
-    key = (seed, epoch, count, context)
-    if key not in _orders:
-        if len(_orders) > 1:
-            _orders.pop(next(iter(_orders)))
-        rng = np.random.default_rng((seed, epoch))
-        _orders[key] = (int(rng.integers(context)), rng.permutation(count))
-    return _orders[key]
+    """Offset and order of one epoch's windows."""
+    rng = np.random.default_rng((seed, epoch))
+    return int(rng.integers(context)), rng.permutation(count)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -256,9 +252,9 @@ def main(argv: list[str] | None = None) -> int:
         "--vocab", default="checkpoints/mini", metavar="DIR", help="holds vocab.json, merges.txt"
     )
     args = parser.parse_args(argv)
+    partial = Path(args.out).with_suffix(".partial")
     try:
         tokenizer = Tokenizer(args.vocab)
-        partial = Path(args.out).with_suffix(".partial")
         with open(partial, "wb") as out:
             for path in args.files:
                 tokens = read_tokens(path, tokenizer)
@@ -266,6 +262,7 @@ def main(argv: list[str] | None = None) -> int:
                 print(f"{path}: {len(tokens):,} tokens")
         os.replace(partial, args.out)
     except (OSError, ValueError) as error:
+        partial.unlink(missing_ok=True)
         print(f"gpt2.data: {error}", file=sys.stderr)
         return 1
     return 0

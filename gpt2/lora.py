@@ -20,8 +20,9 @@ class LoRALinear(nn.Module):
         super().__init__()
         self.frozen = frozen
         frozen.requires_grad_(False)
-        self.a = nn.Parameter(torch.empty(rank, frozen.in_features))
-        self.b = nn.Parameter(torch.zeros(frozen.out_features, rank))
+        like = {"device": frozen.weight.device, "dtype": frozen.weight.dtype}
+        self.a = nn.Parameter(torch.empty(rank, frozen.in_features, **like))
+        self.b = nn.Parameter(torch.zeros(frozen.out_features, rank, **like))
         nn.init.kaiming_uniform_(self.a, a=math.sqrt(5))
         self.scale = alpha / rank
 

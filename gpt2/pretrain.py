@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,31 +135,21 @@ def pretrain(args: argparse.Namespace) -> dict:
     if args.resume and state.is_file():
         trainer.load(state)
     out.parent.mkdir(parents=True, exist_ok=True)
-    started_at, start, saved = trainer.step, time.perf_counter(), time.perf_counter()
-    curve: list[dict] = []
-    bar = tqdm(
+    start, curve = time.perf_counter(), []
+    with tqdm(
         total=settings.steps * step_tokens,
         initial=trainer.step * step_tokens,
         unit="tok",
         unit_scale=True,
         disable=rank() != 0,
         mininterval=5,
-    )
-    for report in trainer.run(task, report_every=args.report_every):
-        rate = (report.step - started_at) * step_tokens / (time.perf_counter() - start)
-        bar.update(report.step * step_tokens - bar.n)
-        bar.set_postfix(loss=f"{report.loss:.4f}", lr=f"{report.lr:.1e}")
-        point = {"step": report.step, "loss": report.loss, "tokens_per_second": rate}
-        last = report.step == settings.steps
-        if report.step % args.eval_every < args.report_every or last:
-            with trainer.averaged():
-                point["held_out_loss"] = task.held_out_loss()
-            bar.write(json.dumps(point))
-        curve.append(point)
-        if time.perf_counter() - saved > args.save_minutes * 60:
-            trainer.save(state)
-            saved = time.perf_counter()
-    bar.close()
+    ) as bar:
+        for point in _train(trainer, task, args, state, step_tokens):
+            curve.append(point)
+            bar.update(point["step"] * step_tokens - bar.n)
+            bar.set_postfix(loss=f"{point['loss']:.4f}")
+            if "held_out_loss" in point and rank() == 0:
+                bar.write(json.dumps(point))
     with trainer.averaged():
         loss = task.held_out_loss()
         metrics = {
@@ -180,6 +171,34 @@ def pretrain(args: argparse.Namespace) -> dict:
     return metrics
 
 
+def _train(
+    trainer: Trainer, task: NextToken, args: argparse.Namespace, state: Path, step_tokens: int
+) -> Iterator[dict]:
+    """Points of the curve; measures and saves on the way."""
+    started_at, start = trainer.step, time.perf_counter()
+    saved = start
+    for report in trainer.run(task, report_every=args.report_every):
+        now = time.perf_counter()
+        rate = (report.step - started_at) * step_tokens / (now - start)
+        point = {"step": report.step, "loss": report.loss, "tokens_per_second": rate}
+        last = report.step == trainer.settings.steps
+        if report.step % args.eval_every < args.report_every or last:
+            with trainer.averaged():
+                point["held_out_loss"] = task.held_out_loss()
+        yield point
+        if now - saved > args.save_minutes * 60:
+            trainer.save(state)
+            saved = now
+
+
+def at_least_one(text: str) -> int:
+    """A flag's whole number from 1 on."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is below 1")
+    return value
+
+
 def parser() -> argparse.ArgumentParser:
     """Command line, with defaults and units."""
     made = argparse.ArgumentParser(
@@ -195,17 +214,24 @@ def parser() -> argparse.ArgumentParser:
     add("--heads", type=int, default=5)
     add("--embd", type=int, default=320, help="width of the residual stream")
     add("--context", type=int, default=1024, help="tokens")
-    add("--tokens", type=int, default=100_000_000, help="tokens to train on, repeats counted")
-    add("--batch-size", type=int, default=16, help="windows of --context tokens in a batch")
-    add("--accumulate", type=int, default=1, help="batches in a step")
+    add(
+        "--tokens",
+        type=at_least_one,
+        default=100_000_000,
+        help="tokens to train on, repeats counted",
+    )
+    add(
+        "--batch-size", type=at_least_one, default=16, help="windows of --context tokens in a batch"
+    )
+    add("--accumulate", type=at_least_one, default=1, help="batches in a step")
     add("--lr", type=float, default=1e-3, help="peak learning rate")
     add("--warmup", type=int, default=200, help="steps")
     add("--weight-decay", type=float, default=0.1)
     add("--dropout", type=float, default=0.0)
     add("--average", type=float, default=0.0, help="decay of the weights' running average")
-    add("--hold-out-every", type=int, default=200, help="every n-th document measures")
-    add("--report-every", type=int, default=10, help="steps")
-    add("--eval-every", type=int, default=500, help="steps")
+    add("--hold-out-every", type=at_least_one, default=200, help="every n-th document measures")
+    add("--report-every", type=at_least_one, default=10, help="steps")
+    add("--eval-every", type=at_least_one, default=500, help="steps")
     add("--save-minutes", type=float, default=5, help="minutes between states to resume from")
     add("--save-dtype", choices=("float32", "bfloat16", "float16"), default="float16")
     add("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
@@ -221,13 +247,13 @@ def main(argv: list[str] | None = None) -> int:
     args.command = ["python -m gpt2.pretrain", *(os.path.basename(word) for word in given)]
     try:
         with process_group(pick_device(args.device)):
-            metrics = pretrain(args)
+            metrics, leads = pretrain(args), rank() == 0
     except (OSError, ValueError, FloatingPointError) as error:
         print(f"gpt2.pretrain: {error}", file=sys.stderr)
         return 1
-    if "curve" in metrics:
+    if leads:
         del metrics["curve"]
-    print(json.dumps(metrics, indent=1))
+        print(json.dumps(metrics, indent=1))
     return 0
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from torch import Tensor, distributed, nn
@@ -179,11 +180,21 @@ class Trainer:
         os.replace(partial, path)
 
     def load(self, path: Path) -> None:
-        """Go on from what save wrote."""
+        """Go on from what save wrote.
+
+        Raises:
+            ValueError: the file is damaged or of a model of another shape.
+        """
         device = self.trained[0].device
-        state = torch.load(path, map_location=device, weights_only=True)
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        try:
+            state = torch.load(path, map_location=device, weights_only=True)
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, KeyError, ValueError, EOFError, UnpicklingError) as error:
+            raise ValueError(
+                f"{path} can't be resumed from: it is damaged or of another model; delete it to "
+                "start anew"
+            ) from error
         self._average = state["average"]
         self.step = state["step"]
         torch.set_rng_state(state["random"].cpu())

@@ -71,11 +71,8 @@ def read_config(directory: str | Path) -> GPT2Config:
     missing = [name for name in names if name not in raw]
     if missing:
         raise ValueError(f"{path} lacks {', '.join(missing)}")
-    inner = raw.get("n_inner")
-    if inner not in (None, 4 * raw["n_embd"]):
-        raise ValueError(f"{path}: n_inner is {inner}; only 4 x n_embd can be loaded")
     try:
-        return GPT2Config(
+        config = GPT2Config(
             **{name: raw[name] for name in names},
             n_ctx=raw.get("n_positions", raw.get("n_ctx", 1024)),
             layer_norm_epsilon=raw.get("layer_norm_epsilon", 1e-5),
@@ -83,6 +80,10 @@ def read_config(directory: str | Path) -> GPT2Config:
         )
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
+    inner = raw.get("n_inner")
+    if inner not in (None, 4 * config.n_embd):
+        raise ValueError(f"{path}: n_inner is {inner}; only 4 x n_embd can be loaded")
+    return config
 
 
 def _labels(raw: Mapping) -> tuple[str, ...]:
@@ -180,7 +181,7 @@ def _fill(
             key = f"transformer.{key}"
         if key not in wanted:
             raise ValueError(f"{directory}: tensor {name} has no place in a model of this config")
-        value = tensor.t() if key.endswith(_TRANSPOSED) else tensor
+        value = tensor.t() if key.endswith(_TRANSPOSED) and tensor.dim() == 2 else tensor
         if value.shape != wanted[key].shape:
             raise ValueError(
                 f"{directory}: tensor {name} has shape {tuple(tensor.shape)}, which does not fit "
@@ -209,12 +210,12 @@ def read_tensors(directory: str | Path) -> Iterator[tuple[str, Tensor]]:
         FileNotFoundError, ValueError: a file is missing or damaged.
     """
     directory = Path(directory)
-    index = directory / INDEX_FILE
-    names = (
-        sorted(set(_read_json(index).get("weight_map", {}).values()))
-        if index.is_file()
-        else [WEIGHTS_FILE]
-    )
+    index, names = directory / INDEX_FILE, [WEIGHTS_FILE]
+    if index.is_file():
+        placed = _read_json(index).get("weight_map")
+        if not isinstance(placed, dict) or not all(isinstance(n, str) for n in placed.values()):
+            raise ValueError(f"{index} has no weight_map from tensor names to file names")
+        names = sorted(set(placed.values()))
     for name in names:
         path = directory / name
         if not path.is_file():
@@ -273,7 +274,8 @@ def save(
 def whole_directory(directory: str | Path) -> Iterator[Path]:
     """A scratch directory whose files move to `directory` only if the block succeeds.
 
-    config.json moves last, so a directory that a crash left half-written is not taken for a model.
+    They replace a model that stands there, shards and all. config.json goes first and comes last,
+    so a directory that a crash left half-written is not taken for a model.
     """
     directory = Path(directory)
     directory.parent.mkdir(parents=True, exist_ok=True)
@@ -284,7 +286,9 @@ def whole_directory(directory: str | Path) -> Iterator[Path]:
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
         directory.mkdir(exist_ok=True)
-        (directory / CONFIG_FILE).unlink(missing_ok=True)
+        for name in (CONFIG_FILE, INDEX_FILE, "model*.safetensors"):
+            for old in directory.glob(name):
+                old.unlink()
         for path in sorted(work.iterdir(), key=lambda path: path.name == CONFIG_FILE):
             path.chmod(0o644)
             os.replace(path, directory / path.name)
@@ -342,7 +346,8 @@ def from_tf(variables: Mapping[str, np.ndarray], config: GPT2Config) -> GPT2:
     state = {}
     for theirs, ours in names.items():
         value = variables[theirs]
-        value = value[0].T if ours.endswith(_TRANSPOSED) and value.ndim == 3 else value
+        if ours.endswith(_TRANSPOSED):
+            value = value[0].T if value.ndim == 3 and len(value) == 1 else value[None]
         if value.shape != wanted[ours].shape:
             raise ValueError(
                 f"variable {theirs} has shape {variables[theirs].shape}, which does not fit the "

@@ -5,6 +5,8 @@ twice the pixel density; `x_alt(...)` takes the same data and says in a sentence
 figure shows. No pyplot, so threads may draw at once. Imports: numpy, matplotlib.
 """
 
+from matplotlib.figure import Figure
+
 from gpt2.figures.attention import (
     MAX_TOKENS,
     attention_head_alt,
@@ -25,6 +27,7 @@ __all__ = [
     "LIGHT",
     "MAX_POSITIONS",
     "MAX_TOKENS",
+    "Figure",
     "Theme",
     "attention_head_alt",
     "attention_head_figure",

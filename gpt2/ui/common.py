@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from html import escape
 
 import gradio as gr
-from matplotlib.figure import Figure
 
-from gpt2.figures import DARK, LIGHT, Theme, to_png
+from gpt2.figures import DARK, LIGHT, Figure, Theme, to_png
 
 # Every event that uses the model shares this queue slot; the engine's own lock is behind it.
 MODEL_EVENTS = {"concurrency_id": "model", "concurrency_limit": 4}
