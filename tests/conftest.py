@@ -16,6 +16,7 @@ import torch  # noqa: E402
 from gpt2 import weights  # noqa: E402
 from gpt2.classifier import GPT2Classifier  # noqa: E402
 from gpt2.config import GPT2Config  # noqa: E402
+from gpt2.engine import Engine  # noqa: E402
 from gpt2.model import GPT2  # noqa: E402
 from gpt2.tokenizer import Tokenizer  # noqa: E402
 
@@ -125,3 +126,9 @@ def classifier_directory(
     config = GPT2Config(n_ctx=64, n_embd=16, n_layer=2, n_head=2, labels=labels)
     weights.save(make_classifier(config), path, vocabulary=vocabulary)
     return path
+
+
+@pytest.fixture(scope="session")
+def engine(model_directory: Path, classifier_directory: Path) -> Engine:
+    """The two tiny models on the CPU. It keeps no state of a request, so tests may share it."""
+    return Engine.load(str(model_directory), str(classifier_directory), device="cpu")

@@ -1,5 +1,7 @@
 """gpt2.lens: against transformers' attention, the steps as they were recorded, and log_softmax."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -109,8 +111,6 @@ def test_scores_equal_log_softmax_rank_and_entropy(pair):
 
 def test_a_long_text_is_scored_as_if_at_once(make_model, tiny_config):
     """Logits come 128 places at a time; none may be lost or moved at the seams."""
-    from dataclasses import replace
-
     model = make_model(replace(tiny_config, n_ctx=300))
     ids = torch.randint(97, (300,), generator=torch.Generator().manual_seed(1)).tolist()
     logprobs, _, _ = score_tokens(model, [0, *ids])

@@ -1,0 +1,221 @@
+"""gpt2.library: models by name, what is kept in memory, and what a broken directory says."""
+
+import hashlib
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+
+from gpt2 import library as library_module
+from gpt2 import weights
+from gpt2.config import GPT2Config
+from gpt2.library import Library, find_directory, hash_weights, pick_dtype
+from gpt2.model import parameter_count
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def checkpoints(tmp_path, monkeypatch, model_directory, classifier_directory):
+    """A checkpoints/ of three language models and a classifier, which tests may damage."""
+    path = tmp_path / "checkpoints"
+    for name in ("a", "b", "c"):
+        shutil.copytree(model_directory, path / name)
+    shutil.copytree(classifier_directory, path / "news")
+    monkeypatch.setattr(library_module, "CHECKPOINTS", path)
+    return path
+
+
+def make_library(model="a", classifier="news", *, keep=2, dtype=torch.float32):
+    return Library(model, classifier, device=CPU, dtype=dtype, keep=keep)
+
+
+# --- names -----------------------------------------------------------------------------------
+
+
+def test_it_lists_the_defaults_first_and_then_the_others(checkpoints):
+    made = make_library("b")
+    assert made.models == ["b", "a", "c"]
+    assert made.classifiers == ["news"]
+
+
+def test_a_directory_elsewhere_gets_its_own_name(checkpoints, model_directory, tmp_path):
+    shutil.copytree(model_directory, tmp_path / "elsewhere" / "c")
+    made = make_library(str(tmp_path / "elsewhere" / "c"))
+    assert made.models == ["c", "a", "b", "c'"]
+    assert made.get("c").directory == tmp_path / "elsewhere" / "c"
+    assert made.get("c'").directory == checkpoints / "c"
+
+
+def test_a_path_to_a_shipped_model_is_that_model(checkpoints):
+    assert make_library(str(checkpoints / "a")).models == ["a", "b", "c"]
+
+
+def test_an_unknown_name_is_told_with_those_there_are(checkpoints):
+    with pytest.raises(ValueError, match="no model 'x'; there are: a, news, b, c"):
+        make_library().get("x")
+
+
+def test_find_directory_prefers_a_name_and_takes_a_path(checkpoints, tmp_path):
+    assert find_directory("a") == checkpoints / "a"
+    assert find_directory(str(checkpoints / "b")) == checkpoints / "b"
+
+
+@pytest.mark.parametrize("name", ["nowhere", "", "/", "a/config.json"])
+def test_no_model_directory_is_told_with_the_names_there_are(checkpoints, name, monkeypatch):
+    monkeypatch.chdir(checkpoints)
+    with pytest.raises(FileNotFoundError, match="is no model directory.*a, b, c, news") as error:
+        find_directory(name)
+    assert "\n" not in str(error.value)
+
+
+# --- memory ----------------------------------------------------------------------------------
+
+
+def test_a_model_is_loaded_once_and_the_one_used_longest_ago_is_forgotten(checkpoints, monkeypatch):
+    read = []
+    load = weights.load_language_model
+
+    def counted(directory, **place):
+        read.append(directory.name)
+        return load(directory, **place)
+
+    monkeypatch.setattr(weights, "load_language_model", counted)
+    made = make_library("a", keep=2)
+    first = made.get("a")
+    assert made.get("a") is first and read == ["a"]
+    made.get("b")
+    made.get("a")  # b is now the one used longest ago
+    made.get("c")
+    assert read == ["a", "b", "c"]
+    assert made.get("a") is first
+    made.get("b")
+    assert read == ["a", "b", "c", "b"]
+    assert made.get("news").classifier is not None  # the other kind was left alone
+
+
+def test_a_forgotten_model_still_serves_who_holds_it(checkpoints):
+    made = make_library("a", keep=1)
+    held = made.get("a")
+    made.get("b")
+    assert held.backbone(torch.tensor([[1, 2]])).shape == (1, 2, 50257)
+    assert made.get("a") is not held
+
+
+def test_models_are_loaded_in_the_number_type_asked_for(checkpoints):
+    made = make_library(dtype=torch.bfloat16)
+    assert made.get("a").backbone.dtype == torch.bfloat16
+    assert made.get("news").classifier.score.weight.dtype == torch.bfloat16
+    assert made.describe("a")["dtype"] == "bfloat16"
+
+
+# --- what it says of them --------------------------------------------------------------------
+
+
+def test_describe_gives_shape_and_fingerprint(checkpoints):
+    raw = (checkpoints / "b" / "model.safetensors").read_bytes()
+    config = GPT2Config(n_ctx=64, n_embd=16, n_layer=2, n_head=2)
+    assert make_library().describe("b") == {
+        "name": "b",
+        "parameters": parameter_count(config),
+        "layers": 2,
+        "heads": 2,
+        "context": 64,
+        "dtype": "float32",
+        "sha256": hashlib.sha256(raw).hexdigest(),
+    }
+
+
+def test_the_fingerprint_covers_all_shards_in_order(tmp_path):
+    (tmp_path / "model-2.safetensors").write_bytes(b"two")
+    (tmp_path / "model-1.safetensors").write_bytes(b"one")
+    assert hash_weights(tmp_path) == hashlib.sha256(b"onetwo").hexdigest()
+
+
+# --- refusals --------------------------------------------------------------------------------
+
+
+def test_a_classifier_as_model_and_a_model_as_classifier_are_refused(checkpoints):
+    with pytest.raises(ValueError, match="news is a classifier; --model takes a language model"):
+        make_library("news", "news")
+    with pytest.raises(ValueError, match="b is a language model.*--classifier takes a classifier"):
+        make_library("a", "b")
+
+
+def change_config(path, **changes):
+    raw = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps(raw | changes))
+
+
+def cut_weights(path):
+    raw = (path / "model.safetensors").read_bytes()
+    (path / "model.safetensors").write_bytes(raw[: len(raw) // 2])
+
+
+BREAKS = {
+    "weights cut short": (cut_weights, "model.safetensors is damaged"),
+    "no weights": (lambda path: (path / "model.safetensors").unlink(), "is missing"),
+    "no vocabulary": (lambda path: (path / "merges.txt").unlink(), "merges.txt is missing"),
+    "other vocabulary": (lambda path: (path / "vocab.json").write_text("{}"), "not GPT-2's"),
+    "config is no JSON": (lambda path: (path / "config.json").write_text("{"), "is not JSON"),
+    "another model": (lambda path: change_config(path, model_type="bert"), "only gpt2"),
+    "wrong shape": (lambda path: change_config(path, n_embd=32), "has shape"),
+    "one layer more": (lambda path: change_config(path, n_layer=3), "tensors are missing"),
+    "one layer less": (lambda path: change_config(path, n_layer=1), "no place in a model"),
+}
+
+
+@pytest.mark.parametrize("name", BREAKS)
+@pytest.mark.parametrize("kind", ["a", "news"])
+def test_a_broken_default_is_told_in_one_sentence(checkpoints, name, kind):
+    damage, words = BREAKS[name]
+    damage(checkpoints / kind)
+    with pytest.raises((ValueError, FileNotFoundError), match=words) as error:
+        make_library()
+    assert str(checkpoints / kind) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_model_with_another_vocabulary_is_refused(checkpoints, make_model, vocabulary):
+    config = GPT2Config(vocab_size=97, n_ctx=8, n_embd=8, n_layer=1, n_head=1)
+    weights.save(make_model(config), checkpoints / "odd", vocabulary=vocabulary)
+    with pytest.raises(ValueError, match="has 97 tokens; GPT-2's vocabulary has 50257"):
+        make_library("odd")
+
+
+def test_a_broken_neighbour_does_not_keep_the_others_from_starting(checkpoints, caplog):
+    change_config(checkpoints / "b", model_type="bert")
+    cut_weights(checkpoints / "c")
+    made = make_library()
+    assert made.models == ["a", "c"]
+    assert "left out" in caplog.text and "bert" in caplog.text
+    with pytest.raises(ValueError, match="damaged"):
+        made.get("c")
+    assert made.get("a").name == "a"
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "expected"),
+    [
+        ("auto", "cpu", torch.float32),
+        ("auto", "cuda", torch.bfloat16),
+        ("float16", "cpu", torch.float16),
+        ("bfloat16", "cpu", torch.bfloat16),
+    ],
+)
+def test_number_types(name, device, expected):
+    assert pick_dtype(name, torch.device(device)) == expected
+
+
+@pytest.mark.parametrize("name", ["float64", "", "double"])
+def test_other_number_types_are_refused(name):
+    with pytest.raises(ValueError, match="is not available; use float32"):
+        pick_dtype(name, CPU)
+
+
+def test_loaded_says_where_it_came_from(checkpoints):
+    loaded = make_library().get("news")
+    assert (loaded.name, loaded.directory) == ("news", checkpoints / "news")
+    assert loaded.backbone is loaded.classifier.transformer
+    assert replace(loaded, name="x").name == "x"  # a record, not a handle
