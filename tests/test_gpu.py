@@ -73,6 +73,7 @@ def test_attention_and_topics_come_back_as_numpy(engine):
     assert verdict.label == "Sports"
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")
 def test_the_compiled_head_loss_equals_cross_entropy():
     torch.manual_seed(0)
     hidden = torch.randn(4, 64, 64, device="cuda", requires_grad=True)
