@@ -23,6 +23,7 @@ from gpt2.finetune import (
     predict,
     scores,
 )
+from gpt2.library import find_directory
 from gpt2.model import GPT2
 from gpt2.tokenizer import Tokenizer
 from gpt2.training import pick_device, process_group, rank
@@ -51,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add = made.add_argument
     add("--data", required=True, metavar="DIR", help="holds train.csv and test.csv")
-    add("--base", default="checkpoints/mini", metavar="DIR", help="model directory to start from")
+    add("--base", default="mini", metavar="NAME|DIR", help="language model to start from")
     add("--out", required=True, metavar="DIR", help="classifier directory to write")
     for field in fields(FinetuneSettings):
         flag = "--" + field.name.replace("_", "-")
@@ -69,14 +70,15 @@ def run(args: argparse.Namespace) -> dict:
     device = pick_device(args.device)
     torch.manual_seed(args.seed)
     settings = FinetuneSettings(**{f.name: getattr(args, f.name) for f in fields(FinetuneSettings)})
+    base = find_directory(args.base)
     news = read_agnews(Path(args.data) / "train.csv")
     if args.limit:
         news = news.take(range(min(args.limit, len(news))))
     train, held_out = split_news(news, held_out=max(1, len(news) // 20), seed=args.seed)
-    tokenizer = Tokenizer(args.base)
+    tokenizer = Tokenizer(base)
     rows = Rows(train, tokenizer, max_length=args.max_length)
     held_out_rows = Rows(held_out, tokenizer, max_length=args.max_length)
-    model = GPT2Classifier(load_base(args.base)).to(device)
+    model = GPT2Classifier(load_base(base)).to(device)
 
     out = Path(args.out)
     state = out.with_name(out.name + ".state")
@@ -107,13 +109,13 @@ def run(args: argparse.Namespace) -> dict:
         test_rows = Rows(read_agnews(test), tokenizer, max_length=args.max_length)
         metrics["test"] = scores(predict(model, test_rows), test_rows.labels)
     if rank() == 0:
-        weights.save(model, out, vocabulary=args.base, dtype=getattr(torch, args.save_dtype))
+        weights.save(model, out, vocabulary=base, dtype=getattr(torch, args.save_dtype))
         (out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
         shutil.rmtree(state)
     return metrics
 
 
-def load_base(directory: str) -> GPT2:
+def load_base(directory: Path) -> GPT2:
     """The language model to start from, its config naming AG News's labels."""
     model = weights.load_language_model(directory)
     model.config = replace(model.config, labels=AGNEWS_LABELS)
