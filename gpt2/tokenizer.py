@@ -44,12 +44,10 @@ class Tokenizer:
             FileNotFoundError: one of the two is missing.
             ValueError: one of the two is not GPT-2's own file.
         """
-        paths = {name: Path(directory) / name for name in VOCAB_SHA256}
-        for name, path in paths.items():
-            check_vocabulary_file(path, VOCAB_SHA256[name])
+        check_vocabulary(directory)
         ranks = data_gym_to_mergeable_bpe_ranks(
-            vocab_bpe_file=str(paths["merges.txt"]),
-            encoder_json_file=str(paths["vocab.json"]),
+            vocab_bpe_file=str(Path(directory) / "merges.txt"),
+            encoder_json_file=str(Path(directory) / "vocab.json"),
             vocab_bpe_hash=VOCAB_SHA256["merges.txt"],
             encoder_json_hash=VOCAB_SHA256["vocab.json"],
         )
@@ -132,6 +130,16 @@ def check_text(text: str) -> None:
                 f"character {position + 1} of the text is a lone surrogate "
                 f"(U+{ord(character):04X}), half of a character; remove it or paste the text again"
             )
+
+
+def check_vocabulary(directory: str | Path) -> None:
+    """Refuse a directory without GPT-2's own vocab.json and merges.txt.
+
+    Raises:
+        FileNotFoundError, ValueError: one is missing; one is another file.
+    """
+    for name, sha256 in VOCAB_SHA256.items():
+        check_vocabulary_file(Path(directory) / name, sha256)
 
 
 def check_vocabulary_file(path: Path, sha256: str) -> None:

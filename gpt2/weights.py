@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,12 +29,15 @@ from gpt2.tokenizer import ENDOFTEXT_ID, VOCAB_SHA256
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
+RECEIPT_FILE = "receipt.json"  # what convert.py says of the weights beside it
+TF_STATE_FILE = "checkpoint"  # names the TensorFlow checkpoint of a directory
+_LAST = (CONFIG_FILE, TF_STATE_FILE)  # by these a directory is taken for a model
 
 # The four matrices that torch's Linear holds transposed.
-_TRANSPOSED = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
+TRANSPOSED = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
 # Tensors of other programs' files that hold nothing we need: causal masks, and the tied head.
-_MASKS = (".attn.bias", ".attn.masked_bias")
-_TIED_HEAD = "lm_head.weight"
+MASKS = (".attn.bias", ".attn.masked_bias")
+TIED_HEAD = "lm_head.weight"
 
 _SUPPORTED = {  # what this code computes; a file that says otherwise is refused
     "activation_function": "gelu_new",
@@ -61,7 +64,7 @@ def read_config(directory: str | Path) -> GPT2Config:
         raise FileNotFoundError(f"{directory} is no model directory: there is no such directory")
     if not path.is_file():
         raise FileNotFoundError(f"{directory} is no model directory: it has no {CONFIG_FILE}")
-    raw = _read_json(path)
+    raw = read_json(path)
     if raw.get("model_type", "gpt2") != "gpt2":
         raise ValueError(f"{path}: model_type is {raw['model_type']!r}; only gpt2 can be loaded")
     for key, wanted in _SUPPORTED.items():
@@ -172,24 +175,26 @@ def _fill(
     found: dict[str, Tensor] = {}
     tied: Tensor | None = None
     for name, tensor in read_tensors(directory):
-        if name == _TIED_HEAD:
+        if name == TIED_HEAD:
             tied = tensor
-        if name == _TIED_HEAD or name in skip or name.endswith(_MASKS):
+        if name == TIED_HEAD or name in skip or name.endswith(MASKS):
             continue
         key = name.removeprefix(prefix)
         if key not in wanted and f"transformer.{key}" in wanted:  # OpenAI's upload has no prefix
             key = f"transformer.{key}"
         if key not in wanted:
             raise ValueError(f"{directory}: tensor {name} has no place in a model of this config")
-        value = tensor.t() if key.endswith(_TRANSPOSED) and tensor.dim() == 2 else tensor
+        value = tensor.t() if key.endswith(TRANSPOSED) and tensor.dim() == 2 else tensor
         if value.shape != wanted[key].shape:
             raise ValueError(
                 f"{directory}: tensor {name} has shape {tuple(tensor.shape)}, which does not fit "
                 f"{CONFIG_FILE} (the model needs {tuple(wanted[key].shape)} as [out, in])"
             )
-        if not torch.isfinite(value).all():
+        value = value.to(dtype).contiguous()
+        # A sum is finite only of finite numbers, and far quicker to tell; if not, look closely.
+        if not value.sum(dtype=torch.float32).isfinite() and not value.isfinite().all():
             raise ValueError(f"{directory}: tensor {name} holds NaN or infinite numbers")
-        found[key] = value.to(dtype).contiguous()
+        found[key] = value
     missing = sorted(wanted.keys() - found.keys())
     if missing:
         raise ValueError(
@@ -198,13 +203,23 @@ def _fill(
     embedding = found.get("wte.weight", found.get("transformer.wte.weight"))
     if tied is not None and not torch.equal(tied.to(dtype), embedding):
         raise ValueError(
-            f"{directory}: {_TIED_HEAD} differs from wte.weight; GPT-2's head is tied to it"
+            f"{directory}: {TIED_HEAD} differs from wte.weight; GPT-2's head is tied to it"
         )
     model.load_state_dict(found, strict=True, assign=True)
 
 
 def read_tensors(directory: str | Path) -> Iterator[tuple[str, Tensor]]:
-    """Names and tensors of a directory's safetensors files, mapped and read one at a time.
+    """Names and tensors of a directory's safetensors files, one at a time.
+
+    Raises:
+        FileNotFoundError, ValueError: a file is missing or damaged.
+    """
+    for name, path in stored_tensors(directory).items():
+        yield name, read_tensor(path, name)
+
+
+def stored_tensors(directory: str | Path) -> dict[str, Path]:
+    """The names of a directory's tensors and the file that each is in.
 
     Raises:
         FileNotFoundError, ValueError: a file is missing or damaged.
@@ -212,23 +227,55 @@ def read_tensors(directory: str | Path) -> Iterator[tuple[str, Tensor]]:
     directory = Path(directory)
     index, names = directory / INDEX_FILE, [WEIGHTS_FILE]
     if index.is_file():
-        placed = _read_json(index).get("weight_map")
+        placed = read_json(index).get("weight_map")
         if not isinstance(placed, dict) or not all(isinstance(n, str) for n in placed.values()):
             raise ValueError(f"{index} has no weight_map from tensor names to file names")
         names = sorted(set(placed.values()))
+    found = {}
     for name in names:
         path = directory / name
         if not path.is_file():
             raise FileNotFoundError(f"{directory} is no model directory: {name} is missing")
-        try:
-            with safe_open(path, framework="pt") as file:
-                for key in file.keys():  # noqa: SIM118  (not a dict)
-                    yield key, file.get_tensor(key)
-        except SafetensorError as error:
-            raise ValueError(f"{path} is damaged or no safetensors file: {error}") from error
+        with _opened(path) as file:
+            found |= dict.fromkeys(file.keys(), path)
+    return found
 
 
-def _read_json(path: Path) -> dict:
+def read_tensor(path: Path, name: str) -> Tensor:
+    """A copy of one tensor; the file is mapped for that long only, so no model is held twice.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    with _opened(path) as file:
+        return file.get_tensor(name).clone()
+
+
+def stored_shape(path: Path, name: str) -> tuple[int, ...]:
+    """The shape of one tensor, from the file's header.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    with _opened(path) as file:
+        return tuple(file.get_slice(name).get_shape())
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[safe_open]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged or no safetensors file: {error}") from error
+
+
+def read_json(path: Path) -> dict:
+    """A file that holds one JSON object.
+
+    Raises:
+        ValueError: it does not.
+    """
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
@@ -260,7 +307,7 @@ def save(
     tensors = {}
     for name, tensor in model.state_dict().items():
         name = name if name.startswith(("transformer.", "score.")) else f"transformer.{name}"
-        value = tensor.t() if name.endswith(_TRANSPOSED) else tensor
+        value = tensor.t() if name.endswith(TRANSPOSED) else tensor
         tensors[name] = value.detach().to("cpu", dtype).contiguous()
     with whole_directory(directory) as work:
         save_file(tensors, work / WEIGHTS_FILE, metadata={"format": "pt"})
@@ -270,14 +317,27 @@ def save(
             shutil.copyfile(Path(vocabulary) / name, work / name)
 
 
+def stored_shapes(config: GPT2Config) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the tensors in a model's file, matrices as [in, out]."""
+    with torch.device("meta"):
+        model = GPT2Classifier(GPT2(config)) if config.labels else GPT2(config)
+    shapes = {}
+    for name, tensor in model.state_dict().items():
+        stored = name if config.labels else f"transformer.{name}"
+        shape = tuple(tensor.shape)
+        shapes[stored] = shape[::-1] if name.endswith(TRANSPOSED) else shape
+    return shapes
+
+
 @contextmanager
 def whole_directory(directory: str | Path) -> Iterator[Path]:
     """A scratch directory whose files move to `directory` only if the block succeeds.
 
-    They replace a model that stands there, shards and all. config.json goes first and comes last,
-    so a directory that a crash left half-written is not taken for a model.
+    They replace a model that stands there, shards, receipt and all. config.json goes first
+    and comes last, so a directory that a crash left half-written is not taken for a model.
     """
     directory = Path(directory)
+    new_parents = [path for path in directory.parents if not path.exists()]
     directory.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
     try:
@@ -286,14 +346,19 @@ def whole_directory(directory: str | Path) -> Iterator[Path]:
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
         directory.mkdir(exist_ok=True)
-        for name in (CONFIG_FILE, INDEX_FILE, "model*.safetensors"):
+        for name in (CONFIG_FILE, INDEX_FILE, RECEIPT_FILE, "model*.safetensors"):
             for old in directory.glob(name):
                 old.unlink()
-        for path in sorted(work.iterdir(), key=lambda path: path.name == CONFIG_FILE):
+        for path in sorted(work.iterdir(), key=lambda path: path.name in _LAST):
             path.chmod(0o644)
             os.replace(path, directory / path.name)
-    finally:
+    except BaseException:
         shutil.rmtree(work, ignore_errors=True)
+        for path in new_parents:
+            with suppress(OSError):  # not empty
+                path.rmdir()
+        raise
+    work.rmdir()
 
 
 # --- OpenAI's TensorFlow names ---------------------------------------------------------------
@@ -346,7 +411,7 @@ def from_tf(variables: Mapping[str, np.ndarray], config: GPT2Config) -> GPT2:
     state = {}
     for theirs, ours in names.items():
         value = variables[theirs]
-        if ours.endswith(_TRANSPOSED):
+        if ours.endswith(TRANSPOSED):
             value = value[0].T if value.ndim == 3 and len(value) == 1 else value[None]
         if value.shape != wanted[ours].shape:
             raise ValueError(
@@ -364,6 +429,6 @@ def to_tf(model: GPT2) -> dict[str, np.ndarray]:
     variables = {}
     for theirs, ours in tf_names(model.config.n_layer).items():
         value = state[ours].detach().float().cpu()
-        value = value.t()[None] if ours.endswith(_TRANSPOSED) else value
+        value = value.t()[None] if ours.endswith(TRANSPOSED) else value
         variables[theirs] = np.ascontiguousarray(value.numpy())
     return variables

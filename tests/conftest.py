@@ -1,8 +1,13 @@
 """Fixtures that every test module may use: a vocabulary, and tiny models with random weights."""
 
 import os
+import signal
+import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -132,3 +137,50 @@ def classifier_directory(
 def engine(model_directory: Path, classifier_directory: Path) -> Engine:
     """The two tiny models on the CPU. It keeps no state of a request, so tests may share it."""
     return Engine.load(str(model_directory), str(classifier_directory), device="cpu")
+
+
+@dataclass(frozen=True)
+class Page:
+    """The page over the tiny models, served by another process."""
+
+    url: str
+    directory: Path
+
+    def steps(self) -> list[float]:
+        """When (time.time) each step of a completion was made."""
+        return [float(line) for line in (self.directory / "steps").read_text().split()]
+
+    @contextmanager
+    def slowed(self, seconds: float) -> Iterator[None]:
+        """Within, each step of a completion takes so much longer."""
+        (self.directory / "pause").write_text(str(seconds))
+        try:
+            yield
+        finally:
+            (self.directory / "pause").write_text("0")
+
+
+@pytest.fixture(scope="session")
+def page_server(
+    tmp_path_factory: pytest.TempPathFactory, model_directory: Path, classifier_directory: Path
+) -> Iterator[Page]:
+    directory = tmp_path_factory.mktemp("page")
+    (directory / "pause").write_text("0")
+    (directory / "steps").write_text("")
+    script = Path(__file__).with_name("page_server.py")
+    command = [sys.executable, script, model_directory, classifier_directory, directory]
+    with open(directory / "log", "w") as log, subprocess.Popen(
+        command, stdout=log, stderr=subprocess.STDOUT
+    ) as process:
+        end = time.monotonic() + 90
+        while not (directory / "url").exists():
+            if process.poll() is not None or time.monotonic() > end:
+                process.kill()
+                pytest.fail((directory / "log").read_text())
+            time.sleep(0.05)
+        yield Page((directory / "url").read_text(), directory)
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            process.kill()

@@ -7,7 +7,7 @@ import torch
 from gpt2.engine import Engine, Request, Sampling
 from gpt2.generate import generate
 from gpt2.losses import compiled_chunk, head_loss
-from gpt2.model import GPT2
+from gpt2.model import GPT2, init_weights
 from gpt2.training import Trainer, TrainSettings, low_precision
 
 pytestmark = pytest.mark.gpu
@@ -94,6 +94,7 @@ def test_the_compiled_head_loss_equals_cross_entropy():
 def test_training_on_the_gpu_lowers_the_loss(tiny_config):
     torch.manual_seed(0)
     model = GPT2(tiny_config).cuda()
+    init_weights(model, seed=0)
     ids = torch.randint(0, tiny_config.vocab_size, (4, 17), device="cuda")
 
     def loss(_):

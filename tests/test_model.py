@@ -342,6 +342,7 @@ def test_fresh_weights_are_a_function_of_the_seed(tiny_config):
 
 def test_dropout_acts_while_training_only(tiny_config):
     model = GPT2(replace(tiny_config, dropout=0.5))
+    init_weights(model, seed=0)
     ids = torch.tensor([IDS])
     torch.manual_seed(0)
     assert not torch.equal(model.train()(ids), model(ids))
