@@ -44,8 +44,8 @@ def text_perplexity(model: GPT2, tokenizer: Tokenizer, text: str, *, stride: int
         fresh = len(window) - 1 if start == 0 else len(window) - 1 - (n_ctx - stride)
         if fresh <= 0:
             break
-        logprobs = lens.score_tokens(model, window)[0]
-        total -= float(logprobs[-fresh:].astype(np.float64).sum())
+        logprobs = lens.score_tokens(model, window, last=fresh)[0]
+        total -= float(logprobs.astype(np.float64).sum())
         count += fresh
     nll = total / count
     return {
@@ -79,10 +79,10 @@ def lambada(model: GPT2, tokenizer: Tokenizer, path: str | Path) -> dict:
     for context, word in tqdm(read_lambada(path), unit="row", disable=None):
         answer = tokenizer.encode(" " + word)
         ids = (tokenizer.encode(context) + answer)[-model.config.n_ctx :]
-        logprobs, ranks, _ = lens.score_tokens(model, ids)
+        logprobs, ranks, _ = lens.score_tokens(model, ids, last=len(answer))
         token_hits += int(ranks[-1] == 1)
-        word_hits += int((ranks[-len(answer) :] == 1).all())
-        total -= float(logprobs[-len(answer) :].sum())
+        word_hits += int((ranks == 1).all())
+        total -= float(logprobs.sum())
         rows += 1
     if not rows:
         raise ValueError(f"{path} has no rows")

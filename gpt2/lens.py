@@ -59,17 +59,21 @@ def replay_step(model: GPT2, ids: Sequence[int], index: int, sampling: Sampling)
 
 
 @torch.inference_mode()
-def score_tokens(model: GPT2, ids: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def score_tokens(
+    model: GPT2, ids: Sequence[int], *, last: int | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """How each token after the first was predicted from those before it.
 
     Args:
         ids: T + 1 tokens.
+        last: only the last so many are wanted; all T if None.
 
     Returns:
-        Log-probability (natural), rank (1 = most likely) and entropy (nats), each [T].
+        Log-probability (natural), rank (1 = most likely) and entropy (nats), each [last].
     """
-    hidden = model.hidden(_batch(model, ids[:-1]))[0]
-    targets = torch.tensor(list(ids[1:]), device=model.device)
+    last = last or len(ids) - 1
+    hidden = model.hidden(_batch(model, ids[:-1]))[0, -last:]
+    targets = torch.tensor(list(ids[-last:]), device=model.device)
     parts = []
     for h, target in zip(hidden.split(128), targets.split(128), strict=True):
         logits = model.logits(h).float()  # [128,V]: all of them at once would be 200 MB at T = 1024

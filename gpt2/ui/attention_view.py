@@ -71,11 +71,12 @@ def build_attention(
             config = engine.shape(shown.model)
             layer = min(int(layer), config.n_layer - 1)
             head = min(int(head), config.n_head - 1)
-            last_start = max(0, len(shown.ids) - limit)
+            ids = shown.ids[: config.n_ctx]  # a text that filled the context has one token more
+            last_start = max(0, len(ids) - limit)
             start = min(int(start), last_start)
             window = slice(start, start + limit)
-            maps = engine.attention(shown.ids, layer, model=shown.model)[:, window, window]
-            pieces = engine.pieces(shown.ids[window], model=shown.model)
+            maps = engine.attention(ids, layer, model=shown.model)[:, window, window]
+            pieces = engine.pieces(ids[window], model=shown.model)
             drawn = maps.mean(axis=0) if head < 0 else maps[head]
             look = {"theme": screen.theme, "width": screen.width}
             wide = {"theme": screen.theme, "width": min(screen.width, 760)}
@@ -86,7 +87,7 @@ def build_attention(
                 name=f"attention-layer-{layer}-head-{head}",
             )
             if last_start:
-                shown_part = f"tokens {start + 1} to {start + len(pieces)} of {len(shown.ids)}"
+                shown_part = f"tokens {start + 1} to {start + len(pieces)} of {len(ids)}"
                 single += note(f"Shown: {shown_part}; a map holds {limit} a side.")
             selected = head if head >= 0 else None
             grid = picture(

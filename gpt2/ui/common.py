@@ -67,8 +67,3 @@ def picture(figure: Figure, alt: str, *, width: int, name: str) -> str:
 def note(text: str) -> str:
     """A line of small print."""
     return f'<p class="note">{escape(text)}</p>'
-
-
-def seconds_word(seconds: float) -> str:
-    """Seconds as a limit is told: "60 s"."""
-    return f"{seconds:g} s"

@@ -4,16 +4,11 @@ Imports: gradio, engine, figures.
 """
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from html import escape
+from dataclasses import replace
 
 import gradio as gr
-import numpy as np
 
 from gpt2.engine import SEED_LIMIT, Engine, Request, Sampling, seed_or_random
-from gpt2.figures import percent, probability_alt, probability_figure
-from gpt2.trace import Trace
 from gpt2.ui.attention_view import build_attention
 from gpt2.ui.common import (
     MODEL_EVENTS,
@@ -22,10 +17,19 @@ from gpt2.ui.common import (
     Viewport,
     errors_in_words,
     note,
-    picture,
-    seconds_word,
 )
-from gpt2.ui.strip import PICK_JS, Numbers, legend, token_strip
+from gpt2.ui.completion import (
+    count_words,
+    keep,
+    limits_words,
+    look_at,
+    settings_words,
+    shown_strip,
+    status_line,
+    stopped_line,
+    trace_strip,
+)
+from gpt2.ui.strip import PICK_JS, legend
 
 EXAMPLES = (
     "The president said on Tuesday that",
@@ -35,27 +39,7 @@ EXAMPLES = (
     "The match ended when",
 )
 COLOUR_BY = ("probability", "rank", "entropy")
-FINISHED = {
-    "length": "stopped: length",
-    "eos": "stopped: the model ended the text",
-    "stop": "stopped: the stop text",
-    "context": "stopped: the context is full",
-    "deadline": "stopped: the time limit",
-    "cancelled": "stopped: by you",
-    "": "writing",
-}
 PICK_HINT = "Choose a token above to see what else the model considered."
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What the page keeps of a completion: enough to recompute every view of it."""
-
-    model: str
-    ids: tuple[int, ...]
-    prompt_length: int
-    sampling: Sampling
-    selected: int
 
 
 def build_generate(engine: Engine, viewport: gr.JSON) -> None:
@@ -70,7 +54,7 @@ def build_generate(engine: Engine, viewport: gr.JSON) -> None:
         placeholder="Type the beginning of a text. Leave it empty to let the model begin.",
         elem_id="prompt",
     )
-    count = gr.HTML(note(_count_words(engine, "", names[0])))
+    count = gr.HTML(note(count_words(engine, "", names[0])))
     gr.Examples([[text] for text in EXAMPLES], [prompt], label="Examples", elem_id="examples")
     with gr.Row():
         start = gr.Button("Generate", variant="primary")
@@ -95,9 +79,8 @@ def build_generate(engine: Engine, viewport: gr.JSON) -> None:
             randomize = gr.Checkbox(False, label="New random seed each time", min_width=120)
             stop_text = gr.Textbox(label="Stop text", max_lines=1, info="Empty is off")
             model = gr.Dropdown(names, value=names[0], label="Model")
-    completion = gr.Textbox(
-        label="Completion", lines=4, max_lines=16, interactive=False, buttons=["copy"]
-    )
+    # No copy button: Gradio puts it inside the label, which then names the button and not the text.
+    completion = gr.Textbox(label="Completion", lines=4, max_lines=16, interactive=False)
     status = gr.HTML(note("Nothing written yet."), elem_id="status")
     by = gr.Radio(COLOUR_BY, value="probability", label="Colour tokens by")
     strip = gr.HTML(js_on_load=PICK_JS, elem_id="strip", min_height=56)
@@ -141,19 +124,15 @@ def build_generate(engine: Engine, viewport: gr.JSON) -> None:
                 due = now + 0.06 + 0.001 * len(trace.steps)  # long strips take longer to show
                 yield (
                     trace.completion,
-                    _status(trace),
-                    _trace_strip(engine, trace, by, screen),
+                    status_line(trace),
+                    trace_strip(engine, trace, by, screen),
                     gr.skip(),
-                    _keep(trace, sampling),
+                    keep(trace, sampling),
                     gr.skip(),
                 )
 
     def cancelled(shown):  # noqa: ANN001, ANN202
-        if shown is None:
-            return note("Stopped before the first token.")
-        written = len(shown.ids) - shown.prompt_length
-        words = f"{written} tokens · seed {shown.sampling.seed} · {FINISHED['cancelled']}"
-        return f'<p class="status">{words}</p>'
+        return gr.skip() if shown is not None and shown.finished else stopped_line(shown)
 
     def look(shown, by, viewport, step=0):  # noqa: ANN001, ANN202
         """Strip, header and bars of the selected token, or of one `step` tokens on."""
@@ -163,8 +142,8 @@ def build_generate(engine: Engine, viewport: gr.JSON) -> None:
             screen = Viewport.read(viewport)
             place = min(max(1, shown.selected + step), len(shown.ids) - 1)
             shown = replace(shown, selected=place)
-            strip = _shown_strip(engine, shown, by, screen)
-            return shown, strip, *_look_at(engine, shown, screen)
+            strip = shown_strip(engine, shown, by, screen)
+            return shown, strip, *look_at(engine, shown, screen)
 
     def pick(shown, viewport, event: gr.EventData):  # noqa: ANN001, ANN202
         index = event._data.get("index") if isinstance(event._data, dict) else None
@@ -172,12 +151,12 @@ def build_generate(engine: Engine, viewport: gr.JSON) -> None:
             return gr.skip(), gr.skip(), gr.skip()
         with errors_in_words():
             shown = replace(shown, selected=index)
-            return shown, *_look_at(engine, shown, Viewport.read(viewport))
+            return shown, *look_at(engine, shown, Viewport.read(viewport))
 
     def recolour(shown, by, viewport):  # noqa: ANN001, ANN202
         screen = Viewport.read(viewport)
         with errors_in_words():
-            strip = gr.skip() if shown is None else _shown_strip(engine, shown, by, screen)
+            strip = gr.skip() if shown is None else shown_strip(engine, shown, by, screen)
             return strip, legend(by, theme=screen.theme)
 
     knobs = [new_tokens, temperature, top_k, top_p, min_p, penalty, seed, randomize, stop_text]
@@ -211,7 +190,7 @@ def build_generate(engine: Engine, viewport: gr.JSON) -> None:
     by.change(recolour, [shown, by, viewport], [strip, key], **page, **MODEL_EVENTS)
     gr.on(
         [prompt.change, model.change],
-        lambda prompt, model: note(_count_words(engine, prompt, model)),
+        lambda prompt, model: note(count_words(engine, prompt, model)),
         [prompt, model],
         count,
         trigger_mode="always_last",
@@ -219,111 +198,11 @@ def build_generate(engine: Engine, viewport: gr.JSON) -> None:
     )
     gr.on(
         [knob.change for knob in (new_tokens, temperature, top_k, seed)],
-        lambda *values: gr.update(label=_settings_words(*values)),
+        lambda *values: gr.update(label=settings_words(*values)),
         [new_tokens, temperature, top_k, seed],
         settings,
         trigger_mode="always_last",
         **quick,
     )
-    settings.label = _settings_words(new_tokens.value, temperature.value, top_k.value, seed.value)
-    gr.HTML(note(_limits_words(engine)))
-
-
-# --- words and HTML --------------------------------------------------------------------------
-
-
-def _count_words(engine: Engine, prompt: str, model: str) -> str:
-    """How much of the context a prompt takes."""
-    context = engine.shape(model).n_ctx
-    try:
-        tokens = len(engine.encode(prompt, model=model)) if prompt else 0
-    except ValueError as error:
-        return str(error)
-    words = f"{tokens:,} of {context:,} tokens"
-    if tokens > context:
-        words += "; the beginning will be dropped, the end is kept"
-    return words
-
-
-def _settings_words(count: float, temperature: float, top_k: float, seed: float | None) -> str:
-    heat = "greedy" if temperature == 0 else f"temperature {temperature:g}"
-    keep = f"top-k {top_k:g}" if top_k else "all tokens"
-    return f"Settings: {heat} · {keep} · {count:g} tokens · seed {seed or 0:g}"
-
-
-def _limits_words(engine: Engine) -> str:
-    limits = engine.limits
-    return (
-        f"Limits: {limits.prompt_chars:,} characters of prompt, {limits.new_tokens} new tokens and "
-        f"{seconds_word(limits.seconds)} a request, {limits.queue} requests waiting."
-    )
-
-
-def _status(trace: Trace) -> str:
-    words = [
-        f"{len(trace.steps)} tokens",
-        f"{trace.tokens_per_second:.0f} tokens/s",
-        f"seed {trace.seed}",
-        trace.model,
-        FINISHED[trace.finish_reason],
-    ]
-    if trace.truncated:
-        words.append(f"the first {trace.truncated:,} tokens of the prompt were dropped")
-    return f'<p class="status">{escape(" · ".join(words))}</p>'
-
-
-def _keep(trace: Trace, sampling: Sampling) -> Shown:
-    length = len(trace.prompt_ids)
-    return Shown(trace.model, trace.ids, length, sampling, selected=length)
-
-
-def _trace_strip(engine: Engine, trace: Trace, by: str, screen: Viewport) -> str:
-    return token_strip(
-        engine.pieces(trace.ids, model=trace.model),
-        Numbers(
-            np.array([step.prob for step in trace.steps]),
-            np.array([step.rank for step in trace.steps]),
-            np.array([step.entropy for step in trace.steps]),
-        ),
-        prompt_length=len(trace.prompt_ids),
-        by=by,
-        theme=screen.theme,
-    )
-
-
-def _shown_strip(engine: Engine, shown: Shown, by: str, screen: Viewport) -> str:
-    score = engine.score_tokens(shown.ids, model=shown.model)
-    drawn = slice(shown.prompt_length - 1, None)
-    return token_strip(
-        engine.pieces(shown.ids, model=shown.model),
-        Numbers(np.exp(score.logprobs[drawn]), score.ranks[drawn], score.entropies[drawn]),
-        prompt_length=shown.prompt_length,
-        by=by,
-        theme=screen.theme,
-        selected=shown.selected,
-    )
-
-
-def _look_at(engine: Engine, shown: Shown, screen: Viewport) -> tuple[str, str]:
-    """Header and bars of the selected token."""
-    index = shown.selected
-    step = engine.step(shown.ids, index, shown.sampling, model=shown.model)
-    ids: Sequence[int] = step.top_ids
-    probs, sampled = list(step.top_probs), list(step.top_sampled_probs)
-    if step.id not in ids:
-        ids, probs, sampled = (*ids, step.id), [*probs, step.prob], [*sampled, step.sampled_prob]
-    pieces = engine.pieces(ids, model=shown.model)
-    chosen = ids.index(step.id)
-    ranks = [*range(1, len(step.top_ids) + 1), step.rank][: len(ids)]
-    alt = probability_alt(pieces, probs, sampled, chosen, ranks=ranks)
-    width = min(screen.width, 760)
-    figure = probability_figure(
-        pieces, probs, sampled, chosen, ranks=ranks, theme=screen.theme, width=width
-    )
-    place = index - shown.prompt_length + 1
-    where = f"Token {place}" if place > 0 else f"Prompt token {index + 1}"
-    header = (
-        f'<p class="token"><b>{where}</b> <code>{escape(pieces[chosen])}</code> '
-        f"{percent(step.prob)} · rank {step.rank:,} · entropy {step.entropy:.1f} nats</p>"
-    )
-    return header, picture(figure, alt, width=width, name=f"token-{index}")
+    settings.label = settings_words(new_tokens.value, temperature.value, top_k.value, seed.value)
+    gr.HTML(note(limits_words(engine)))
