@@ -43,7 +43,7 @@ class AttentionView:
 
 
 def build_attention(
-    engine: Engine, shown: gr.State, viewport: gr.JSON, *, name: str
+    engine: Engine, shown: gr.State, viewport: gr.JSON, *, name: str, model: str
 ) -> AttentionView:
     """The Attention section.
 
@@ -51,14 +51,26 @@ def build_attention(
         shown: holds a record with `model` and `ids`, or None.
         viewport: the input that VIEWPORT_JS fills.
         name: "generate" or "classify", for element ids and file names.
+        model: the one that is chosen when the page opens.
     """
     limit = engine.limits.attention_tokens
     opened = gr.State(False)
+    # The shipped model's layer 5, head 2 looks at the token before: a picture that is soon read.
+    layers, heads = engine.shape(model).n_layer, engine.shape(model).n_head
     with gr.Accordion("Attention", open=False, elem_id=f"{name}-attention") as section:
         gr.HTML(note(HOW_TO_READ))
         with gr.Row():
-            layer = gr.Slider(0, 11, 0, step=1, label="Layer", min_width=120)
-            head = gr.Slider(-1, 11, 0, step=1, label="Head (-1 is the mean)", min_width=120)
+            layer = gr.Slider(
+                0, layers - 1, min(5, layers - 1), step=1, label="Layer", min_width=120
+            )
+            head = gr.Slider(
+                -1,
+                heads - 1,
+                min(2, heads - 1),
+                step=1,
+                label="Head (-1 is the mean)",
+                min_width=120,
+            )
             start = gr.Slider(0, 1, 0, step=1, label="First token shown", visible=False)
         one = gr.HTML(note("Nothing to look at yet."), elem_id=f"{name}-head")
         every = gr.HTML(elem_id=f"{name}-heads")
@@ -68,7 +80,7 @@ def build_attention(
             return [gr.skip()] * 5
         with errors_in_words():
             screen = Viewport.read(viewport)
-            config = engine.shape(shown.model)
+            config, chosen = engine.shape(shown.model), (layer, head, start)
             layer = min(int(layer), config.n_layer - 1)
             head = min(int(head), config.n_head - 1)
             ids = shown.ids[: config.n_ctx]  # a text that filled the context has one token more
@@ -99,9 +111,9 @@ def build_attention(
             return [
                 single,
                 grid,
-                gr.update(maximum=config.n_layer - 1, value=layer),
-                gr.update(maximum=config.n_head - 1, value=head),
-                gr.update(maximum=max(1, last_start), value=start, visible=last_start > 0),
+                _limit(chosen[0], layer, config.n_layer - 1),
+                _limit(chosen[1], head, config.n_head - 1),
+                _limit(chosen[2], start, max(1, last_start), visible=last_start > 0),
             ]
 
     redraw = {
@@ -117,3 +129,10 @@ def build_attention(
     section.collapse(lambda: False, outputs=opened, queue=False, **PRIVATE)
     gr.on([layer.release, head.release, start.release], **redraw, trigger_mode="always_last")
     return AttentionView(redraw)
+
+
+def _limit(chosen: float, used: int, maximum: int, *, visible: bool = True) -> dict:
+    """A slider's new end; its value only where it had to be pulled in, for the visitor may have
+    moved it on since."""
+    value = {} if int(chosen) == used else {"value": used}
+    return gr.update(maximum=maximum, visible=visible, **value)

@@ -58,7 +58,7 @@ def build_classify(engine: Engine, viewport: gr.JSON) -> None:
     verdict = gr.HTML(note("Nothing classified yet."), elem_id="verdict")
     bars = gr.HTML(elem_id="classes")
     strip = gr.HTML(elem_id="reading")
-    attention = build_attention(engine, shown, viewport, name="classify")
+    attention = build_attention(engine, shown, viewport, name="classify", model=names[0])
     with gr.Accordion("When did it decide?", open=False):
         gr.HTML(note("The four probabilities after each token, as if the text ended there."))
         over = gr.HTML(elem_id="over-text")

@@ -90,7 +90,7 @@ def build_generate(engine: Engine, viewport: gr.JSON) -> None:
         previous = gr.Button("Previous token", size="sm", min_width=120, scale=0)
         following = gr.Button("Next token", size="sm", min_width=120, scale=0)
     bars = gr.HTML(elem_id="bars")
-    attention = build_attention(engine, shown, viewport, name="generate")
+    attention = build_attention(engine, shown, viewport, name="generate", model=names[0])
 
     def write(
         prompt, count, temperature, top_k, top_p, min_p, penalty,
