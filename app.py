@@ -14,11 +14,13 @@ def parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     add, env = made.add_argument, os.environ.get
+    everyone = "0.0.0.0" if env("SPACE_ID") else "127.0.0.1"
     add(
         "--model",
         default=env("GPT2_MODEL", "mini"),
-        metavar="NAME|DIR",
-        help="language model: a name in checkpoints/ or a model directory (or GPT2_MODEL)",
+        metavar="NAME|DIR|SIZE",
+        help="language model: a name in checkpoints/, a model directory, or 124M, 355M, 774M or "
+        "1558M from the Hugging Face hub (or GPT2_MODEL)",
     )
     add(
         "--classifier",
@@ -33,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
         help="where to compute; auto takes a GPU if there is one",
     )
     add("--dtype", choices=DTYPES, default="auto", help="number type to compute in")
-    add("--host", default=env("GRADIO_SERVER_NAME", "127.0.0.1"), help="address to listen on")
+    add("--host", default=env("GRADIO_SERVER_NAME", everyone), help="address to listen on")
     add(
         "--port",
         type=int,

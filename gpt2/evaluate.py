@@ -58,17 +58,22 @@ def text_perplexity(model: GPT2, tokenizer: Tokenizer, text: str, *, stride: int
 
 
 def read_lambada(path: str | Path) -> Iterator[tuple[str, str]]:
-    """(context, last word) of each line of a file of {"text": ...} objects."""
+    """(context, last word) of each line of a file of {"text": ...} objects.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file, or a line that is no text of two words.
+    """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; --lambada takes lambada_test.jsonl")
-    with open(path, encoding="utf-8") as file:
+    with open(path, "rb") as file:
         for number, line in enumerate(file, start=1):
             try:
-                text = json.loads(line)["text"]
-            except (ValueError, KeyError, TypeError) as error:
+                context, _, word = json.loads(line)["text"].strip().rpartition(" ")
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise ValueError(f'{path} line {number} is no object with "text"') from error
-            context, _, word = text.strip().rpartition(" ")
+            if not context:
+                raise ValueError(f"{path} line {number} has no word before the last one")
             yield context, word
 
 
@@ -78,7 +83,7 @@ def lambada(model: GPT2, tokenizer: Tokenizer, path: str | Path) -> dict:
     total = 0.0
     for context, word in tqdm(read_lambada(path), unit="row", disable=None):
         answer = tokenizer.encode(" " + word)
-        ids = (tokenizer.encode(context) + answer)[-model.config.n_ctx :]
+        ids = (tokenizer.encode(context) + answer)[-model.config.n_ctx - 1 :]
         logprobs, ranks, _ = lens.score_tokens(model, ids, last=len(answer))
         token_hits += int(ranks[-1] == 1)
         word_hits += int((ranks == 1).all())
@@ -98,6 +103,13 @@ def lambada(model: GPT2, tokenizer: Tokenizer, path: str | Path) -> dict:
 def agnews(directory: Path, path: str, *, device: torch.device, max_length: int) -> dict:
     """Accuracy and macro F1 of a classifier on a CSV."""
     model = weights.load_classifier(directory, device=device)
+    config = model.transformer.config
+    if len(config.labels) != len(data.AGNEWS_LABELS):
+        raise ValueError(
+            f"{directory} has {len(config.labels)} labels; AG News has {len(data.AGNEWS_LABELS)}"
+        )
+    if not 1 <= max_length <= config.n_ctx:
+        raise ValueError(f"--max-length is {max_length}; it must be 1 to {config.n_ctx}")
     rows = Rows(data.read_agnews(path), Tokenizer(directory), max_length=max_length)
     return {
         "protocol": f"cleaned title and description, first {max_length} tokens, last-token logits",

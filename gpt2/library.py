@@ -13,9 +13,9 @@ from pathlib import Path
 
 import torch
 
-from gpt2 import weights
+from gpt2 import hub, receipt, weights
 from gpt2.classifier import GPT2Classifier
-from gpt2.config import DTYPES
+from gpt2.config import DTYPES, SIZES
 from gpt2.model import GPT2, parameter_count
 from gpt2.tokenizer import Tokenizer, check_vocabulary
 
@@ -62,7 +62,7 @@ class Library:
         self._loaded: dict[str, Loaded] = {}  # in the order of last use
         self._tokenizer: Tokenizer | None = None
         self._lock = threading.Lock()
-        first = self._add(find_directory(model))
+        first = self._add(find_directory(model), name=model if model in SIZES else "")
         second = self._add(find_directory(classifier))
         if first in self._labelled:
             raise ValueError(f"{model} is a classifier; --model takes a language model")
@@ -71,7 +71,7 @@ class Library:
                 f"{classifier} is a language model, it names no labels; --classifier takes a "
                 "classifier, as finetune_agnews.py makes one"
             )
-        for path in sorted(CHECKPOINTS.glob(f"*/{weights.CONFIG_FILE}")):
+        for path in sorted(CHECKPOINTS.glob(f"[!.]*/{weights.CONFIG_FILE}")):
             try:
                 self._add(path.parent)
             except (OSError, ValueError) as error:
@@ -79,11 +79,11 @@ class Library:
         self.get(first)
         self.get(second)
 
-    def _add(self, directory: Path) -> str:
-        for name, known in self._directories.items():
+    def _add(self, directory: Path, *, name: str = "") -> str:
+        for earlier, known in self._directories.items():
             if known == directory:
-                return name
-        name = directory.name
+                return earlier
+        name = name or directory.name
         while name in self._directories:
             name += "'"
         config = weights.read_config(directory)
@@ -153,19 +153,27 @@ class Library:
             "context": config.n_ctx,
             "dtype": str(self.dtype).removeprefix("torch."),
             "sha256": hash_weights(directory),
+            "receipt": receipt.short(directory),
         }
 
 
 def find_directory(name: str) -> Path:
-    """The directory a --model or --classifier flag means: a path, or a name in checkpoints/.
+    """The directory a --model or --classifier flag means.
+
+    Args:
+        name: a name in checkpoints/, a path, or the size of one of OpenAI's models, which is
+            taken from the Hugging Face hub's cache or fetched into it.
 
     Raises:
-        FileNotFoundError: neither.
+        FileNotFoundError: none of these.
+        ValueError: what was fetched is not what was published.
     """
     for directory in (CHECKPOINTS / name, Path(name)):
         if (directory / weights.CONFIG_FILE).is_file():
             return directory.resolve()
-    here = sorted(path.parent.name for path in CHECKPOINTS.glob(f"*/{weights.CONFIG_FILE}"))
+    if name in SIZES:
+        return hub.fetch(name)
+    here = sorted(path.parent.name for path in CHECKPOINTS.glob(f"[!.]*/{weights.CONFIG_FILE}"))
     raise FileNotFoundError(
         f"{name} is no model directory (it has no {weights.CONFIG_FILE}); "
         f"in {CHECKPOINTS.name}/ there are: {', '.join(here) or 'none'}"

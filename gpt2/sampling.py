@@ -17,6 +17,7 @@ from torch import Tensor
 from gpt2.trace import Step
 
 SEED_LIMIT = 2**31
+BAD_LOGITS = "the model gave logits that are not numbers; its weights are bad"
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,9 @@ def check_number(
     limits = f"{name} must be {kind} from {low} to {high}"
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{name} is {value!r}; {limits}")
-    if not math.isfinite(value) or not low <= value <= high or (whole and value != int(value)):
-        raise ValueError(f"{name} is {value}; {limits}")
+    if not low <= value <= high or (whole and value != int(value)):  # NaN is in no range
+        shown = str(value) if abs(value) < 1e20 else "far out of range"
+        raise ValueError(f"{name} is {shown}; {limits}")
     return int(value) if whole else float(value)
 
 
@@ -78,7 +80,12 @@ def distribution(logits: Tensor, sampling: Sampling, seen: Tensor) -> Tensor:
 
     Returns:
         [V], summing to 1, 0 where a filter cut; one 1 when greedy.
+
+    Raises:
+        FloatingPointError: the model gave a logit that is not a number.
     """
+    if logits.isnan().any():
+        raise FloatingPointError(BAD_LOGITS)
     logits = penalize(logits, seen, sampling.repetition_penalty)
     if sampling.temperature == 0:
         greedy = torch.zeros_like(logits)
@@ -179,7 +186,7 @@ def describe(logits: Tensor, probs: Tensor, token: int, *, finish_reason: str = 
     ).tolist()
     logprob, sampled_prob, above, entropy = numbers[:4]
     if not math.isfinite(entropy):
-        raise FloatingPointError("the model gave logits that are not numbers; its weights are bad")
+        raise FloatingPointError(BAD_LOGITS)
     count = len(top.indices)
     return Step(
         id=token,

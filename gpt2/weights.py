@@ -6,6 +6,7 @@ projection matrices are OpenAI's; torch keeps them as [out, in], so those four a
 Imports: torch, safetensors.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -136,6 +137,7 @@ def load_language_model(
         FileNotFoundError, ValueError: as read_config; or the weights don't fit it, or are damaged.
     """
     config = replace(read_config(directory), labels=())
+    _check_size(directory, config)
     with torch.device("meta"):
         model = GPT2(config)
     _fill(model, directory, prefix="transformer.", skip=("score.weight",), dtype=dtype)
@@ -156,10 +158,31 @@ def load_classifier(
     config = read_config(directory)
     if len(config.labels) < 2:
         raise ValueError(f"{directory} is a language model, no classifier: it names no labels")
+    _check_size(directory, config)
     with torch.device("meta"):
         model = GPT2Classifier(GPT2(config))
     _fill(model, directory, prefix="", skip=(), dtype=dtype)
     return model.to(device).eval()
+
+
+def _check_size(directory: str | Path, config: GPT2Config) -> None:
+    """Refuse sizes that the files contradict, before a model of them is built.
+
+    Without this a config.json of a billion layers, or of a size past all memory, would be tried.
+    """
+    files = stored_tensors(directory)
+    if config.n_layer > len(files):
+        raise ValueError(
+            f"{directory}: {CONFIG_FILE} says {config.n_layer} layers; there are {len(files)} "
+            "tensors in all"
+        )
+    rows = {"wte.weight": config.vocab_size, "wpe.weight": config.n_ctx}
+    for name, path in files.items():
+        wanted = (rows.get(name.removeprefix("transformer.")), config.n_embd)
+        if wanted[0] is not None and (found := stored_shape(path, name)) != wanted:
+            raise ValueError(
+                f"{directory}: tensor {name} has shape {found}; {CONFIG_FILE} says {wanted}"
+            )
 
 
 def _fill(
@@ -191,8 +214,7 @@ def _fill(
                 f"{CONFIG_FILE} (the model needs {tuple(wanted[key].shape)} as [out, in])"
             )
         value = value.to(dtype).contiguous()
-        # A sum is finite only of finite numbers, and far quicker to tell; if not, look closely.
-        if not value.sum(dtype=torch.float32).isfinite() and not value.isfinite().all():
+        if not all_finite(value):
             raise ValueError(f"{directory}: tensor {name} holds NaN or infinite numbers")
         found[key] = value
     missing = sorted(wanted.keys() - found.keys())
@@ -261,6 +283,15 @@ def stored_shape(path: Path, name: str) -> tuple[int, ...]:
         return tuple(file.get_slice(name).get_shape())
 
 
+def all_finite(tensor: Tensor) -> bool:
+    """No NaN and no infinity in it.
+
+    A sum is finite only of finite numbers, and is far quicker and smaller to tell; if not, each
+    number is looked at.
+    """
+    return bool(tensor.sum(dtype=torch.float32).isfinite()) or bool(tensor.isfinite().all())
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[safe_open]:
     try:
@@ -283,6 +314,32 @@ def read_json(path: Path) -> dict:
     if not isinstance(raw, dict):
         raise ValueError(f"{path} is not a JSON object")
     return raw
+
+
+def check_receipt(directory: Path) -> None:
+    """Refuse weights that are not those of the receipt beside them; without one all is well.
+
+    Raises:
+        ValueError: they are not, or the receipt can't be read.
+    """
+    receipt, file = directory / RECEIPT_FILE, directory / WEIGHTS_FILE
+    if not receipt.is_file() or not file.is_file():
+        return
+    wanted, found = read_json(receipt).get("weights_sha256"), hash_file(file)
+    if found != wanted:
+        raise ValueError(
+            f"{file} is damaged or was changed: its sha256 is {found[:12]}…, and {RECEIPT_FILE} "
+            f"says {str(wanted)[:12]}…; delete {RECEIPT_FILE} if that was intended"
+        )
+
+
+def hash_file(path: Path) -> str:
+    """sha256 of a file."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 # --- saving ----------------------------------------------------------------------------------
@@ -318,9 +375,16 @@ def save(
 
 
 def stored_shapes(config: GPT2Config) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the tensors in a model's file, matrices as [in, out]."""
-    with torch.device("meta"):
-        model = GPT2Classifier(GPT2(config)) if config.labels else GPT2(config)
+    """Names and shapes of the tensors in a model's file, matrices as [in, out].
+
+    Raises:
+        ValueError: a size is past all memory.
+    """
+    try:
+        with torch.device("meta"):
+            model = GPT2Classifier(GPT2(config)) if config.labels else GPT2(config)
+    except (RuntimeError, TypeError, OverflowError) as error:  # torch counts in 64 bits
+        raise ValueError(f"no memory holds a model of {config}") from error
     shapes = {}
     for name, tensor in model.state_dict().items():
         stored = name if config.labels else f"transformer.{name}"

@@ -81,8 +81,8 @@ def make_model() -> Callable[..., GPT2]:
                     noise *= 0.01
                 elif parameter.dim() == 2:
                     noise *= 1.5 * parameter.size(1) ** -0.5
-                else:  # gains stay around 1, biases around 0
-                    noise = 0.3 * noise + parameter
+                else:  # gains around 1, biases around 0
+                    noise = 0.3 * noise + ("ln_" in name and name.endswith("weight"))
                 parameter.copy_(noise)
         return model
 
@@ -169,9 +169,10 @@ def page_server(
     (directory / "steps").write_text("")
     script = Path(__file__).with_name("page_server.py")
     command = [sys.executable, script, model_directory, classifier_directory, directory]
-    with open(directory / "log", "w") as log, subprocess.Popen(
-        command, stdout=log, stderr=subprocess.STDOUT
-    ) as process:
+    with (
+        open(directory / "log", "w") as log,
+        subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT) as process,
+    ):
         end = time.monotonic() + 90
         while not (directory / "url").exists():
             if process.poll() is not None or time.monotonic() > end:

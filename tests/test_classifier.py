@@ -9,7 +9,7 @@ from gpt2 import weights
 from gpt2.classifier import GPT2Classifier
 from gpt2.model import GPT2
 
-TOLERANCE = 1e-5
+TOLERANCE = 3e-5  # float32, sums in another order
 LENGTHS = torch.tensor([7, 1, 12, 4])
 
 

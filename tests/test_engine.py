@@ -222,7 +222,9 @@ def test_a_seed_of_minus_1_is_a_random_one():
 
 def test_parallel_requests_give_the_answers_they_give_alone(engine):
     prompts = ["Hello world", "One", "", "Hello world", "A b c d e f", "né 中", " the" * 80, "One"]
-    wishes = [(p, 14, Sampling(temperature=3.0, top_k=0, seed=i % 4)) for i, p in enumerate(prompts)]
+    wishes = [
+        (p, 14, Sampling(temperature=3.0, top_k=0, seed=i % 4)) for i, p in enumerate(prompts)
+    ]
     alone = [answer(ask(engine, *wish)[-1]) for wish in wishes]
     assert len({ids for _, ids, *_ in alone}) >= 6
     together = threading.Barrier(8)
@@ -239,12 +241,13 @@ def test_parallel_requests_give_the_answers_they_give_alone(engine):
 
 def test_other_questions_in_between_change_nothing(engine):
     alone, verdict = answer(ask(engine)[-1]), engine.classify("Oil prices climb").probs
-    last = None
-    for last in engine.generate(Request("Hello world", 12, LIVELY)):
+    traces = []
+    for trace in engine.generate(Request("Hello world", 12, LIVELY)):
+        traces.append(trace)
         np.testing.assert_array_equal(engine.classify("Oil prices climb").probs, verdict)
         engine.score("something else")
         engine.attention([1, 2, 3], 0, model="tiny")
-    assert answer(last) == alone
+    assert answer(traces[-1]) == alone
 
 
 def test_two_interleaved_completions_do_not_mix(engine):

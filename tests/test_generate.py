@@ -112,7 +112,9 @@ def test_a_seed_gives_the_same_tokens_and_another_seed_others(tiny_model):
     first = list(generate(tiny_model, PROMPT, LIVELY, max_new_tokens=20, eos=NO_EOS))
     again = list(generate(tiny_model, PROMPT, LIVELY, max_new_tokens=20, eos=NO_EOS))
     assert first == again
-    assert len({tuple(tokens(tiny_model, PROMPT, replace(LIVELY, seed=s), 20)) for s in range(8)}) == 8
+    assert (
+        len({tuple(tokens(tiny_model, PROMPT, replace(LIVELY, seed=s), 20)) for s in range(8)}) == 8
+    )
 
 
 @pytest.mark.parametrize("cut", [1, 7, 19])

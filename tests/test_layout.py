@@ -13,10 +13,11 @@ PACKAGE = ROOT / "gpt2"
 # A module may import those of the rows above its own. One that does not exist yet is no error;
 # one that is not listed is.
 LAYERS = {
-    "numbers and words": ["config", "trace", "tokenizer"],
+    "numbers and words": ["config", "trace", "tokenizer", "numpy_forward"],
     "the model": ["cache", "sampling", "model", "classifier"],
     "what is done with it": [
         *("lora", "losses", "generate", "lens", "weights", "hub", "data", "training", "fast"),
+        *("vocabulary", "sources", "logit_check", "receipt", "conversion"),
     ],
     "whole jobs": ["pretrain", "finetune", "evaluate", "library", "engine"],
     "the page": ["ui"],
@@ -25,6 +26,11 @@ LAYERS = {
 NEIGHBOURS = {
     "model": {"cache"},
     "classifier": {"model"},
+    "hub": {"weights"},
+    "sources": {"weights"},
+    "logit_check": {"sources"},
+    "receipt": {"logit_check", "sources", "weights"},
+    "conversion": {"logit_check", "receipt", "sources", "vocabulary", "weights"},
     "engine": {"library"},
     "evaluate": {"finetune", "library"},
 }
@@ -40,7 +46,8 @@ HOMES = {
     "pandas": {"gpt2/data.py"},
     "transformers": set(),
 }
-TORCHLESS = ["config", "trace", "tokenizer", "data", "figures", "ui"]
+TORCHLESS = ["config", "trace", "tokenizer", "numpy_forward", "data"]
+TORCHLESS += ["vocabulary", "figures", "ui"]
 
 
 def sources() -> list[Path]:

@@ -125,6 +125,7 @@ def test_describe_gives_shape_and_fingerprint(checkpoints):
         "context": 64,
         "dtype": "float32",
         "sha256": hashlib.sha256(raw).hexdigest(),
+        "receipt": "",
     }
 
 

@@ -198,7 +198,6 @@ def test_check_number_refuses_what_is_no_whole_number(value):
         check_number("n", value, 0, 10, whole=True)
 
 
-@pytest.mark.xfail(strict=True, raises=OverflowError, reason="math.isfinite(10**400) overflows")
 def test_check_number_refuses_a_whole_number_too_large_for_a_float():
     with pytest.raises(ValueError, match="must be a whole number"):
         check_number("n", 10**400, 0, 10, whole=True)
@@ -276,10 +275,7 @@ def test_describe_refuses_logits_that_are_not_numbers(bad):
         replace(OFF, top_k=2),
         replace(OFF, min_p=0.1),
         replace(OFF, repetition_penalty=1.5),
-        pytest.param(
-            replace(OFF, top_p=0.9),
-            marks=pytest.mark.xfail(strict=True, raises=IndexError, reason="topk of no logits"),
-        ),
+        replace(OFF, top_p=0.9),
     ],
 )
 def test_a_model_that_gives_nan_is_told_and_not_sampled(sampling):

@@ -73,5 +73,6 @@ def _head(engine: Engine) -> str:
         f"<h1>{TITLE}</h1><p>Type, watch it write, and look inside every token.</p>"
         f'<p class="models">{escape(first["name"])} · {size} · '
         f"{first['layers']} layers × {first['heads']} heads · {where} · "
+        f"{escape(first['receipt'] + ' · ') if first['receipt'] else ''}"
         f"classifier {escape(second['name'])}</p>"
     )

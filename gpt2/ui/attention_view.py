@@ -127,7 +127,7 @@ def build_attention(
     }
     section.expand(lambda: True, outputs=opened, queue=False, **PRIVATE).then(**redraw)
     section.collapse(lambda: False, outputs=opened, queue=False, **PRIVATE)
-    gr.on([layer.release, head.release, start.release], **redraw, trigger_mode="always_last")
+    gr.on([layer.input, head.input, start.input], **redraw, trigger_mode="always_last")
     return AttentionView(redraw)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from gpt2.engine import Engine, Sampling
 from gpt2.figures import percent, probability_alt, probability_figure
 from gpt2.trace import Trace
-from gpt2.ui.common import Viewport, note, picture
+from gpt2.ui.common import Viewport, picture
 from gpt2.ui.strip import Numbers, token_strip
 
 FINISHED = {
@@ -35,7 +35,6 @@ class Shown:
     prompt_length: int
     sampling: Sampling
     selected: int
-    finished: bool
 
 
 def count_words(engine: Engine, prompt: str, model: str) -> str:
@@ -81,20 +80,10 @@ def status_line(trace: Trace) -> str:
     return f'<p class="status">{escape(" · ".join(words))}</p>'
 
 
-def stopped_line(shown: Shown | None) -> str:
-    """The line under a completion that the visitor stopped."""
-    if shown is None:
-        return note("Stopped before the first token.")
-    written = len(shown.ids) - shown.prompt_length
-    words = f"{written} tokens · seed {shown.sampling.seed} · {FINISHED['cancelled']}"
-    return f'<p class="status">{words}</p>'
-
-
 def keep(trace: Trace, sampling: Sampling) -> Shown:
     """What the page keeps of a trace."""
     length = len(trace.prompt_ids)
-    finished = bool(trace.finish_reason)
-    return Shown(trace.model, trace.ids, length, sampling, selected=length, finished=finished)
+    return Shown(trace.model, trace.ids, length, sampling, selected=length)
 
 
 def trace_strip(engine: Engine, trace: Trace, by: str, screen: Viewport) -> str:

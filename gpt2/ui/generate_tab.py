@@ -3,7 +3,10 @@
 Imports: gradio, engine, figures.
 """
 
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import gradio as gr
@@ -26,7 +29,6 @@ from gpt2.ui.completion import (
     settings_words,
     shown_strip,
     status_line,
-    stopped_line,
     trace_strip,
 )
 from gpt2.ui.strip import PICK_JS, legend
@@ -92,12 +94,14 @@ def build_generate(engine: Engine, viewport: gr.JSON) -> None:
     bars = gr.HTML(elem_id="bars")
     attention = build_attention(engine, shown, viewport, name="generate", model=names[0])
 
+    running: dict[str, threading.Event] = {}  # what Stop sets, by the session that is writing
+
     def write(
         prompt, count, temperature, top_k, top_p, min_p, penalty,
-        seed, randomize, stop, model, by, viewport,
+        seed, randomize, stop, model, by, viewport, visitor: gr.Request,
     ):  # noqa: ANN001, ANN202  # fmt: skip
         screen = Viewport.read(viewport)
-        with errors_in_words():
+        with errors_in_words(), _stoppable(running, visitor) as told_to_stop:
             sampling = Sampling(
                 repetition_penalty=penalty,
                 temperature=temperature,
@@ -119,6 +123,8 @@ def build_generate(engine: Engine, viewport: gr.JSON) -> None:
             due = 0.0
             for trace in engine.generate(request):
                 now = time.monotonic()
+                if told_to_stop.is_set() and not trace.finish_reason:
+                    trace = replace(trace, finish_reason="cancelled")
                 if now < due and not trace.finish_reason:
                     continue
                 due = now + 0.06 + 0.001 * len(trace.steps)  # long strips take longer to show
@@ -130,9 +136,12 @@ def build_generate(engine: Engine, viewport: gr.JSON) -> None:
                     keep(trace, sampling),
                     gr.skip(),
                 )
+                if trace.finish_reason:
+                    break
 
-    def cancelled(shown):  # noqa: ANN001, ANN202
-        return gr.skip() if shown is not None and shown.finished else stopped_line(shown)
+    def stop_writing(visitor: gr.Request) -> None:
+        if told_to_stop := running.get(visitor.session_hash):
+            told_to_stop.set()
 
     def look(shown, by, viewport, step=0):  # noqa: ANN001, ANN202
         """Strip, header and bars of the selected token, or of one `step` tokens on."""
@@ -174,8 +183,9 @@ def build_generate(engine: Engine, viewport: gr.JSON) -> None:
     show = {"outputs": [shown, strip, header, bars], "show_progress": "hidden"} | page
     looking = writing.success(look, [shown, by, viewport], **show, **MODEL_EVENTS)
     attention.follow(looking)
-    stopping = stop_button.click(cancelled, shown, status, cancels=[writing], **quick)
-    stopping.then(look, [shown, by, viewport], **show, **MODEL_EVENTS)
+    # Not through Gradio's cancels: what was under way would overwrite the last words, or end in an
+    # error.
+    stop_button.click(stop_writing, **quick)
     strip.pick(
         pick, [shown, viewport], [shown, header, bars], show_progress="hidden", **page,
         **MODEL_EVENTS,
@@ -206,3 +216,15 @@ def build_generate(engine: Engine, viewport: gr.JSON) -> None:
     )
     settings.label = settings_words(new_tokens.value, temperature.value, top_k.value, seed.value)
     gr.HTML(note(limits_words(engine)))
+
+
+@contextmanager
+def _stoppable(
+    running: dict[str, threading.Event], visitor: gr.Request
+) -> Iterator[threading.Event]:
+    """An event that is found under the visitor's session while this lasts."""
+    told_to_stop = running[visitor.session_hash] = threading.Event()
+    try:
+        yield told_to_stop
+    finally:
+        running.pop(visitor.session_hash, None)

@@ -1,0 +1,190 @@
+"""From a checkpoint to a directory, tensor by tensor: never more than a few tensors in memory.
+
+The file format is safetensors (github.com/huggingface/safetensors, README, "Format"); its own
+library writes only what is in memory all at once. Imports: torch.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gpt2 import logit_check, receipt, weights
+from gpt2.receipt import Row
+from gpt2.sources import Source
+from gpt2.sources.openai import HPARAMS_FILE, hparams
+from gpt2.vocabulary import OPENAI_NAMES, Vocabulary
+
+TF_PREFIX = "model.ckpt"
+
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_SAFETENSORS_TYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
+
+SaveVariables = Callable[[Path, Iterable[tuple[str, np.ndarray]]], None]
+ReadVariables = Callable[[Path], Callable[[str], Tensor]]
+
+
+def convert(source: Source, ours: str, dtype: torch.dtype) -> tuple[Row, Tensor]:
+    """One tensor as it goes to disk, with its line of the receipt.
+
+    Args:
+        ours: its name in a model directory.
+
+    Raises:
+        ValueError: not finite, no floats, or too large for dtype.
+    """
+    if ours in source.filled:
+        shape = weights.stored_shapes(source.config)[ours]
+        return Row("", ours, shape, "", "", "", exact=False), torch.zeros(shape, dtype=dtype)
+    theirs = source.names[ours]
+    stored = source.read(theirs)
+    where = f"{source.path}: tensor {theirs}"
+    if stored.dtype not in _FLOATS or stored.layout is not torch.strided:
+        raise ValueError(f"{where} is of type {stored.dtype}; weights are floats")
+    if not weights.all_finite(stored):
+        raise ValueError(f"{where} holds NaN or infinite numbers")
+    value = source.as_ours(ours, stored).to(dtype).contiguous()
+    if value.dtype.itemsize < stored.dtype.itemsize and not weights.all_finite(value):
+        raise ValueError(f"{where} holds numbers too large for {dtype}; use bfloat16 or float32")
+    before = fingerprint(stored)
+    uncopied = value.data_ptr() == stored.data_ptr() and value.nbytes == stored.nbytes
+    after = before if uncopied else fingerprint(value)
+    kind = str(stored.dtype).removeprefix("torch.")
+    exact = torch.promote_types(dtype, stored.dtype) == dtype
+    return Row(theirs, ours, tuple(stored.shape), kind, before, after, exact), value
+
+
+def fingerprint(tensor: Tensor) -> str:
+    """sha256 of a tensor's bytes in memory order, little-endian."""
+    flat = tensor.contiguous().reshape(-1)
+    return hashlib.sha256(flat.view(torch.uint8).numpy()).hexdigest()
+
+
+# --- to a model directory ---------------------------------------------------------------------
+
+
+def to_directory(
+    source: Source, out: Path, *, vocabulary: Vocabulary, dtype: torch.dtype
+) -> receipt.Receipt:
+    """Write a model directory with its receipt, whole or not at all.
+
+    Raises:
+        OSError, ValueError: the source is damaged, or the disk is full; then nothing is written.
+    """
+    with weights.whole_directory(out) as work:
+        rows = _write_safetensors(source, work / weights.WEIGHTS_FILE, dtype)
+        for name, path in vocabulary.files.items():
+            shutil.copyfile(path, work / name)
+        text = json.dumps(weights.config_json(source.config, dtype), indent=2)
+        (work / weights.CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
+        ids = logit_check.check_ids(source.config)
+        logits = logit_check.model_logits(weights.load_language_model(work, dtype=dtype), ids)
+        made = receipt.build(
+            source,
+            rows,
+            dtype=dtype,
+            vocabulary_note=vocabulary.note,
+            logits=logits,
+            ids=ids,
+            weights_sha256=weights.hash_file(work / weights.WEIGHTS_FILE),
+        )
+        receipt.write(made, work)
+    return made
+
+
+def _write_safetensors(source: Source, path: Path, dtype: torch.dtype) -> list[Row]:
+    """Write every tensor of a source into one file, one at a time."""
+    header: dict[str, dict] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    shapes = weights.stored_shapes(source.config)
+    for name, shape in shapes.items():
+        start, end = end, end + int(np.prod(shape)) * dtype.itemsize
+        kind = _SAFETENSORS_TYPES[dtype]
+        header[name] = {"dtype": kind, "shape": list(shape), "data_offsets": [start, end]}
+    check_space(path.parent, end)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # so that the tensors are aligned
+    rows = []
+    with open(path, "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name in shapes:
+            row, value = convert(source, name, dtype)
+            file.write(value.reshape(-1).view(torch.uint8).numpy())
+            rows.append(row)
+    return rows
+
+
+def check_space(directory: Path, size: int) -> None:
+    """Refuse to begin what the disk has no room for.
+
+    Raises:
+        ValueError: there is less free than `size` bytes.
+    """
+    free = shutil.disk_usage(directory).free
+    if free < size:
+        raise ValueError(
+            f"the disk of {directory.parent} has {free / 1e6:,.0f} MB free and the model needs "
+            f"{size / 1e6:,.0f} MB; free some or choose another --out"
+        )
+
+
+# --- to OpenAI's TensorFlow files -------------------------------------------------------------
+
+
+def to_openai(
+    source: Source,
+    out: Path,
+    *,
+    vocabulary: Vocabulary,
+    save: SaveVariables,
+    read: ReadVariables,
+) -> receipt.Receipt:
+    """Write a TensorFlow checkpoint with OpenAI's names and files beside it, whole or not at all.
+
+    Args:
+        save: writes variables to a checkpoint of a prefix.
+        read: opens a checkpoint for reading by name.
+
+    Raises:
+        OSError, ValueError: as to_directory; or the source is a classifier.
+    """
+    if source.config.labels:
+        raise ValueError(
+            f"{source.path} is a classifier; OpenAI's format has no place for its head"
+        )
+    rows: list[Row] = []
+    with weights.whole_directory(out) as work:
+        sizes = (np.prod(shape) for shape in weights.stored_shapes(source.config).values())
+        check_space(work, 4 * int(sum(sizes)))
+        save(work / TF_PREFIX, _openai_variables(source, rows))
+        for ours, path in vocabulary.files.items():
+            shutil.copyfile(path, work / OPENAI_NAMES[ours])
+        text = json.dumps(hparams(source.config), indent=2)
+        (work / HPARAMS_FILE).write_text(text + "\n", encoding="utf-8")
+        state = f'model_checkpoint_path: "{TF_PREFIX}"\nall_model_checkpoint_paths: "{TF_PREFIX}"\n'
+        (work / weights.TF_STATE_FILE).write_text(state, encoding="utf-8")
+        ids = logit_check.check_ids(source.config)
+        made = receipt.build(
+            source,
+            rows,
+            dtype=torch.float32,
+            vocabulary_note=vocabulary.note,
+            logits=logit_check.openai_logits(read(work / TF_PREFIX), ids, source.config),
+            ids=ids,
+            weights_sha256=weights.hash_file(work / f"{TF_PREFIX}.data-00000-of-00001"),
+        )
+        receipt.write(made, work)
+    return made
+
+
+def _openai_variables(source: Source, rows: list[Row]) -> Iterator[tuple[str, np.ndarray]]:
+    for theirs, ours in weights.tf_names(source.config.n_layer).items():
+        row, value = convert(source, f"transformer.{ours}", torch.float32)
+        rows.append(row.replaced(target=theirs))
+        array = value.numpy()
+        yield theirs, array[None] if ours.endswith(weights.TRANSPOSED) else array

@@ -1,0 +1,102 @@
+"""OpenAI's four models by size: fetched from the Hugging Face hub, or taken from its cache.
+
+The revisions are pinned; downloads resume and show their progress (huggingface_hub does both).
+Imports: huggingface_hub (inside the function that downloads).
+"""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpt2.config import SIZES
+from gpt2.tokenizer import VOCAB_SHA256
+from gpt2.weights import hash_file
+
+FILES = ("config.json", "model.safetensors", *VOCAB_SHA256)
+
+
+@dataclass(frozen=True)
+class Pin:
+    """One repository at one revision.
+
+    Args:
+        repository: on huggingface.co.
+        revision: commit.
+        sha256: of model.safetensors, empty to take the one that the hub states for this commit.
+    """
+
+    repository: str
+    revision: str
+    sha256: str = ""
+
+
+PINS = {
+    "124M": Pin(
+        "openai-community/gpt2",
+        "607a30d783dfa663caf39e06633721c8d4cfcd7e",
+        "248dfc3911869ec493c76e65bf2fcf7f615828b0254c12b473182f0f81d3a707",
+    ),
+    "355M": Pin("openai-community/gpt2-medium", "6dcaa7a952f72f9298047fd5137cd6e4f05f41da"),
+    "774M": Pin("openai-community/gpt2-large", "32b71b12589c2f8d625668d2335a01cac3249519"),
+    "1558M": Pin(
+        "openai-community/gpt2-xl",
+        "15ea56dee5df4983c59b2538573817e1667135e2",
+        "0f8b28eb05a8075f48b61b6f35332978c74fc7763fa9fb4051a1c30511736a6a",
+    ),
+}
+
+
+def fetch(size: str) -> Path:
+    """The directory of one of OpenAI's models, downloaded if it is not in the hub's cache.
+
+    Args:
+        size: 124M, 355M, 774M or 1558M.
+
+    Raises:
+        ValueError: no such size, or a file is not the one that was published.
+        FileNotFoundError: not in the cache, and it can't be downloaded.
+    """
+    if size not in PINS:
+        raise ValueError(f"there is no GPT-2 of size {size!r}; there are {', '.join(SIZES)}")
+    pin = PINS[size]
+    paths = [_cached(pin, name) for name in FILES]
+    if None in paths:
+        paths = _download(size, pin)
+    path = paths[FILES.index("model.safetensors")]
+    stated = path.resolve().name  # in the cache a large file is called by its sha256
+    expected = pin.sha256 or (stated if len(stated) == 64 else "")
+    found = hash_file(path)
+    if expected and found != expected:
+        raise ValueError(
+            f"{path} is not the file that was published: its sha256 is {found[:12]}…, expected "
+            f"{expected[:12]}…; delete {path.resolve()} and try again"
+        )
+    return path.parent
+
+
+def _cached(pin: Pin, name: str) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(pin.repository, name, revision=pin.revision)
+    return Path(found) if isinstance(found, str) else None
+
+
+def _download(size: str, pin: Pin) -> list[Path]:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    hub_log = logging.getLogger("huggingface_hub")
+    level = hub_log.level
+    hub_log.setLevel(logging.ERROR)  # it would announce each attempt
+    try:
+        return [
+            Path(hf_hub_download(pin.repository, name, revision=pin.revision)) for name in FILES
+        ]
+    except (FileNotFoundError, ConnectionError, HfHubHTTPError) as error:
+        raise FileNotFoundError(
+            f"{size} is not here and could not be downloaded from huggingface.co/"
+            f"{pin.repository}; put its {', '.join(FILES)} into a directory and give that "
+            "directory instead"
+        ) from error
+    finally:
+        hub_log.setLevel(level)

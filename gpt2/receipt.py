@@ -1,0 +1,192 @@
+"""The receipt of a conversion: what became of every tensor, and proof that the model is the same.
+
+The proof runs the written directory and, independently, the source's own arrays (numpy_forward)
+over one fixed text, and compares the logits. Imports: torch.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from gpt2 import numpy_forward, weights
+from gpt2.logit_check import TEXT, source_logits
+from gpt2.model import parameter_count
+from gpt2.sources import Source
+
+# float32 against float64, relative to the largest logit; a wrong tensor is off by 1e-2 and more.
+_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of one tensor.
+
+    Args:
+        name: in the source, empty if it has none and zeros were written.
+        target: where it was written.
+        shape, dtype: in the source.
+        sha256: of its bytes in the source.
+        written_sha256: of its bytes as written; the same if type and layout stayed.
+        exact: every number is the same, perhaps in a wider type or transposed.
+    """
+
+    name: str
+    target: str
+    shape: tuple[int, ...]
+    dtype: str
+    sha256: str
+    written_sha256: str
+    exact: bool
+
+    def replaced(self, *, target: str) -> "Row":
+        """The same with another target."""
+        return replace(self, target=target)
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """All that receipt.json says.
+
+    Args:
+        source, kind: end of the source's path, and what it is.
+        dtype: number type written.
+        config: sizes of the model.
+        variables: one row for each tensor written.
+        skipped: [{name, reason}].
+        notes: anything else that was decided.
+        parameters: their number, the tied head counted once.
+        exact: rows with every number the same as in the source.
+        text: on which the logits were compared.
+        max_logit_difference: the largest one, over all positions and tokens.
+        max_logit: the largest logit in the source's own forward pass, for scale.
+        exact_gelu_difference: for models trained with the exact GELU, how far the logits of that
+            form are from those of the written model; otherwise None.
+        weights_sha256: of the file of weights.
+    """
+
+    source: str
+    kind: str
+    dtype: str
+    config: dict
+    variables: tuple[Row, ...]
+    skipped: tuple[dict, ...]
+    notes: tuple[str, ...]
+    parameters: int
+    exact: int
+    text: str
+    max_logit_difference: float
+    max_logit: float
+    exact_gelu_difference: float | None
+    weights_sha256: str
+
+
+def build(
+    source: Source,
+    rows: Sequence[Row],
+    *,
+    dtype: torch.dtype,
+    vocabulary_note: str,
+    logits: np.ndarray,
+    ids: Sequence[int],
+    weights_sha256: str,
+) -> Receipt:
+    """Compare, and write down.
+
+    Args:
+        logits: [T, V], the written model's after ids.
+
+    Raises:
+        ValueError: the written model is not the source's.
+    """
+    theirs = source_logits(source, ids)
+    difference = float(np.abs(logits - theirs).max())
+    scale = float(np.abs(theirs).max())
+    if not difference <= _TOLERANCE * max(1.0, scale) and dtype == torch.float32:
+        raise ValueError(
+            f"{source.path}: the logits of the written model differ from the source's by "
+            f"{difference:.3g}; nothing was written"
+        )
+    exact = None
+    if source.exact_gelu:
+        other = source_logits(source, ids, gelu=numpy_forward.exact_gelu)
+        exact = float(np.abs(logits - other).max())
+    sizes = asdict(source.config)
+    return Receipt(
+        source="/".join(source.path.parts[-2:]),
+        kind=source.kind,
+        dtype=str(dtype).removeprefix("torch."),
+        config={key: sizes[key] for key in ("vocab_size", "n_ctx", "n_embd", "n_layer", "n_head")},
+        variables=tuple(rows),
+        skipped=tuple({"name": name, "reason": why} for name, why in source.skipped.items()),
+        notes=(*source.notes, *([vocabulary_note] if vocabulary_note else [])),
+        parameters=parameter_count(source.config),
+        exact=sum(row.exact for row in rows),
+        text=TEXT,
+        max_logit_difference=difference,
+        max_logit=scale,
+        exact_gelu_difference=exact,
+        weights_sha256=weights_sha256,
+    )
+
+
+# --- on disk and on paper ---------------------------------------------------------------------
+
+
+def write(receipt: Receipt, directory: Path) -> None:
+    """Save as receipt.json."""
+    text = json.dumps(asdict(receipt), indent=1, ensure_ascii=False)
+    (directory / weights.RECEIPT_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def read(directory: str | Path) -> dict | None:
+    """receipt.json of a directory, None without one.
+
+    Raises:
+        ValueError: it is no JSON object.
+    """
+    path = Path(directory) / weights.RECEIPT_FILE
+    return weights.read_json(path) if path.is_file() else None
+
+
+def short(directory: str | Path) -> str:
+    """A model's receipt in one line, "148 of 148 tensors, max difference 4e-06"; empty without one.
+
+    A receipt that can't be read counts as none: it is only for show.
+    """
+    try:
+        found = read(directory)
+        if found is None:
+            return ""
+        total = 12 * found["config"]["n_layer"] + 4
+        written = sum(bool(row["name"]) for row in found["variables"])
+        return f"{written} of {total} tensors, max difference {found['max_logit_difference']:.0e}"
+    except (OSError, ValueError, TypeError, KeyError):
+        return ""
+
+
+def lines(receipt: Receipt) -> list[str]:
+    """The receipt as text, a line for each tensor and then a summary."""
+    text = []
+    for row in receipt.variables:
+        where = f"{row.name or '(zeros)'} -> {row.target}"
+        text.append(f"{where}  {list(row.shape)} {row.dtype} {row.sha256[:16]}")
+    text += [f"skipped {item['name']}: {item['reason']}" for item in receipt.skipped]
+    text += [f"note: {note}" for note in receipt.notes]
+    named = sum(bool(row.name) for row in receipt.variables)
+    sizes = ", ".join(f"{key} {value}" for key, value in receipt.config.items())
+    text.append(f"{receipt.kind} {receipt.source}: {sizes}; {receipt.parameters:,} parameters")
+    text.append(
+        f"{named} of {len(receipt.variables)} tensors written as {receipt.dtype}, "
+        f"{receipt.exact} exactly, {len(receipt.skipped)} skipped"
+    )
+    text.append(
+        f"largest difference of logits from the source's own: {receipt.max_logit_difference:.2g} "
+        f"(logits reach {receipt.max_logit:.1f})"
+    )
+    if receipt.exact_gelu_difference is not None:
+        text.append(f"with the exact GELU it would be {receipt.exact_gelu_difference:.2g}")
+    return text

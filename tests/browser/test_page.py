@@ -1,0 +1,417 @@
+"""The page as a visitor meets it, in Chromium, with only the page's own server to talk to."""
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+expect = sync_api.expect
+expect.set_options(timeout=15_000)
+
+pytestmark = pytest.mark.browser
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+HOSTILE = (
+    '<img src=x onerror="window.__x=1">',
+    "<script>window.__x=1</script>",
+    "${window.__x=1}",
+    "`${window.__x=1}`",
+    "{{constructor.constructor('window.__x=1')()}}",
+    "{{{window.__x=1}}}",
+    "<svg/onload=window.__x=1>",
+    "'\"><style onload=window.__x=1>",
+    '<a href="javascript:window.__x=1">here</a>',
+    '<iframe srcdoc="<script>parent.__x=1</script>">',
+)
+
+
+def generate(page, prompt, *, settings=None, wait=True):
+    """Write a completion; settings are labels of number fields and their values."""
+    page.get_by_label("Prompt", exact=True).fill(prompt)
+    if settings:
+        set_numbers(page, settings)
+    page.get_by_role("button", name="Generate", exact=True).click()
+    if wait:
+        expect(page.locator("#status")).to_contain_text("stopped:")
+        expect(page.locator("#bars img")).to_be_visible()
+
+
+def set_numbers(page, settings):
+    """Type into the number fields of the settings, by their labels."""
+    seed = page.get_by_label("Seed", exact=True)
+    if not seed.is_visible():
+        page.get_by_role("button", name=re.compile("^Settings:")).click()
+    expect(seed).to_be_visible()
+    for label, value in settings.items():
+        name = label if label == "Seed" else f"number input for {label}"
+        field = page.get_by_label(name, exact=True)
+        field.fill(str(value))
+        field.press("Tab")
+
+
+def completion(page):
+    return page.get_by_label("Completion", exact=True).input_value()
+
+
+def tokens(page):
+    return page.locator("#strip button[data-index]")
+
+
+def drawn(page):
+    return page.locator("#strip button[data-index]:not([title='prompt token'])")
+
+
+LIVELY = {"Temperature": 2, "Top-k": 0, "New tokens": 20}
+
+
+# --- generate --------------------------------------------------------------------------------
+
+
+def test_it_writes_stops_when_told_and_writes_again(visit, page_server):
+    page = visit()
+    with page_server.slowed(0.15):
+        generate(page, "Hello", settings={"New tokens": 60}, wait=False)
+        expect(drawn(page).nth(2)).to_be_visible()
+        early = completion(page)
+        expect(drawn(page).nth(6)).to_be_visible()
+        assert len(completion(page)) > len(early) > 0
+        page.get_by_role("button", name="Stop", exact=True).click()
+        stopped = time.time()
+        expect(page.locator("#status")).to_contain_text("stopped: by you")
+        page.wait_for_timeout(800)
+        assert len([made for made in page_server.steps() if made > stopped + 0.4]) <= 1
+    assert "Error" not in page.locator("#status").inner_text()
+    left = drawn(page).count()
+    expect(page.locator("#status")).to_contain_text(f"{left} tokens")
+    expect(page.locator("#bars img")).to_be_visible()
+    generate(page, "Hello", settings={"New tokens": 10})
+    expect(page.locator("#status")).to_contain_text("10 tokens")
+    expect(page.locator("#status")).to_contain_text("stopped: length")
+
+
+def test_stop_leaves_no_error_and_the_number_of_tokens_there_are(visit, page_server):
+    """Through Gradio's cancels it said "Error" or "writing", or too few, now and then."""
+    page = visit()
+    set_numbers(page, {"New tokens": 50})
+    with page_server.slowed(0.03):
+        for place in range(6):
+            generate(page, f"Hello {place}", wait=False)
+            expect(page.locator("#strip .first")).to_be_visible()
+            page.wait_for_timeout(150 * place)
+            page.get_by_role("button", name="Stop", exact=True).click()
+            expect(page.locator("#status")).to_contain_text("stopped: by you")
+            said = page.locator("#status").inner_text()
+            assert "Error" not in said and f"{drawn(page).count()} tokens" in said
+
+
+def test_stop_after_the_end_leaves_the_status_as_it_was(visit):
+    page = visit()
+    generate(page, "Hello", settings={"New tokens": 5})
+    before = page.locator("#status").inner_text()
+    page.get_by_role("button", name="Stop", exact=True).click()
+    page.wait_for_timeout(500)
+    assert page.locator("#status").inner_text() == before
+
+
+def test_the_text_and_the_strip_say_the_same(visit, engine):
+    from gpt2.engine import Request, Sampling
+
+    page = visit()
+    generate(page, "Hello world", settings={**LIVELY, "Seed": 5})
+    sampling = Sampling(temperature=2, top_k=0, seed=5)
+    *_, trace = engine.generate(Request("Hello world", 20, sampling))
+    assert completion(page) == trace.completion  # what the page wrote is what the API would
+    assert drawn(page).count() == len(trace.steps)
+    expect(page.locator("#status")).to_contain_text("seed 5 · tiny · stopped: length")
+
+
+def test_a_token_picked_by_mouse_shows_its_alternatives(visit):
+    page = visit()
+    generate(page, "Hello world", settings=LIVELY)
+    for place in (3, 10):
+        button = drawn(page).nth(place)
+        button.click()
+        expect(button).to_have_attribute("aria-pressed", "true")
+        expect(page.locator("#token")).to_contain_text(f"Token {place + 1} ")
+        piece = page.locator("#token code").inner_text()
+        expect(page.locator("#bars img")).to_have_attribute(
+            "alt", re.compile(re.escape(piece.strip("·")))
+        )
+        number = button.get_attribute("title").split(" · ")[0]
+        expect(page.locator("#token")).to_contain_text(number)
+    assert page.locator("#strip [aria-pressed=true]").count() == 1
+
+
+def test_tokens_picked_by_keyboard_keep_the_focus(visit):
+    page = visit()
+    generate(page, "Hello world", settings=LIVELY)
+    drawn(page).first.focus()
+    for place in (2, 3, 4):
+        page.keyboard.press("ArrowRight")
+        expect(page.locator("#token")).to_contain_text(f"Token {place} ")
+        focused = page.evaluate("document.activeElement.dataset.index")
+        assert focused == drawn(page).nth(place - 1).get_attribute("data-index")
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator("#token")).to_contain_text("Token 3 ")
+    page.get_by_role("button", name="Next token").click()
+    expect(page.locator("#token")).to_contain_text("Token 4 ")
+    expect(drawn(page).nth(3)).to_have_attribute("aria-pressed", "true")
+    page.get_by_role("button", name="Previous token").click()
+    expect(page.locator("#token")).to_contain_text("Token 3 ")
+
+
+def test_the_tint_can_be_changed(visit):
+    page = visit()
+    generate(page, "Hello world", settings=LIVELY)
+    styles = set()
+    for name in ("rank", "entropy", "probability"):
+        page.get_by_label(name, exact=True).check()
+        expect(page.locator("#legend")).to_contain_text(name)
+        page.wait_for_timeout(300)
+        styles.add(drawn(page).nth(5).get_attribute("style"))
+    assert len(styles) >= 2
+
+
+def open_attention(page, name):
+    section = page.locator(f"#{name}-attention")
+    section.get_by_role("button", name="Attention").click()
+    expect(page.locator(f"#{name}-head img")).to_be_visible()
+    return section
+
+
+def test_attention_opens_and_follows_layer_and_head(visit):
+    page = visit()
+    generate(page, "Hello world", settings=LIVELY)
+    section = open_attention(page, "generate")
+    image, grid = page.locator("#generate-head img"), page.locator("#generate-heads img")
+    expect(image).to_have_attribute("alt", re.compile("layer 1, head 1", re.I))
+    seen = [image.get_attribute("src")]
+    for label, words in (("Layer", "layer 0, head 1"), ("Head", "layer 0, head 0")):
+        slider = section.get_by_role("slider", name=re.compile(label))
+        slider.focus()
+        slider.press("ArrowLeft")  # the keyboard must do what the mouse does
+        expect(image).to_have_attribute("alt", re.compile(words, re.I))
+        seen.append(image.get_attribute("src"))
+    expect(grid).to_have_attribute("alt", re.compile("layer 0", re.I))
+    field = section.get_by_label(re.compile("number input for Head"))
+    field.fill("-1")
+    field.press("Enter")
+    expect(image).to_have_attribute("alt", re.compile("layer 0.*mean", re.I))
+    assert len({*seen, image.get_attribute("src")}) == 4
+
+
+def test_attention_over_a_full_context_is_shown(visit):
+    page = visit()
+    generate(page, " the" * 64, settings={"New tokens": 20})
+    expect(page.locator("#status")).to_contain_text("stopped: the context is full")
+    open_attention(page, "generate")
+
+
+def test_a_prompt_over_the_context_says_how_much_was_dropped(visit):
+    page = visit()
+    page.get_by_label("Prompt", exact=True).fill(" the" * 100)
+    expect(page.get_by_text("100 of 64 tokens; the beginning will be dropped")).to_be_visible()
+    generate(page, " the" * 100, settings={"New tokens": 10})
+    expect(page.locator("#status")).to_contain_text(
+        "the first 46 tokens of the prompt were dropped"
+    )
+
+
+def test_an_empty_prompt_starts_from_the_end_of_text(visit):
+    page = visit()
+    generate(page, "", settings={"New tokens": 5})
+    expect(page.locator("#strip .first")).to_have_text("<|endoftext|>")
+
+
+def test_a_bad_request_is_told_and_loses_nothing(visit):
+    page = visit()
+    generate(page, "Hello", settings={"New tokens": 5})
+    before = completion(page)
+    page.get_by_label("Prompt", exact=True).fill("x" * 20_001)
+    page.get_by_role("button", name="Generate", exact=True).click()
+    expect(page.get_by_text("the limit is 20,000").first).to_be_visible()
+    assert len(page.get_by_label("Prompt", exact=True).input_value()) == 20_001
+    assert before
+    generate(page, "Hello", settings={"New tokens": 5})
+    assert completion(page) == before
+
+
+def test_a_random_seed_is_written_back_and_repeats_the_text(visit):
+    page = visit()
+    set_numbers(page, LIVELY)
+    page.get_by_label("New random seed each time").check()
+    generate(page, "Hello world")
+    seed = page.get_by_label("Seed", exact=True).input_value()
+    assert seed != "0"
+    expect(page.locator("#status")).to_contain_text(f"seed {seed} ")
+    text = completion(page)
+    page.get_by_label("New random seed each time").uncheck()
+    generate(page, "Hello world")
+    expect(page.locator("#status")).to_contain_text(f"seed {seed} ")
+    assert completion(page) == text
+
+
+def test_examples_fill_the_inputs_and_run_nothing(visit, page_server):
+    page = visit()
+    before = len(page_server.steps())
+    page.get_by_text("The city of Vienna is", exact=True).click()
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("The city of Vienna is")
+    page.get_by_role("tab", name="Classify").click()
+    page.get_by_text(re.compile("^Peace talks resume")).first.click()
+    expect(page.get_by_label("News text")).to_have_value(re.compile("^Peace talks resume"))
+    assert len(page_server.steps()) == before
+
+
+# --- classify --------------------------------------------------------------------------------
+
+
+def classify(page, text):
+    page.get_by_role("tab", name="Classify").click()
+    page.get_by_label("News text").fill(text)
+    page.get_by_role("button", name="Classify", exact=True).click()
+    expect(page.locator("#classes img")).to_be_visible()
+
+
+def test_classify_shows_a_topic_and_four_bars(visit, engine):
+    page = visit()
+    classify(page, "Oil prices climb")
+    verdict = engine.classify("Oil prices climb")
+    expect(page.locator("#verdict .headline")).to_contain_text(verdict.label)
+    alt = page.locator("#classes img").get_attribute("alt")
+    assert all(label in alt for label in verdict.labels)
+    assert page.locator("#reading .read").count() == len(verdict.ids)
+    page.get_by_role("button", name="When did it decide?").click()
+    expect(page.locator("#over-text img")).to_be_visible()
+    open_attention(page, "classify")
+
+
+def test_an_empty_news_text_is_told(visit):
+    page = visit()
+    page.get_by_role("tab", name="Classify").click()
+    page.get_by_role("button", name="Classify", exact=True).click()
+    expect(page.get_by_text("the news text is empty").first).to_be_visible()
+
+
+# --- safety ----------------------------------------------------------------------------------
+
+
+def test_text_is_never_run(visit):
+    page = visit()
+    text = " ".join(HOSTILE)
+    set_numbers(page, {"New tokens": 3})
+    page.get_by_label("Stop text").fill(HOSTILE[0])
+    for hostile in HOSTILE[:5]:
+        generate(page, hostile)
+        for place in range(tokens(page).count())[:3]:
+            tokens(page).nth(place).click()
+        expect(page.locator("#token")).to_contain_text("Prompt token")
+    generate(page, text)
+    tokens(page).first.click()
+    open_attention(page, "generate")
+    classify(page, text)
+    assert page.evaluate("window.__x") is None
+    assert page.locator("#strip img, #strip script, #reading img, #reading iframe").count() == 0
+    assert "<iframe" in page.locator("#reading .strip").inner_text()
+
+
+def test_two_visitors_do_not_meet(visit, page_server):
+    first, second = visit(), visit()
+    set_numbers(first, {**LIVELY, "Seed": 1})
+    set_numbers(second, {**LIVELY, "Seed": 2})
+    generate(first, "Hello world")
+    alone = completion(first)
+    with page_server.slowed(0.05):
+        generate(first, "Hello world", wait=False)
+        generate(second, "Another prompt", wait=False)
+        for page in (first, second):
+            expect(page.locator("#status")).to_contain_text("stopped: length")
+    assert completion(first) == alone != completion(second)
+    first_word = first.locator("#strip .first").inner_text()
+    assert (first_word, second.locator("#strip .first").inner_text()) == ("Hello", "Another")
+    drawn(second).nth(4).click()
+    expect(second.locator("#token")).to_contain_text("Token 5 ")
+    drawn(first).nth(7).click()
+    expect(first.locator("#token")).to_contain_text("Token 8 ")
+    expect(second.locator("#token")).to_contain_text("Token 5 ")
+
+
+# --- form ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_is_wider_than_the_screen_and_all_is_named(visit, width, scheme):
+    page = visit(viewport={"width": width, "height": 850}, color_scheme=scheme)
+    dark = page.evaluate("document.body.classList.contains('dark')")
+    assert dark == (scheme == "dark")
+    generate(page, "Hello world", settings=LIVELY)
+    open_attention(page, "generate")
+    expect(page.locator("#generate-heads img")).to_be_visible()
+    assert_form(page)
+    classify(page, "Oil prices climb ahead of the storm")
+    page.get_by_role("button", name="When did it decide?").click()
+    expect(page.locator("#over-text img")).to_be_visible()
+    assert_form(page)
+
+
+def assert_form(page):
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert page.locator("h1").count() == 1
+    wide = page.evaluate(
+        """() => [...document.querySelectorAll('#page img, #page button, #page input, #page p')]
+            .filter(e => e.offsetParent && e.getBoundingClientRect().right > innerWidth + 1)
+            .map(e => e.outerHTML.slice(0, 120))"""
+    )
+    assert wide == []
+    unnamed = page.evaluate(
+        """() => [...document.querySelectorAll('input, textarea, select')]
+            .filter(e => e.offsetParent && e.type !== 'file')
+            .filter(e => !(e.labels && e.labels.length && e.labels[0].innerText.trim())
+                && !e.getAttribute('aria-label') && !e.getAttribute('aria-labelledby'))
+            .map(e => e.outerHTML.slice(0, 160))"""
+    )
+    assert unnamed == []
+    speechless = page.evaluate(
+        """() => [...document.querySelectorAll('img')]
+            .filter(e => e.offsetParent && (e.getAttribute('alt') || '').trim().length < 3)
+            .map(e => e.outerHTML.slice(0, 160))"""
+    )
+    assert speechless == []
+
+
+# --- as the README does ----------------------------------------------------------------------
+
+
+def test_what_ships_works_as_the_readme_starts_it(visit):
+    """python app.py, and through the page once."""
+    for name in ("mini", "mini-agnews"):
+        if not (ROOT / "checkpoints" / name / "model.safetensors").is_file():
+            pytest.skip(f"checkpoints/{name} has no weights")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "app.py", "--port", str(port)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout.readline() == f"Open http://127.0.0.1:{port}/\n"
+            page = visit(f"http://127.0.0.1:{port}/")
+            generate(page, "The president said on Tuesday that", wait=False)
+            expect(drawn(page).nth(3)).to_be_visible()
+            page.get_by_role("button", name="Stop", exact=True).click()
+            expect(page.locator("#status")).to_contain_text(re.compile("stopped: (by you|length)"))
+            drawn(page).nth(1).click()
+            expect(page.locator("#token")).to_contain_text("Token 2 ")
+            expect(page.locator("#bars img")).to_be_visible()
+            open_attention(page, "generate")
+            expect(page.locator("#generate-heads img")).to_be_visible()
+            classify(page, "The striker scored twice in the last ten minutes of the final.")
+            expect(page.locator("#verdict .headline")).to_contain_text("Sports")
+            page.context.close()  # before its server goes
+        finally:
+            process.send_signal(signal.SIGINT)

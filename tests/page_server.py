@@ -1,0 +1,42 @@
+"""Serves the page to the tests, in a process of its own: python page_server.py MODEL CLASSIFIER DIR
+
+DIR/pause holds the seconds that each step of a completion takes longer than it need; DIR/steps gets
+a line, the time, for each step made; DIR/url gets the page's address once it is open.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import torch
+
+from gpt2 import engine as engine_module
+from gpt2.engine import Engine
+from gpt2.ui import build_app, launch_options
+
+
+def main(model: str, classifier: str, directory: str) -> None:
+    pause, steps = Path(directory, "pause"), Path(directory, "steps")
+    real = engine_module.generate
+
+    def watched(*args, **kwargs):
+        for step in real(*args, **kwargs):
+            time.sleep(float(pause.read_text()))
+            with open(steps, "a") as file:
+                file.write(f"{time.time()}\n")
+            yield step
+
+    engine_module.generate = watched
+    torch.set_num_threads(1)
+    app = build_app(Engine.load(model, classifier, device="cpu"))
+    app.launch(server_name="127.0.0.1", prevent_thread_lock=True, **launch_options())
+    url = Path(directory, "url.part")
+    url.write_text(app.local_url)
+    url.rename(Path(directory, "url"))
+    app.block_thread()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

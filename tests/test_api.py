@@ -1,0 +1,430 @@
+"""gpt2.ui.api over a real server: what each endpoint answers, bad input, and parallel requests."""
+
+import json
+import math
+import threading
+import time
+
+import httpx
+import pytest
+
+from gpt2.ui.guard import MAX_BODY
+
+GENERATE_KEYS = {
+    *("model", "prompt", "completion", "text", "finish_reason", "seed", "truncated"),
+    *("prompt_ids", "tokens"),
+}
+TOKEN_KEYS = {"id", "piece", "prob", "sampled_prob", "logprob", "rank", "entropy", "top"}
+ASKED = {"max_new_tokens": 12, "temperature": 3.0, "top_k": 0, "seed": 7}
+PARAMETERS = {
+    "generate": {
+        "prompt": "Hello world",
+        "max_new_tokens": 12,
+        "temperature": 3.0,
+        "top_k": 0,
+        "top_p": 1.0,
+        "min_p": 0.0,
+        "repetition_penalty": 1.0,
+        "seed": 7,
+        "stop": "",
+    },
+    "score": {"text": "Hello world"},
+    "attention": {"text": "Hello world", "layer": 0, "head": 0},
+    "classify": {"text": "Oil prices climb"},
+    "models": {},
+}
+
+
+@pytest.fixture(scope="module")
+def client(page_server):
+    from gradio_client import Client
+
+    made = Client(page_server.url, verbose=False)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def http(page_server):
+    with httpx.Client(base_url=page_server.url, timeout=30) as made:
+        yield made
+
+
+def events(http, endpoint, body):
+    """The server-sent events of a call over plain HTTP: [(name, data)]."""
+    headers = {"content-type": "application/json"}
+    sent = http.post(f"gradio_api/call/{endpoint}", content=body, headers=headers)
+    assert sent.status_code == 200, sent.text
+    name = endpoint.removeprefix("v2/")
+    text = http.get(f"gradio_api/call/{name}/{sent.json()['event_id']}").text
+    blocks = [block.split("\n", 1) for block in text.strip().split("\n\n")]
+    return [
+        (event.removeprefix("event: "), json.loads(data.removeprefix("data: ")))
+        for event, data in blocks
+    ]
+
+
+def call(http, endpoint, **changes):
+    """The same with values for all parameters, in order; a str that starts with = is JSON as is."""
+    values = PARAMETERS[endpoint] | changes
+    parts = [v[1:] if str(v).startswith("=") else json.dumps(v) for v in values.values()]
+    return events(http, endpoint, f'{{"data": [{", ".join(parts)}]}}')
+
+
+def refusal(found):
+    """The words of an error, which must be the only thing that came back."""
+    (name, data), *others = found
+    assert (name, others) == ("error", [])
+    assert set(data) <= {"error", "duration", "visible", "title"}  # no traceback, no paths
+    return data["error"]
+
+
+@pytest.fixture
+def slow_model(page_server):
+    """Each step takes 50 ms more; the answer tells when those of this test were made."""
+    before = len(page_server.steps())
+    with page_server.slowed(0.05):
+        yield lambda: page_server.steps()[before:]
+
+
+# --- what it is ------------------------------------------------------------------------------
+
+
+def test_the_api_lists_the_five_endpoints_and_no_handler_of_the_page(http):
+    info = http.get("gradio_api/info").json()
+    assert set(info["named_endpoints"]) == {f"/{name}" for name in PARAMETERS}
+    assert info["unnamed_endpoints"] == {}
+    for name, values in PARAMETERS.items():
+        listed = [p["parameter_name"] for p in info["named_endpoints"][f"/{name}"]["parameters"]]
+        assert listed == list(values)
+
+
+def test_the_api_tells_its_defaults_and_docstrings(http):
+    info = http.get("gradio_api/info").json()["named_endpoints"]
+    defaults = {
+        p["parameter_name"]: p["parameter_default"]
+        for p in info["/generate"]["parameters"]
+        if p["parameter_has_default"]
+    }
+    assert defaults == {
+        "max_new_tokens": 60,
+        "temperature": 0.8,
+        "top_k": 50,
+        "top_p": 1.0,
+        "min_p": 0.0,
+        "repetition_penalty": 1.0,
+        "seed": 0,
+        "stop": "",
+    }
+    starts = {
+        "generate": "Continue a prompt",
+        "score": "How likely",
+        "attention": "How much each token",
+        "classify": "The topic of a news text",
+        "models": "The models",
+    }
+    for name, start in starts.items():
+        assert info[f"/{name}"]["description"].startswith(start)
+
+
+# --- what each answers -----------------------------------------------------------------------
+
+
+def test_generate_streams_partial_objects_and_then_the_whole(client, tokenizer):
+    found = list(client.submit("Hello world", **ASKED, api_name="/generate"))
+    assert [len(part["tokens"]) for part in found] == list(range(1, 13))
+    assert [part["finish_reason"] for part in found] == [None] * 11 + ["length"]
+    last = found[-1]
+    for part in found:
+        assert set(part) == GENERATE_KEYS and last["completion"].startswith(part["completion"])
+    assert last["text"] == "Hello world" + last["completion"]
+    assert last["completion"] == tokenizer.decode([token["id"] for token in last["tokens"]])
+    assert last["prompt_ids"] == tokenizer.encode("Hello world")
+    assert (last["model"], last["seed"], last["truncated"]) == ("tiny", 7, 0)
+    for token in last["tokens"]:
+        assert set(token) == TOKEN_KEYS and len(token["top"]) == 10
+        assert all(set(other) == {"id", "piece", "prob"} for other in token["top"])
+        assert token["piece"] == tokenizer.piece(token["id"])
+        assert token["prob"] == pytest.approx(math.exp(token["logprob"]))
+        assert sum(other["prob"] for other in token["top"]) <= 1 + 1e-6
+
+
+def test_score_agrees_with_itself(client, tokenizer):
+    found = client.predict("Hello world", api_name="/score")
+    assert set(found) == {"model", "nll", "perplexity", "tokens"}
+    assert all(set(t) == {"id", "piece", "logprob", "rank", "entropy"} for t in found["tokens"])
+    assert [token["id"] for token in found["tokens"]] == tokenizer.encode("Hello world")
+    mean = sum(token["logprob"] for token in found["tokens"]) / len(found["tokens"])
+    assert found["nll"] == pytest.approx(-mean, rel=1e-5)
+    assert found["perplexity"] == pytest.approx(math.exp(found["nll"]))
+
+
+def test_attention_is_square_and_its_mean_is_that_of_the_heads(client):
+    heads = [
+        client.predict("Hello big world", layer=1, head=head, api_name="/attention")
+        for head in (0, 1, -1)
+    ]
+    for found in heads:
+        assert set(found) == {"model", "pieces", "weights"}
+        assert found["pieces"] == ["Hello", "·big", "·world"]
+        assert [len(row) for row in found["weights"]] == [3, 3, 3]
+        assert all(sum(row) == pytest.approx(1, abs=1e-5) for row in found["weights"])
+    first, second, mean = (sum(found["weights"], []) for found in heads)
+    assert first != second
+    halves = [(a + b) / 2 for a, b in zip(first, second, strict=True)]
+    assert mean == pytest.approx(halves, abs=2e-6)
+
+
+def test_classify_is_called_classify_and_not_classify_1(client):
+    found = client.predict("Oil prices climb", api_name="/classify")
+    assert set(found) == {"model", "label", "probs", "pieces", "per_token"}
+    assert list(found["probs"]) == ["World", "Sports", "Business", "Sci/Tech"]
+    assert sum(found["probs"].values()) == pytest.approx(1)
+    assert found["label"] == max(found["probs"], key=found["probs"].get)
+    assert len(found["per_token"]) == len(found["pieces"]) == 3
+    assert found["per_token"][-1] == pytest.approx(list(found["probs"].values()))
+
+
+def test_models_tells_shape_and_fingerprint(client):
+    found = client.predict(api_name="/models")
+    assert set(found) == {"models", "classifiers", "device"}
+    keys = {"name", "parameters", "layers", "heads", "context", "dtype", "sha256"}
+    for model in found["models"] + found["classifiers"]:
+        assert set(model) == keys and len(model["sha256"]) == 64
+    assert found["models"][0]["name"] == "tiny"
+
+
+def test_an_empty_prompt_starts_from_the_end_of_text(http):
+    _, (found,) = call(http, "generate", prompt="")[-1]
+    assert found["prompt_ids"] == [50256] and found["text"] == found["completion"]
+
+
+def test_a_long_prompt_is_cut_on_the_left_and_told(http):
+    _, (found,) = call(http, "generate", prompt=" the" * 100)[-1]
+    assert found["truncated"] == 100 - (64 - 12) and len(found["prompt_ids"]) == 52
+
+
+def test_a_random_seed_is_reported_and_repeats_the_text(http):
+    _, (first,) = call(http, "generate", seed=-1)[-1]
+    _, (other,) = call(http, "generate", seed=-1)[-1]
+    _, (again,) = call(http, "generate", seed=first["seed"])[-1]
+    assert first["seed"] != other["seed"] and again == first
+
+
+def test_named_values_over_plain_http_need_no_defaults(http):
+    body = json.dumps({"prompt": "Hello world", **ASKED})
+    assert events(http, "v2/generate", body)[-1] == call(http, "generate")[-1]
+
+
+# --- the same request, the same answer -------------------------------------------------------
+
+
+def test_streamed_plain_and_parallel_answers_are_the_same(client, http, page_server):
+    from gradio_client import Client
+
+    alone = {seed: call(http, "generate", seed=seed)[-1][1][0] for seed in range(4)}
+    assert len({found["completion"] for found in alone.values()}) == 4
+    kept = ("temperature", "top_k", "max_new_tokens")
+    settings = {name: ASKED[name] for name in kept}
+    jobs = [
+        (seed, client.submit("Hello world", **settings, seed=seed, api_name="/generate"))
+        for seed in (0, 1, 2, 3, 3, 2, 1, 0)
+    ]
+    other = Client(page_server.url, verbose=False)  # a second session
+    jobs.append((2, other.submit("Hello world", **settings, seed=2, api_name="/generate")))
+    for seed, job in jobs:
+        assert list(job)[-1] == alone[seed]
+    other.close()
+
+
+# --- bad input -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", ["=null", "=NaN", "=true", '="3"', "=[1]", "={}", "=-5", "=1e99"])
+@pytest.mark.parametrize(
+    "name",
+    ["max_new_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed"],
+)
+def test_a_number_that_is_none_is_refused_in_words(http, name, value):
+    words = refusal(call(http, "generate", **{name: value}))
+    assert words.startswith(f"{name} is ") and f"{name} must be " in words
+
+
+@pytest.mark.parametrize("value", ["=Infinity", "=-Infinity"])
+def test_infinite_numbers_are_refused_in_words(http, value):
+    assert "temperature must be" in refusal(call(http, "generate", temperature=value))
+
+
+@pytest.mark.parametrize(("layer", "head"), [("=null", 0), (0, "=NaN"), (2, 0), (0, 2), (0, -2)])
+def test_a_layer_or_head_that_is_not_there_is_refused_in_words(http, layer, head):
+    words = refusal(call(http, "attention", layer=layer, head=head))
+    assert "must be a whole number from" in words
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("=null", "must be a string"),
+        ("=5", "must be a string"),
+        ('=["a"]', "must be a string"),
+        ("={}", "must be a string"),
+        ('="a\\ud800"', "lone surrogate (U+D800)"),
+        ("x" * 20_001, "the limit is 20,000"),
+    ],
+)
+@pytest.mark.parametrize("endpoint", ["generate", "score", "attention", "classify"])
+def test_a_text_that_is_none_is_refused_in_words(http, endpoint, value, words):
+    name = "prompt" if endpoint == "generate" else "text"
+    assert words in refusal(call(http, endpoint, **{name: value}))
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "words"), [("score", "text is empty"), ("classify", "news text is empty")]
+)
+def test_an_empty_text_is_refused_in_words(http, endpoint, words):
+    assert words in refusal(call(http, endpoint, text=""))
+
+
+def test_attention_over_more_than_the_context_is_refused_in_words(http):
+    assert "context holds 64" in refusal(call(http, "attention", text=" the" * 65))
+
+
+@pytest.mark.parametrize("stop", ["=null", "=7", '="\\udfff"'])
+def test_a_bad_stop_text_is_refused_in_words(http, stop):
+    words = refusal(call(http, "generate", stop=stop))
+    assert "string" in words or "surrogate" in words
+
+
+@pytest.mark.parametrize("body", ["", "{", "[]", '{"data": 5}', '{"data": [1' + "0" * 5000])
+def test_a_body_that_is_no_request_is_refused(http, body):
+    headers = {"content-type": "application/json"}
+    answer = http.post("gradio_api/call/score", content=body, headers=headers)
+    assert 400 <= answer.status_code < 500 and "Traceback" not in answer.text
+
+
+def test_after_all_that_it_still_answers(http):
+    assert call(http, "generate")[-1][0] == "complete"
+
+
+# --- the shield ------------------------------------------------------------------------------
+
+
+def test_a_large_body_is_refused_at_once(http):
+    answer = http.post("gradio_api/call/score", content=b" " * (MAX_BODY + 1))
+    assert answer.status_code == 413 and str(MAX_BODY) in answer.text
+    answer = http.post("gradio_api/upload", files={"files": b"x" * (MAX_BODY + 1)})
+    assert answer.status_code == 413
+
+
+def test_a_large_body_that_hides_its_length_is_refused(http):
+    pieces = (b" " * 50_000 for _ in range(20))
+    answer = http.post("gradio_api/queue/join", content=pieces)
+    assert 400 <= answer.status_code < 500
+
+
+def test_the_longest_prompt_fits_through(http):
+    assert call(http, "score", text="\u4e2d" * 20_000)[-1][0] == "complete"
+
+
+def test_every_answer_has_the_two_headers(http):
+    for path in ("", "gradio_api/info", "nowhere"):
+        headers = http.get(path).headers
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "strict-origin-when-cross-origin"
+
+
+@pytest.mark.parametrize("name", ["generate", "score", "attention", "classify", "models"])
+@pytest.mark.parametrize("way", ["run", "api"])
+def test_nothing_goes_past_the_queue(http, name, way):
+    assert http.post(f"gradio_api/{way}/{name}", json={"data": ["x"]}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("monitoring/summary", 403),
+        ("gradio_api/runs", 404),
+        ("docs", 404),
+        ("redoc", 404),
+        ("openapi.json", 404),
+    ],
+)
+def test_what_is_not_needed_is_closed(http, path, status):
+    assert http.get(path).status_code == status
+
+
+@pytest.mark.parametrize("path", ["/etc/hostname", "app.py", "checkpoints/mini/config.json"])
+def test_no_file_of_the_machine_can_be_read(http, path):
+    assert http.get(f"gradio_api/file={path}").status_code in (403, 404)
+
+
+# --- stopping --------------------------------------------------------------------------------
+
+
+def wait_for(condition, *, seconds=15):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.01)
+
+
+def test_cancelling_stops_the_model_within_two_tokens(client, http, slow_model):
+    job = client.submit("Hello", max_new_tokens=60, temperature=0, api_name="/generate")
+    wait_for(lambda: len(slow_model()) >= 3)
+    job.cancel()
+    cancelled = time.time()
+    time.sleep(1)
+    assert len([made for made in slow_model() if made > cancelled + 0.05]) <= 2
+    assert len(slow_model()) < 60
+    assert call(http, "generate", max_new_tokens=3)[-1][0] == "complete"
+
+
+def test_a_listener_that_goes_away_stops_the_model(http, slow_model):
+    body = json.dumps({"data": list((PARAMETERS["generate"] | {"max_new_tokens": 60}).values())})
+    headers = {"content-type": "application/json"}
+    sent = http.post("gradio_api/call/generate", content=body, headers=headers).json()
+    with http.stream("GET", f"gradio_api/call/generate/{sent['event_id']}") as stream:
+        wait_for(lambda: len(slow_model()) >= 3)
+        next(stream.iter_bytes())
+    gone = time.time()
+    time.sleep(1.5)
+    assert len([made for made in slow_model() if made > gone + 0.6]) == 0
+
+
+def test_two_that_wait_for_each_other_take_turns(client, slow_model):
+    """A long completion does not keep a short one waiting until it is done."""
+    long = client.submit("Hello", max_new_tokens=50, temperature=0, api_name="/generate")
+    wait_for(lambda: len(slow_model()) >= 2)
+    short = client.predict("Hello", max_new_tokens=3, temperature=0, api_name="/generate")
+    assert short["finish_reason"] == "length" and len(short["tokens"]) == 3
+    assert not long.done()
+    assert len(list(long)[-1]["tokens"]) == 50
+
+
+def test_a_full_queue_is_told_and_empties(page_server, engine, slow_model):
+    places = engine.limits.queue
+    body = json.dumps({"data": list((PARAMETERS["generate"] | {"max_new_tokens": 10}).values())})
+    answers, lock = [], threading.Lock()
+
+    def one():
+        with httpx.Client(base_url=page_server.url, timeout=60) as http:
+            sent = http.post(
+                "gradio_api/call/generate",
+                content=body,
+                headers={"content-type": "application/json"},
+            )
+            if sent.status_code == 200:
+                text = http.get(f"gradio_api/call/generate/{sent.json()['event_id']}").text
+                sent = text.strip().split("\n\n")[-1].split("\n")[0]
+            with lock:
+                answers.append(sent)
+
+    threads = [threading.Thread(target=one) for _ in range(places + 12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    refused = [answer for answer in answers if not isinstance(answer, str)]
+    assert {answer for answer in answers if isinstance(answer, str)} == {"event: complete"}
+    assert refused and {answer.status_code for answer in refused} == {503}
+    assert len(answers) - len(refused) >= places

@@ -1,0 +1,261 @@
+"""gpt2.ui without a browser: what is escaped, what is told, and the shield in front of it."""
+
+import asyncio
+import json
+import os
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from gpt2.engine import Limits
+from gpt2.figures import DARK, LIGHT
+from gpt2.trace import Trace
+from gpt2.ui import build_app, launch_options
+from gpt2.ui.common import Viewport, errors_in_words, note, picture
+from gpt2.ui.completion import count_words, limits_words, settings_words, status_line
+from gpt2.ui.guard import MAX_BODY, Guard
+from gpt2.ui.strip import MOST_PROMPT_TOKENS, Numbers, class_strip, legend, token_strip
+
+HOSTILE = ("<img src=x onerror=f()>", '"onmouseover="f()', "'><script>f()</script>", "&lt;b&gt;")
+
+
+class Tags(HTMLParser):
+    """The tags, attributes and text that a browser would see."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.attributes, self.text = set(), set(), ""
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def some_numbers(count):
+    return Numbers(np.linspace(0.01, 1, count), np.arange(1, count + 1), np.linspace(0, 9, count))
+
+
+# --- the strip -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("by", ["probability", "rank", "entropy"])
+@pytest.mark.parametrize("theme", [LIGHT, DARK])
+def test_the_strip_shows_hostile_tokens_as_text(by, theme):
+    pieces = ["first", *HOSTILE, *HOSTILE]
+    html = token_strip(pieces, some_numbers(4), prompt_length=5, by=by, theme=theme, selected=6)
+    seen = Tags(html)
+    assert seen.tags == {"div", "span", "button"}
+    assert not {name for name in seen.attributes if name.startswith("on") or name == "src"}
+    assert all(seen.text.count(piece) == 2 for piece in HOSTILE)
+
+
+def test_the_strip_numbers_its_tokens_and_marks_one():
+    html = token_strip(
+        ["a", "·b", "⏎", "d"], some_numbers(2), prompt_length=2, by="rank", theme=LIGHT, selected=2
+    )
+    assert re.findall(r'data-index="(\d+)" aria-pressed="(\w+)"', html) == [
+        ("1", "false"),
+        ("2", "true"),
+        ("3", "false"),
+    ]  # the first token was predicted from nothing and can't be chosen
+    assert 'title="1.0 % · rank 1 · entropy 0.0 nats"' in html or "rank 1 ·" in html
+
+
+def test_of_a_long_prompt_only_the_end_is_shown():
+    pieces = [f"p{n}" for n in range(1000)]
+    html = token_strip(pieces, None, prompt_length=1000, by="rank", theme=LIGHT)
+    assert html.count("<button") == MOST_PROMPT_TOKENS
+    assert "936 earlier tokens" in html and 'data-index="999"' in html
+
+
+def test_the_reading_strip_shows_hostile_text_and_labels_as_text():
+    probs = np.eye(4)
+    seen = Tags(class_strip(list(HOSTILE), probs, list(HOSTILE)))
+    assert seen.tags == {"div", "span"}
+    assert not {name for name in seen.attributes if name.startswith("on")}
+
+
+@pytest.mark.parametrize("by", ["probability", "rank", "entropy"])
+def test_every_tint_has_a_legend(by):
+    assert Tags(legend(by, theme=DARK)).text.startswith(by)
+
+
+# --- words -----------------------------------------------------------------------------------
+
+
+def trace(**changes):
+    values = {
+        "model": "<tiny>",
+        "prompt": "",
+        "prompt_ids": (1,),
+        "truncated": 0,
+        "completion": "",
+        "steps": (),
+        "seed": 3,
+        "finish_reason": "length",
+        "seconds": 1.0,
+    }
+    return Trace(**values | changes)
+
+
+def test_the_status_tells_seed_model_end_and_what_was_dropped():
+    said = Tags(status_line(trace(truncated=1234))).text
+    assert "seed 3 · <tiny> · stopped: length" in said
+    assert "the first 1,234 tokens of the prompt were dropped" in said
+    assert "dropped" not in status_line(trace())
+
+
+@pytest.mark.parametrize("reason", ["length", "eos", "stop", "context", "deadline", "cancelled"])
+def test_every_end_has_words(reason):
+    assert "stopped: " in status_line(trace(finish_reason=reason))
+
+
+def test_the_prompt_is_counted_and_what_does_not_fit_told(engine):
+    assert count_words(engine, "", "tiny") == "0 of 64 tokens"
+    assert count_words(engine, " the" * 64, "tiny") == "64 of 64 tokens"
+    assert "65 of 64 tokens; the beginning will be dropped" in count_words(
+        engine, " the" * 65, "tiny"
+    )
+    assert "limit is 20,000" in count_words(engine, "x" * 20_001, "tiny")
+    assert "surrogate" in count_words(engine, "\ud800", "tiny")
+
+
+def test_settings_and_limits_in_words(engine):
+    assert (
+        settings_words(60, 0.8, 50, 3)
+        == "Settings: temperature 0.8 · top-k 50 · 60 tokens · seed 3"
+    )
+    assert settings_words(60, 0, 0, None) == "Settings: greedy · all tokens · 60 tokens · seed 0"
+    limits, said = Limits(), limits_words(engine)
+    for number in (f"{limits.prompt_chars:,}", limits.new_tokens, f"{limits.seconds:g} s"):
+        assert str(number) in said
+
+
+def test_notes_and_pictures_escape_what_they_say():
+    from matplotlib.figure import Figure
+
+    for hostile in HOSTILE:
+        assert Tags(note(hostile)).tags == {"p"}
+        seen = Tags(picture(Figure(figsize=(1, 1)), hostile, width=100, name=hostile))
+        assert seen.tags == {"figure", "img", "figcaption", "a"}
+        assert not {name for name in seen.attributes if name.startswith("on")}
+        assert hostile in seen.text
+
+
+@pytest.mark.parametrize(
+    ("raw", "width", "theme"),
+    [
+        ({"width": 500, "dark": True}, 466, DARK),
+        ({"width": 1, "dark": False}, 300, LIGHT),
+        ({"width": 10**9}, 1040, LIGHT),
+        ({"width": True, "dark": 1}, 1006, LIGHT),
+        ({"width": "500"}, 1006, LIGHT),
+        (None, 1006, LIGHT),
+        ([1, 2], 1006, LIGHT),
+        ("x", 1006, LIGHT),
+    ],
+)
+def test_a_screen_that_is_none_is_a_desktop(raw, width, theme):
+    assert Viewport.read(raw) == Viewport(width, theme)
+
+
+@pytest.mark.parametrize("error", [ValueError, FileNotFoundError, FloatingPointError])
+def test_refusals_reach_the_page_in_their_own_words(error):
+    import gradio as gr
+
+    with pytest.raises(gr.Error) as told, errors_in_words():
+        raise error("the limit is 5")
+    assert told.value.message == "the limit is 5"
+
+
+def test_other_errors_keep_their_words_to_themselves():
+    with pytest.raises(KeyError), errors_in_words():
+        raise KeyError("a secret path")
+
+
+# --- the app ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def app(engine):
+    """The page, built but not served; a warning while it is built is an error here."""
+    return build_app(engine)
+
+
+def test_the_app_hides_its_own_handlers(app):
+    shown = {fn.api_name for fn in app.fns.values() if fn.api_visibility == "public"}
+    assert shown == {"generate", "score", "attention", "classify", "models"}
+    models = [fn for fn in app.fns.values() if fn.concurrency_id == "model"]
+    assert len(models) >= 10 and {fn.concurrency_limit for fn in models} == {4}
+
+
+def test_no_template_is_filled_with_text(app):
+    """Gradio runs {{...}} templates of its HTML component as code."""
+    for block in app.blocks.values():
+        if block.get_block_name() == "html":
+            assert block.html_template == "${value}"
+
+
+def test_what_could_leave_the_machine_is_off():
+    options = launch_options()
+    assert os.environ["GRADIO_ANALYTICS_ENABLED"] == "False"
+    assert options["ssr_mode"] is options["run_history"] is options["enable_monitoring"] is False
+    assert options["show_error"] is False
+
+
+# --- the shield ------------------------------------------------------------------------------
+
+
+def shielded(headers, pieces, *, kind="http"):
+    """What comes back through the shield from an app that reads all, and what that app read."""
+    read, sent, waiting = [], [], list(pieces)
+
+    async def app(scope, receive, send):
+        more = True
+        while more:
+            message = await receive()
+            read.append(message)
+            more = message.get("more_body", False)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"fine"})
+
+    async def receive():
+        piece = waiting.pop(0)
+        return {"type": "http.request", "body": piece, "more_body": bool(waiting)}
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(Guard(app)({"type": kind, "headers": headers}, receive, send))
+    return sent, read
+
+
+def test_the_shield_lets_a_body_of_the_limit_through_and_adds_headers():
+    length = (b"content-length", str(MAX_BODY).encode())
+    sent, read = shielded([length], [b"x" * MAX_BODY])
+    assert sent[0]["status"] == 200 and len(read[0]["body"]) == MAX_BODY
+    names = {name for name, _ in sent[0]["headers"]}
+    assert names == {b"x-content-type-options", b"referrer-policy"}
+
+
+@pytest.mark.parametrize("declared", [str(MAX_BODY + 1), "1e9", "-1", "", "999999999999999999999"])
+def test_the_shield_refuses_a_body_that_says_it_is_larger(declared):
+    sent, read = shielded([(b"content-length", declared.encode())], [b""])
+    assert sent[0]["status"] == 413 and read == []
+
+
+def test_the_shield_cuts_a_body_that_did_not_say():
+    _, read = shielded([], [b"x" * 100_000] * 5)
+    assert read[-1] == {"type": "http.disconnect"}
+    assert sum(len(message.get("body", b"")) for message in read) <= MAX_BODY
+
+
+def test_the_longest_prompt_fits_through_the_shield_however_it_is_escaped():
+    for character in ("\u4e2d", "\U0001f600", "\x00"):
+        assert len(json.dumps({"data": [character * Limits().prompt_chars]})) < MAX_BODY
