@@ -166,16 +166,15 @@ class Engine:
         while not trace.finish_reason:
             with self._slot:
                 step = next(steps)
-            reason = step.finish_reason
+            seconds = time.perf_counter() - start
+            late = "deadline" if seconds > self.limits.seconds else ""
+            reason = step.finish_reason or late
             if step.id != ENDOFTEXT_ID:
                 text += decoder.feed(step.id)
             if reason:
                 text += decoder.flush()
-            seconds = time.perf_counter() - start
             if request.stop and request.stop in text:
                 text, reason = text[: text.index(request.stop)], "stop"
-            elif not reason and seconds > self.limits.seconds:
-                reason = "deadline"
             shown = text if reason else text[: len(text) - _overlap(text, request.stop)]
             trace = replace(
                 trace,

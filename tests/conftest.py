@@ -26,6 +26,10 @@ from gpt2.model import GPT2  # noqa: E402
 from gpt2.tokenizer import Tokenizer  # noqa: E402
 
 torch.set_num_threads(1)
+# A shell that runs the tests in the background has them ignore interrupts, and so would the
+# programs they start, which are to end by one.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -190,7 +190,7 @@ def test_models_tells_shape_and_fingerprint(client):
     assert set(found) == {"models", "classifiers", "device"}
     keys = {"name", "parameters", "layers", "heads", "context", "dtype", "sha256"}
     for model in found["models"] + found["classifiers"]:
-        assert set(model) == keys and len(model["sha256"]) == 64
+        assert keys <= set(model) and len(model["sha256"]) == 64
     assert found["models"][0]["name"] == "tiny"
 
 
@@ -403,7 +403,7 @@ def test_two_that_wait_for_each_other_take_turns(client, slow_model):
 
 def test_a_full_queue_is_told_and_empties(page_server, engine, slow_model):
     places = engine.limits.queue
-    body = json.dumps({"data": list((PARAMETERS["generate"] | {"max_new_tokens": 10}).values())})
+    body = json.dumps({"data": list((PARAMETERS["generate"] | {"max_new_tokens": 4}).values())})
     answers, lock = [], threading.Lock()
 
     def one():

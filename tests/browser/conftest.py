@@ -35,7 +35,7 @@ def visit(browser, page_server):
     def open_page(url=page_server.url, **options):
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | options)
         contexts.append(context)
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(45_000)
 
         def only_the_page(route):
             if route.request.url.startswith((url, "data:", "blob:")):
