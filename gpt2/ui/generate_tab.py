@@ -118,7 +118,7 @@ def build_generate(engine: Engine, viewport: gr.JSON) -> None:
                 "",
                 legend(by, theme=screen.theme),
                 None,
-                (sampling.seed),
+                sampling.seed,
             )
             due = 0.0
             for trace in engine.generate(request):
