@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 
 import numpy as np
@@ -232,7 +233,11 @@ def shielded(headers, pieces, *, kind="http"):
     async def send(message):
         sent.append(message)
 
-    asyncio.run(Guard(app)({"type": kind, "headers": headers}, receive, send))
+    # In a thread of its own: this one may have a loop already.
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(
+            lambda: asyncio.run(Guard(app)({"type": kind, "headers": headers}, receive, send))
+        ).result()
     return sent, read
 
 

@@ -15,9 +15,9 @@ ARGUMENTS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """Chromium, for the whole session."""
+    """Chromium, for a module; while it runs, its thread has an event loop going."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if not Path(CHROMIUM).is_file():
         pytest.skip("Chromium is not installed; CHROMIUM can name it")

@@ -57,8 +57,21 @@ def set_numbers(page, settings):
     for label, value in settings.items():
         name = label if label == "Seed" else f"number input for {label}"
         field = page.get_by_label(name, exact=True)
-        field.fill(str(value))
-        field.press("Tab")
+        for _ in range(3):  # a field that has only just come into being may forget the first try
+            field.fill(str(value))
+            field.press("Tab")
+            if label != "New tokens" or settings_say(page, f" {value} tokens"):
+                break
+
+
+def settings_say(page, words):
+    """Whether the line that sums the settings up comes to hold these words."""
+    try:
+        line = page.get_by_role("button", name=re.compile("^Settings:"))
+        expect(line).to_contain_text(words, timeout=5_000)
+    except AssertionError:
+        return False
+    return True
 
 
 def completion(page):
