@@ -1,11 +1,10 @@
 """From a checkpoint to a directory, tensor by tensor: never more than a few tensors in memory.
 
-The file format is safetensors (github.com/huggingface/safetensors, README, "Format"); its own
-library writes only what is in memory all at once. Imports: torch.
+Imports: torch.
 """
 
 import hashlib
-import json
+import math
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -23,7 +22,6 @@ from gpt2.vocabulary import OPENAI_NAMES, Vocabulary
 TF_PREFIX = "model.ckpt"
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-_SAFETENSORS_TYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
 
 SaveVariables = Callable[[Path, Iterable[tuple[str, np.ndarray]]], None]
 ReadVariables = Callable[[Path], Callable[[str], Tensor]]
@@ -76,12 +74,19 @@ def to_directory(
     Raises:
         OSError, ValueError: the source is damaged, or the disk is full; then nothing is written.
     """
+    rows: list[Row] = []
+
+    def tensor(name: str) -> Tensor:
+        row, value = convert(source, name, dtype)
+        rows.append(row)
+        return value
+
     with weights.whole_directory(out) as work:
-        rows = _write_safetensors(source, work / weights.WEIGHTS_FILE, dtype)
+        shapes = weights.stored_shapes(source.config)
+        weights.write_safetensors(work / weights.WEIGHTS_FILE, shapes, tensor, dtype=dtype)
         for name, path in vocabulary.files.items():
             shutil.copyfile(path, work / name)
-        text = json.dumps(weights.config_json(source.config, dtype), indent=2)
-        (work / weights.CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
+        weights.write_json(work / weights.CONFIG_FILE, weights.config_json(source.config, dtype))
         ids = logit_check.check_ids(source.config)
         logits = logit_check.model_logits(weights.load_language_model(work, dtype=dtype), ids)
         made = receipt.build(
@@ -95,42 +100,6 @@ def to_directory(
         )
         receipt.write(made, work)
     return made
-
-
-def _write_safetensors(source: Source, path: Path, dtype: torch.dtype) -> list[Row]:
-    """Write every tensor of a source into one file, one at a time."""
-    header: dict[str, dict] = {"__metadata__": {"format": "pt"}}
-    end = 0
-    shapes = weights.stored_shapes(source.config)
-    for name, shape in shapes.items():
-        start, end = end, end + int(np.prod(shape)) * dtype.itemsize
-        kind = _SAFETENSORS_TYPES[dtype]
-        header[name] = {"dtype": kind, "shape": list(shape), "data_offsets": [start, end]}
-    check_space(path.parent, end)
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # so that the tensors are aligned
-    rows = []
-    with open(path, "wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for name in shapes:
-            row, value = convert(source, name, dtype)
-            file.write(value.reshape(-1).view(torch.uint8).numpy())
-            rows.append(row)
-    return rows
-
-
-def check_space(directory: Path, size: int) -> None:
-    """Refuse to begin what the disk has no room for.
-
-    Raises:
-        ValueError: there is less free than `size` bytes.
-    """
-    free = shutil.disk_usage(directory).free
-    if free < size:
-        raise ValueError(
-            f"the disk of {directory.parent} has {free / 1e6:,.0f} MB free and the model needs "
-            f"{size / 1e6:,.0f} MB; free some or choose another --out"
-        )
 
 
 # --- to OpenAI's TensorFlow files -------------------------------------------------------------
@@ -159,13 +128,12 @@ def to_openai(
         )
     rows: list[Row] = []
     with weights.whole_directory(out) as work:
-        sizes = (np.prod(shape) for shape in weights.stored_shapes(source.config).values())
-        check_space(work, 4 * int(sum(sizes)))
+        sizes = (math.prod(shape) for shape in weights.stored_shapes(source.config).values())
+        weights.check_space(work, 4 * sum(sizes))
         save(work / TF_PREFIX, _openai_variables(source, rows))
         for ours, path in vocabulary.files.items():
             shutil.copyfile(path, work / OPENAI_NAMES[ours])
-        text = json.dumps(hparams(source.config), indent=2)
-        (work / HPARAMS_FILE).write_text(text + "\n", encoding="utf-8")
+        weights.write_json(work / HPARAMS_FILE, hparams(source.config))
         state = f'model_checkpoint_path: "{TF_PREFIX}"\nall_model_checkpoint_paths: "{TF_PREFIX}"\n'
         (work / weights.TF_STATE_FILE).write_text(state, encoding="utf-8")
         ids = logit_check.check_ids(source.config)

@@ -4,6 +4,7 @@ The revisions are pinned; downloads resume and show their progress (huggingface_
 Imports: huggingface_hub (inside the function that downloads).
 """
 
+import errno
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from gpt2.config import SIZES
 from gpt2.tokenizer import VOCAB_SHA256
 from gpt2.weights import hash_file
 
+_ANSWER_SECONDS = 10  # in which the hub must answer
 FILES = ("config.json", "model.safetensors", *VOCAB_SHA256)
 
 
@@ -82,17 +84,22 @@ def _cached(pin: Pin, name: str) -> Path | None:
 
 
 def _download(size: str, pin: Pin) -> list[Path]:
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
 
     hub_log = logging.getLogger("huggingface_hub")
     level = hub_log.level
     hub_log.setLevel(logging.ERROR)  # it would announce each attempt
     try:
+        # Asked once, this fails at once without a network; a download tries for half a minute.
+        get_hf_file_metadata(
+            hf_hub_url(pin.repository, FILES[0], revision=pin.revision), timeout=_ANSWER_SECONDS
+        )
         return [
             Path(hf_hub_download(pin.repository, name, revision=pin.revision)) for name in FILES
         ]
-    except (FileNotFoundError, ConnectionError, HfHubHTTPError) as error:
+    except Exception as error:  # the hub's HTTP library, and so its errors, differ by version
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES):
+            raise
         raise FileNotFoundError(
             f"{size} is not here and could not be downloaded from huggingface.co/"
             f"{pin.repository}; put its {', '.join(FILES)} into a directory and give that "

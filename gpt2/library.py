@@ -3,12 +3,10 @@
 Imports: torch.
 """
 
-import hashlib
 import logging
 import threading
 import time
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -124,6 +122,7 @@ class Library:
         directory, place = self._directories[name], {"device": self.device, "dtype": self.dtype}
         start = time.perf_counter()
         check_vocabulary(directory)
+        weights.check_receipt(directory)
         if self._tokenizer is None:
             self._tokenizer = Tokenizer(directory)  # every directory's is the same, as just checked
         tokenizer = self._tokenizer
@@ -152,7 +151,7 @@ class Library:
             "heads": config.n_head,
             "context": config.n_ctx,
             "dtype": str(self.dtype).removeprefix("torch."),
-            "sha256": hash_weights(directory),
+            "sha256": weights.hash_weights(directory),
             "receipt": receipt.short(directory),
         }
 
@@ -191,14 +190,3 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     if name not in DTYPES[1:-1]:
         raise ValueError(f"dtype {name} is not available; use float32, bfloat16 or float16")
     return getattr(torch, name)
-
-
-@lru_cache
-def hash_weights(directory: Path) -> str:
-    """sha256 over a directory's safetensors files, in the order of their names."""
-    digest = hashlib.sha256()
-    for path in sorted(directory.glob("*.safetensors")):
-        with open(path, "rb") as file:
-            while block := file.read(1 << 22):
-                digest.update(block)
-    return digest.hexdigest()

@@ -136,11 +136,12 @@ def test_half_precision_logits_are_computed_in_float32(tiny_model):
 
 # What the interpreter and the libraries take before the first tensor is read.
 LIBRARIES = {"torch": 300e6, "tensorflow": 900e6}
+CONVERT = "import convert; code = convert.main(sys.argv[2:])"
+LOAD = "from gpt2 import weights; model = weights.load_language_model(sys.argv[2]); code = 0"
 MEASURE = """
 import sys
 sys.path.insert(0, sys.argv[1])
-import convert
-code = convert.main(sys.argv[2:])
+{work}
 line = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
 print(int(line.split()[1]) * 1024)
 sys.exit(code)
@@ -163,9 +164,9 @@ def large(tmp_path_factory, vocabulary):
     return path
 
 
-def measure(root, *words):
-    """Most memory that a conversion holds, in bytes."""
-    command = [sys.executable, "-c", MEASURE, str(root), *map(str, words)]
+def measure(root, *words, work=CONVERT):
+    """Most memory that a conversion or other work holds, in bytes."""
+    command = [sys.executable, "-c", MEASURE.format(work=work), str(root), *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     return int(done.stdout.splitlines()[-1])
@@ -187,3 +188,10 @@ def test_a_conversion_holds_no_more_than_the_model_it_writes(large, tmp_path, ro
         back = load_file(tmp_path / "back" / weights.WEIGHTS_FILE)
         for name, value in load_file(large / weights.WEIGHTS_FILE).items():
             assert torch.equal(back[name], value), name
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_loading_never_holds_a_second_copy(large, root):
+    size = (large / weights.WEIGHTS_FILE).stat().st_size
+    assert size > 200e6
+    assert measure(root, large, work=LOAD) < 1.25 * size + LIBRARIES["torch"]

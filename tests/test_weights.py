@@ -1,8 +1,13 @@
 """gpt2.weights: directories that transformers wrote load here, ours load there, and what does not
 fit is refused in one sentence."""
 
+import glob
+import hashlib
 import json
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -472,7 +477,15 @@ def interrupted(*args, **kwargs):
 
 
 @pytest.mark.parametrize("failure", [disk_full, interrupted])
-@pytest.mark.parametrize("place", ["save_file", "config_json", "shutil.copyfile", "os.fsync"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "saving.write_safetensors",
+        "saving.config_json",
+        "saving.shutil.copyfile",
+        "directories.os.fsync",
+    ],
+)
 def test_a_failed_save_leaves_the_old_model_and_no_scratch(
     monkeypatch, directory, tiny_model, other, vocabulary, place, failure
 ):
@@ -491,7 +504,7 @@ def test_a_failed_save_leaves_the_old_model_and_no_scratch(
 
 
 def test_a_failed_first_save_leaves_nothing(monkeypatch, tiny_model, tmp_path, vocabulary):
-    monkeypatch.setattr(weights, "save_file", disk_full)
+    monkeypatch.setattr("gpt2.weights.saving.write_safetensors", disk_full)
     with pytest.raises(OSError):
         weights.save(tiny_model, tmp_path / "new", vocabulary=vocabulary)
     assert list(tmp_path.iterdir()) == []
@@ -500,7 +513,7 @@ def test_a_failed_first_save_leaves_nothing(monkeypatch, tiny_model, tmp_path, v
 def test_a_save_that_dies_while_files_move_leaves_no_directory_that_looks_whole(
     monkeypatch, directory, other, vocabulary
 ):
-    real, moved = weights.os.replace, []
+    real, moved = os.replace, []
 
     def second_move_fails(source, target):
         if moved:
@@ -509,7 +522,7 @@ def test_a_save_that_dies_while_files_move_leaves_no_directory_that_looks_whole(
         real(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(weights.os, "replace", second_move_fails)
+        patch.setattr(os, "replace", second_move_fails)
         with pytest.raises(OSError):
             weights.save(other, directory, vocabulary=vocabulary)
     with pytest.raises(FileNotFoundError, match=r"config\.json"):
@@ -547,3 +560,52 @@ def test_a_vocabulary_that_is_missing_is_named(tiny_model, tmp_path):
 
 def test_the_files_of_a_saved_directory_can_be_read_by_others(directory):
     assert {path.stat().st_mode & 0o777 for path in directory.iterdir()} == {0o644}
+
+
+# --- fingerprints and what a killed run leaves -------------------------------------------------
+
+
+def test_the_fingerprint_is_the_files_or_covers_all_shards_in_order(tmp_path):
+    (tmp_path / "model-2.safetensors").write_bytes(b"two")
+    two = hashlib.sha256(b"two").hexdigest()
+    assert weights.hash_weights(tmp_path) == two
+    (tmp_path / "model-1.safetensors").write_bytes(b"one")
+    both = hashlib.sha256(b"one").hexdigest() + two
+    assert weights.hash_weights(tmp_path) == hashlib.sha256(both.encode()).hexdigest()
+
+
+def test_a_hash_follows_the_file(tmp_path):
+    path = tmp_path / "file"
+    for content in (b"one", b"three"):
+        path.write_bytes(content)
+        assert weights.hash_file(path) == hashlib.sha256(content).hexdigest()
+
+
+def test_a_language_model_saved_from_a_classifiers_backbone_is_a_language_model(
+    tiny_config, make_model, tmp_path, vocabulary
+):
+    backbone = make_model(replace(tiny_config, labels=LABELS), seed=3)
+    weights.save(backbone, tmp_path / "model", vocabulary=vocabulary)
+    assert weights.read_config(tmp_path / "model").labels == ()
+    assert same_parameters(weights.load_language_model(tmp_path / "model"), backbone)
+
+
+KILLED = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+from gpt2 import weights
+with weights.whole_directory(sys.argv[2]) as work:
+    (work / "half").write_text("half")
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next_and_by_no_neighbour(tmp_path, root):
+    """A scratch directory of many gigabytes stayed there for ever."""
+    command = [sys.executable, "-c", KILLED, str(root), str(tmp_path / "model")]
+    assert subprocess.run(command, timeout=120).returncode == -9
+    assert len(glob.glob(f"{tmp_path}/.model-*")) == 1
+    with weights.whole_directory(tmp_path / "model") as work:
+        assert glob.glob(f"{tmp_path}/.model-*") == [str(work)]
+        with weights.whole_directory(tmp_path / "model"):
+            assert work.is_dir()

@@ -1,0 +1,116 @@
+"""Models into model directories, one tensor in memory at a time.
+
+The file format is safetensors (github.com/huggingface/safetensors, README, "Format"); its own
+library writes only what is in memory all at once. Imports: torch.
+"""
+
+import json
+import math
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gpt2.classifier import GPT2Classifier
+from gpt2.config import GPT2Config
+from gpt2.model import GPT2
+from gpt2.tokenizer import VOCAB_SHA256
+from gpt2.weights.configuration import config_json
+from gpt2.weights.directories import check_space, whole_directory
+from gpt2.weights.files import CONFIG_FILE, TRANSPOSED, WEIGHTS_FILE
+
+_SAFETENSORS_TYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
+
+
+def save(
+    model: GPT2 | GPT2Classifier,
+    directory: str | Path,
+    *,
+    vocabulary: str | Path,
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Write a model directory, whole or not at all; other files that stand there stay.
+
+    Args:
+        model: a language model or a classifier.
+        directory: made if missing.
+        vocabulary: a directory whose vocab.json and merges.txt are copied.
+        dtype: number type on disk.
+
+    Raises:
+        OSError, ValueError: the disk is full, or the vocabulary is missing; nothing has changed.
+    """
+    if isinstance(model, GPT2Classifier):
+        config, state = model.transformer.config, model.state_dict()
+    else:
+        config = replace(model.config, labels=())
+        state = {f"transformer.{name}": tensor for name, tensor in model.state_dict().items()}
+
+    def tensor(name: str) -> Tensor:
+        value = state[name].t() if name.endswith(TRANSPOSED) else state[name]
+        return value.detach().to("cpu", dtype)
+
+    with whole_directory(directory) as work:
+        write_safetensors(work / WEIGHTS_FILE, stored_shapes(config), tensor, dtype=dtype)
+        write_json(work / CONFIG_FILE, config_json(config, dtype))
+        for name in VOCAB_SHA256:
+            shutil.copyfile(Path(vocabulary) / name, work / name)
+
+
+def write_safetensors(
+    path: Path,
+    shapes: Mapping[str, tuple[int, ...]],
+    tensor: Callable[[str], Tensor],
+    *,
+    dtype: torch.dtype,
+) -> None:
+    """Write one file of tensors, each asked for when its turn comes.
+
+    Args:
+        shapes: of all tensors, by name, in the order in which they are written.
+        tensor: gives one of them, on the CPU.
+        dtype: of all of them.
+
+    Raises:
+        ValueError: the disk has no room for it.
+    """
+    header: dict[str, dict] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, shape in shapes.items():
+        start, end = end, end + math.prod(shape) * dtype.itemsize
+        kind = _SAFETENSORS_TYPES[dtype]
+        header[name] = {"dtype": kind, "shape": list(shape), "data_offsets": [start, end]}
+    check_space(path.parent, end)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # so that the tensors are aligned
+    with open(path, "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name in shapes:
+            file.write(tensor(name).contiguous().reshape(-1).view(torch.uint8).numpy())
+
+
+def write_json(path: Path, value: Mapping) -> None:
+    """Write one JSON object, for people to read too."""
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def stored_shapes(config: GPT2Config) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the tensors in a model's file, matrices as [in, out].
+
+    Raises:
+        ValueError: a size is past all memory.
+    """
+    try:
+        with torch.device("meta"):
+            model = GPT2Classifier(GPT2(config)) if config.labels else GPT2(config)
+    except (RuntimeError, TypeError, OverflowError) as error:  # torch counts in 64 bits
+        raise ValueError(f"no memory holds a model of {config}") from error
+    shapes = {}
+    for name, tensor in model.state_dict().items():
+        stored = name if config.labels else f"transformer.{name}"
+        shape = tuple(tensor.shape)
+        shapes[stored] = shape[::-1] if name.endswith(TRANSPOSED) else shape
+    return shapes
