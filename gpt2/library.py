@@ -59,7 +59,7 @@ class Library:
         self._labelled: set[str] = set()  # the names that are classifiers
         self._loaded: dict[str, Loaded] = {}  # in the order of last use
         self._tokenizer: Tokenizer | None = None
-        self._lock = threading.Lock()
+        self._lock, self._reading = threading.Lock(), threading.Lock()
         first = self._add(find_directory(model), name=model if model in SIZES else "")
         second = self._add(find_directory(classifier))
         if first in self._labelled:
@@ -109,8 +109,20 @@ class Library:
         """
         if name not in self._directories:
             raise ValueError(f"no model {name!r}; there are: {', '.join(self._directories)}")
+        if loaded := self._in_memory(name):
+            return loaded
+        with self._reading:  # one at a time; those in memory can be had meanwhile
+            return self._in_memory(name) or self._remember(name, self._read(name))
+
+    def _in_memory(self, name: str) -> Loaded | None:
         with self._lock:
-            loaded = self._loaded.pop(name, None) or self._read(name)
+            loaded = self._loaded.pop(name, None)
+            if loaded is not None:
+                self._loaded[name] = loaded  # used last
+            return loaded
+
+    def _remember(self, name: str, loaded: Loaded) -> Loaded:
+        with self._lock:
             self._loaded[name] = loaded
             kind = self.classifiers if name in self._labelled else self.models
             in_memory = [other for other in self._loaded if other in kind]

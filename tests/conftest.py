@@ -1,6 +1,7 @@
 """Fixtures that every test module may use: a vocabulary, and tiny models with random weights."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -166,9 +167,18 @@ class Page:
 
 @pytest.fixture(scope="session")
 def page_server(
-    tmp_path_factory: pytest.TempPathFactory, model_directory: Path, classifier_directory: Path
+    tmp_path_factory: pytest.TempPathFactory,
+    model_directory: Path,
+    classifier_directory: Path,
+    make_model: Callable[..., GPT2],
 ) -> Iterator[Page]:
+    """The page over the tiny models; "other" and "broken", which is damaged, can be picked too."""
     directory = tmp_path_factory.mktemp("page")
+    other, broken = (directory / "checkpoints" / name for name in ("other", "broken"))
+    config = GPT2Config(n_ctx=48, n_embd=16, n_layer=3, n_head=4)
+    weights.save(make_model(config, seed=5), other, vocabulary=model_directory)
+    shutil.copytree(other, broken)
+    os.truncate(broken / weights.WEIGHTS_FILE, 100_000)
     (directory / "pause").write_text("0")
     (directory / "steps").write_text("")
     script = Path(__file__).with_name("page_server.py")

@@ -1,7 +1,8 @@
 """Serves the page to the tests, in a process of its own: python page_server.py MODEL CLASSIFIER DIR
 
-DIR/pause holds the seconds that each step of a completion takes longer than it need; DIR/steps gets
-a line, the time, for each step made; DIR/url gets the page's address once it is open.
+DIR/checkpoints holds the other models that can be picked. DIR/pause holds the seconds that each
+step of a completion takes longer than it need; DIR/steps gets a line, the time, for each step made;
+DIR/url gets the page's address once it is open.
 """
 
 import sys
@@ -13,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 
 from gpt2 import engine as engine_module
+from gpt2 import library
 from gpt2.engine import Engine
 from gpt2.ui import build_app, launch_options
 
@@ -29,6 +31,7 @@ def main(model: str, classifier: str, directory: str) -> None:
             yield step
 
     engine_module.generate = watched
+    library.CHECKPOINTS = Path(directory, "checkpoints")
     torch.set_num_threads(1)
     app = build_app(Engine.load(model, classifier, device="cpu"))
     app.launch(server_name="127.0.0.1", prevent_thread_lock=True, **launch_options())

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -102,6 +104,38 @@ def test_a_forgotten_model_still_serves_who_holds_it(checkpoints):
     made.get("b")
     assert held.backbone(torch.tensor([[1, 2]])).shape == (1, 2, 50257)
     assert made.get("a") is not held
+
+
+def test_a_model_in_memory_can_be_had_while_another_is_read(checkpoints, monkeypatch):
+    """A large model took half a minute to load, and every page stood still for it."""
+    made = make_library("a")
+    reading, go_on = threading.Event(), threading.Event()
+    load = weights.load_language_model
+
+    def slow(*args, **place):
+        reading.set()
+        assert go_on.wait(30)
+        return load(*args, **place)
+
+    monkeypatch.setattr(weights, "load_language_model", slow)
+    with ThreadPoolExecutor() as pool:
+        wanted = [pool.submit(made.get, "b") for _ in range(2)]
+        assert reading.wait(30)
+        assert pool.submit(made.get, "a").result(timeout=30).name == "a"
+        go_on.set()
+        assert wanted[0].result(timeout=30) is wanted[1].result(timeout=30)
+
+
+def test_weights_that_are_not_those_of_their_receipt_are_refused(checkpoints):
+    path = checkpoints / "b" / weights.WEIGHTS_FILE
+    receipt = {"weights_sha256": weights.hash_file(path)}
+    (checkpoints / "b" / weights.RECEIPT_FILE).write_text(json.dumps(receipt))
+    assert make_library().get("b").name == "b"
+    raw = bytearray(path.read_bytes())
+    raw[-3] ^= 1  # still a number, and a wrong one
+    path.write_bytes(raw)
+    with pytest.raises(ValueError, match=r"b/model.safetensors is damaged or was changed"):
+        make_library().get("b")
 
 
 def test_models_are_loaded_in_the_number_type_asked_for(checkpoints):

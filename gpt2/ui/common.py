@@ -15,6 +15,7 @@ from gpt2.figures import DARK, LIGHT, Figure, Theme, to_png
 
 # Every event that uses the model shares this queue slot; the engine's own lock is behind it.
 MODEL_EVENTS = {"concurrency_id": "model", "concurrency_limit": 4}
+ERRORS = (ValueError, OSError, FloatingPointError)  # whose words are meant for the visitor
 PRIVATE = {"api_visibility": "private"}  # a handler of the page, no part of the API
 
 # Fills an event's last input with the width to draw for and whether the page is dark.
@@ -49,7 +50,7 @@ def errors_in_words() -> Iterator[None]:
     """Show what was wrong with a request on the page instead of "Error"."""
     try:
         yield
-    except (ValueError, OSError, FloatingPointError) as error:
+    except ERRORS as error:
         raise gr.Error(str(error), print_exception=False) from error
 
 

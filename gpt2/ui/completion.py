@@ -39,10 +39,10 @@ class Shown:
 
 def count_words(engine: Engine, prompt: str, model: str) -> str:
     """How much of the context a prompt takes."""
-    context = engine.shape(model).n_ctx
     try:
+        context = engine.shape(model).n_ctx
         tokens = len(engine.encode(prompt, model=model)) if prompt else 0
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         return str(error)
     words = f"{tokens:,} of {context:,} tokens"
     if tokens > context:
@@ -62,7 +62,8 @@ def limits_words(engine: Engine) -> str:
     limits = engine.limits
     return (
         f"Limits: {limits.prompt_chars:,} characters of prompt, {limits.new_tokens} new tokens and "
-        f"{limits.seconds:g} s a request, {limits.queue} requests waiting."
+        f"{limits.seconds:g} s a request, {limits.queue} requests waiting, {limits.models} models "
+        "of each kind in memory."
     )
 
 

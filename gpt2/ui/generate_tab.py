@@ -14,6 +14,7 @@ import gradio as gr
 from gpt2.engine import SEED_LIMIT, Engine, Request, Sampling, seed_or_random
 from gpt2.ui.attention_view import build_attention
 from gpt2.ui.common import (
+    ERRORS,
     MODEL_EVENTS,
     PRIVATE,
     VIEWPORT_JS,
@@ -121,23 +122,27 @@ def build_generate(engine: Engine, viewport: gr.JSON) -> None:
                 sampling.seed,
             )
             due = 0.0
-            for trace in engine.generate(request):
-                now = time.monotonic()
-                if told_to_stop.is_set() and not trace.finish_reason:
-                    trace = replace(trace, finish_reason="cancelled")
-                if now < due and not trace.finish_reason:
-                    continue
-                due = now + 0.06 + 0.001 * len(trace.steps)  # long strips take longer to show
-                yield (
-                    trace.completion,
-                    status_line(trace),
-                    trace_strip(engine, trace, by, screen),
-                    gr.skip(),
-                    keep(trace, sampling),
-                    gr.skip(),
-                )
-                if trace.finish_reason:
-                    break
+            try:
+                for trace in engine.generate(request):
+                    now = time.monotonic()
+                    if told_to_stop.is_set() and not trace.finish_reason:
+                        trace = replace(trace, finish_reason="cancelled")
+                    if now < due and not trace.finish_reason:
+                        continue
+                    due = now + 0.06 + 0.001 * len(trace.steps)  # long strips take longer to show
+                    yield (
+                        trace.completion,
+                        status_line(trace),
+                        trace_strip(engine, trace, by, screen),
+                        gr.skip(),
+                        keep(trace, sampling),
+                        gr.skip(),
+                    )
+                    if trace.finish_reason:
+                        break
+            except ERRORS as error:  # said here too, for a message goes away
+                yield gr.skip(), note(str(error)), *[gr.skip()] * 4
+                raise
 
     def stop_writing(visitor: gr.Request) -> None:
         if told_to_stop := running.get(visitor.session_hash):

@@ -402,6 +402,47 @@ def assert_form(page):
     assert speechless == []
 
 
+# --- several models --------------------------------------------------------------------------
+
+
+def pick_model(page, name):
+    field = page.get_by_label("Model", exact=True)
+    if not field.is_visible():
+        page.get_by_role("button", name=re.compile("^Settings:")).click()
+    field.click()
+    page.get_by_role("option", name=name, exact=True).click()
+
+
+def test_another_model_picked_while_one_writes_disturbs_nothing(visit, page_server):
+    page = visit()
+    generate(page, "The first", settings={"New tokens": 20})
+    before = page.get_by_label("Completion", exact=True).input_value()
+    with page_server.slowed(0.2):
+        generate(page, "The first", wait=False)
+        expect(drawn(page).nth(2)).to_be_visible()
+        pick_model(page, "other")
+        expect(page.get_by_text("2 of 48 tokens")).to_be_visible()
+    expect(status(page)).to_contain_text("tiny · stopped: length")
+    assert page.get_by_label("Completion", exact=True).input_value() == before
+    open_attention(page, "generate")
+    expect(page.locator("#generate-heads img")).to_have_attribute("alt", re.compile("2 heads"))
+    generate(page, "The first")
+    expect(status(page)).to_contain_text("other · stopped: length")
+    assert page.get_by_label("Completion", exact=True).input_value() != before
+    expect(page.locator("#generate-heads img")).to_have_attribute("alt", re.compile("4 heads"))
+
+
+def test_a_model_that_cannot_be_loaded_says_why_and_leaves_the_others(visit):
+    page = visit()
+    pick_model(page, "broken")
+    expect(page.get_by_text("model.safetensors is damaged")).to_be_visible()
+    page.get_by_role("button", name="Generate", exact=True).click()
+    expect(page.locator("#status")).to_contain_text("model.safetensors is damaged")
+    pick_model(page, "other")
+    generate(page, "On", settings={"New tokens": 4})
+    expect(status(page)).to_contain_text("4 tokens")
+
+
 # --- as the README does ----------------------------------------------------------------------
 
 
