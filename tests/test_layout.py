@@ -13,13 +13,13 @@ PACKAGE = ROOT / "gpt2"
 # A module may import those of the rows above its own. One that does not exist yet is no error;
 # one that is not listed is.
 LAYERS = {
-    "numbers and words": ["config", "trace", "tokenizer", "numpy_forward"],
+    "numbers and words": ["config", "trace", "tokenizer", "numpy_forward", "limits", "memory"],
     "the model": ["cache", "sampling", "model", "classifier"],
     "what is done with it": [
         *("lora", "losses", "generate", "lens", "weights", "hub", "data", "training", "fast"),
         *("vocabulary", "sources", "logit_check", "receipt", "conversion"),
     ],
-    "whole jobs": ["pretrain", "finetune", "evaluate", "library", "engine"],
+    "whole jobs": ["pretrain", "finetune", "evaluate", "library", "views", "engine"],
     "the page": ["ui"],
 }
 # Within a row, these and no others.
@@ -31,7 +31,8 @@ NEIGHBOURS = {
     "logit_check": {"sources"},
     "receipt": {"logit_check", "sources", "weights"},
     "conversion": {"logit_check", "receipt", "sources", "vocabulary", "weights"},
-    "engine": {"library"},
+    "views": {"library"},
+    "engine": {"library", "views"},
     "evaluate": {"finetune", "library"},
 }
 # Modules that see less than their row would let them.
@@ -46,7 +47,7 @@ HOMES = {
     "pandas": {"gpt2/data.py"},
     "transformers": set(),
 }
-TORCHLESS = ["config", "trace", "tokenizer", "numpy_forward", "data"]
+TORCHLESS = ["config", "trace", "tokenizer", "numpy_forward", "limits", "memory", "data"]
 TORCHLESS += ["vocabulary", "figures", "ui"]
 
 

@@ -1,0 +1,50 @@
+"""What went on inside the model while it read: records for the views that explain.
+
+Shape letters as in model.py; P positions looked at, n cells of a pooled map. Imports: numpy.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """Attention maps made small, so that a long text fits on a screen.
+
+    Args:
+        weights: [..., n, n]; a row is the mean over its tokens of what they took from all tokens of
+            a column, so rows of attention still add up to 1.
+        edges: n + 1 token indices; cell i holds tokens edges[i] to edges[i + 1] - 1.
+    """
+
+    weights: np.ndarray
+    edges: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class LogitLens:
+    """What the model would predict if it stopped after each block.
+
+    Row 0 is the embedding, row l the stream after l blocks, row L the model's own answer.
+
+    Args:
+        positions: [P], indices of the tokens after which it predicts.
+        top_ids: [L + 1, P, k], the most likely next tokens, most likely first.
+        top_probs: [L + 1, P, k], their probabilities.
+        followed_ids: [P], the token that really came next; -1 where the text ends.
+        followed_probs: [L + 1, P], its probability in each layer; 0 where the text ends.
+        followed_ranks: [L + 1, P], 1 = most likely; 0 where the text ends.
+        predicted_ids: [P], the most likely token of the last row.
+        predicted_probs, predicted_ranks: [L + 1, P], of that token through the layers.
+    """
+
+    positions: np.ndarray
+    top_ids: np.ndarray
+    top_probs: np.ndarray
+    followed_ids: np.ndarray
+    followed_probs: np.ndarray
+    followed_ranks: np.ndarray
+    predicted_ids: np.ndarray
+    predicted_probs: np.ndarray
+    predicted_ranks: np.ndarray
