@@ -16,7 +16,7 @@ from gpt2.limits import Limits
 from gpt2.memory import Memory
 from gpt2.model import GPT2
 from gpt2.sampling import Sampling
-from gpt2.trace import LogitLens, Pooled, Score, Step
+from gpt2.trace import HeadScores, LogitLens, Pooled, Score, Step
 
 
 class Views:
@@ -25,6 +25,7 @@ class Views:
     def __init__(self, library: Library, limits: Limits) -> None:
         self.library, self.limits = library, limits
         self._slot = threading.Lock()
+        self._heads: dict[str, HeadScores] = {}  # by model; a few hundred bytes each
         self._observed: Memory[lens.Observation] = Memory(limits.observed_bytes)
 
     @contextmanager
@@ -96,6 +97,19 @@ class Views:
         """What each layer would predict after some tokens; see lens.logit_lens."""
         with self._observation(ids, model) as (backbone, seen):
             return lens.logit_lens(backbone, seen, positions, top=top)
+
+    def heads(self, ids: Sequence[int], *, model: str) -> HeadScores:
+        """What each head does on this text; see lens.head_scores."""
+        with self._observation(ids, model) as (backbone, seen):
+            return lens.head_scores(backbone, seen)
+
+    def model_heads(self, *, model: str) -> HeadScores:
+        """What each head is, measured once on repeated random tokens; see lens.model_heads."""
+        backbone = self.library.get(model).backbone
+        with self._slot:
+            if model not in self._heads:
+                self._heads[model] = lens.model_heads(backbone)
+            return self._heads[model]
 
     def step(self, ids: Sequence[int], index: int, sampling: Sampling, *, model: str) -> Step:
         """The choice of one token of a text, recomputed from the tokens before it."""

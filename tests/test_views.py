@@ -73,3 +73,10 @@ def test_a_text_that_filled_the_context_has_its_last_token_predicted(fresh, pass
     assert passes == [64]
     with pytest.raises(ValueError, match="context holds 64"):
         fresh.attention(ids, 0, model="tiny")
+
+
+def test_what_heads_are_is_measured_once_a_model(fresh, passes):
+    first = fresh.model_heads(model="tiny")
+    count = len(passes)
+    assert count and fresh.model_heads(model="tiny") is first and len(passes) == count
+    assert fresh.heads(IDS, model="tiny").counts[0] == 7

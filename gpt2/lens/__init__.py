@@ -4,6 +4,7 @@ Each function replays the text through the same blocks; causality makes row t of
 model computed when it stood at token t. Imports: torch.
 """
 
+from gpt2.lens.heads import head_scores, model_heads
 from gpt2.lens.logit_lens import logit_lens, logits_after
 from gpt2.lens.observe import (
     Observation,
@@ -30,8 +31,10 @@ __all__ = [
     "attention_maps",
     "attention_window",
     "check_index",
+    "head_scores",
     "logit_lens",
     "logits_after",
+    "model_heads",
     "next_token_logits",
     "observe",
     "observed_step",

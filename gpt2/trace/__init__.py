@@ -4,11 +4,13 @@ No torch here, so a record can be pickled, drawn or sent anywhere. text.py has w
 read, inside.py what went on inside the model meanwhile. Imports: numpy.
 """
 
-from gpt2.trace.inside import LogitLens, Pooled
+from gpt2.trace.inside import HEAD_LABELS, HeadScores, LogitLens, Pooled
 from gpt2.trace.text import FINISH_REASONS, Score, Step, Trace, Verdict
 
 __all__ = [
     "FINISH_REASONS",
+    "HEAD_LABELS",
+    "HeadScores",
     "LogitLens",
     "Pooled",
     "Score",

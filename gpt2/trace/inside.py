@@ -48,3 +48,28 @@ class LogitLens:
     predicted_ids: np.ndarray
     predicted_probs: np.ndarray
     predicted_ranks: np.ndarray
+
+
+HEAD_LABELS = ("previous token", "first token", "duplicate token", "induction")
+
+
+@dataclass(frozen=True)
+class HeadScores:
+    """How much each head does of what heads are known to do.
+
+    Args:
+        scores: [4, L, H] in 0..1, in the order of HEAD_LABELS: the share of its attention that a
+            head gives to the previous token, the first token, earlier occurrences of the same
+            token, and the tokens after those; the mean over the tokens that have such a target.
+        counts: how many tokens had such a target; a score without any is 0.
+        threshold: from which score on a head gets the label.
+    """
+
+    scores: np.ndarray
+    counts: tuple[int, ...]
+    threshold: float
+
+    def label(self, layer: int, head: int) -> str:
+        """The label of the highest score, empty if none reaches the threshold."""
+        own = self.scores[:, layer, head]
+        return HEAD_LABELS[int(own.argmax())] if own.max() >= self.threshold else ""
