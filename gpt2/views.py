@@ -16,7 +16,7 @@ from gpt2.limits import Limits
 from gpt2.memory import Memory
 from gpt2.model import GPT2
 from gpt2.sampling import Sampling
-from gpt2.trace import HeadScores, LogitLens, Pooled, Score, Step
+from gpt2.trace import HeadScores, LogitLens, Pooled, Score, Step, Waterfall
 
 
 class Views:
@@ -117,6 +117,23 @@ class Views:
         with self._predictions(ids, model) as (backbone, seen):
             logits = lens.logits_after(backbone, seen, index - 1)
             return lens.observed_step(logits, ids, index, sampling)
+
+    def waterfall(
+        self, ids: Sequence[int], index: int, sampling: Sampling, *, model: str
+    ) -> Waterfall:
+        """How token `index` is drawn after those before it; index len(ids) is yet to come.
+
+        Its `token` is ids[index] wherever the model drew that one with this sampling; a token of
+        the prompt, or one that was chosen by hand, is another.
+
+        Raises:
+            ValueError: no such index.
+        """
+        if not 1 <= index <= len(ids):
+            raise ValueError(f"token {index} has no prediction; choose 1 to {len(ids)}")
+        with self._predictions(ids, model) as (backbone, seen):
+            logits = lens.logits_after(backbone, seen, index - 1)
+            return lens.waterfall(logits, ids[:index], sampling)
 
     def score_tokens(self, ids: Sequence[int], *, model: str) -> Score:
         """How each token after the first was predicted from those before it."""

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "gpt2"
 # one that is not listed is.
 LAYERS = {
     "numbers and words": ["config", "trace", "tokenizer", "numpy_forward", "limits", "memory"],
-    "the model": ["cache", "sampling", "model", "classifier"],
+    "the model": ["cache", "filters", "sampling", "model", "classifier"],
     "what is done with it": [
         *("lora", "losses", "generate", "lens", "weights", "hub", "data", "training", "fast"),
         *("vocabulary", "sources", "logit_check", "receipt", "conversion"),
@@ -24,6 +24,7 @@ LAYERS = {
 }
 # Within a row, these and no others.
 NEIGHBOURS = {
+    "sampling": {"filters"},
     "model": {"cache"},
     "classifier": {"model"},
     "hub": {"weights"},

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gpt2 import lens
-from gpt2.engine import Engine
+from gpt2.engine import Engine, Request
 from gpt2.limits import Limits
 from gpt2.sampling import Sampling
 
@@ -80,3 +80,17 @@ def test_what_heads_are_is_measured_once_a_model(fresh, passes):
     count = len(passes)
     assert count and fresh.model_heads(model="tiny") is first and len(passes) == count
     assert fresh.heads(IDS, model="tiny").counts[0] == 7
+
+
+def test_a_waterfall_ends_in_the_token_that_was_written(fresh, passes):
+    sampling = Sampling(temperature=3.0, top_k=0, seed=7)
+    *_, trace = fresh.generate(Request("Hello world", 20, sampling))
+    passes.clear()
+    for index in range(len(trace.prompt_ids), len(trace.ids)):
+        found = fresh.waterfall(trace.ids, index, sampling, model="tiny")
+        assert found.token == trace.ids[index] and found.low <= found.u < found.high
+    assert fresh.waterfall(trace.ids, len(trace.ids), sampling, model="tiny").left[-1] == 50257
+    assert passes == [len(trace.ids)]
+    for index in (0, len(trace.ids) + 1):
+        with pytest.raises(ValueError, match=f"token {index} has no prediction; choose 1 to 22"):
+            fresh.waterfall(trace.ids, index, sampling, model="tiny")

@@ -24,6 +24,7 @@ from gpt2.lens.replay import (
     score_hidden,
     score_tokens,
 )
+from gpt2.lens.waterfall import waterfall
 
 __all__ = [
     "Observation",
@@ -44,4 +45,5 @@ __all__ = [
     "score_hidden",
     "score_tokens",
     "tiles",
+    "waterfall",
 ]

@@ -73,3 +73,34 @@ class HeadScores:
         """The label of the highest score, empty if none reaches the threshold."""
         own = self.scores[:, layer, head]
         return HEAD_LABELS[int(own.argmax())] if own.max() >= self.threshold else ""
+
+
+@dataclass(frozen=True)
+class Waterfall:
+    """How one token was drawn: what each setting left of the distribution, and where chance fell.
+
+    Greedy choice (temperature 0) shows as a temperature that leaves one token; the filters after it
+    are inactive, its slice is [0, 1) and u decides nothing.
+
+    Args:
+        names: of the six stages: "softmax", the model's own distribution, then the fields of
+            Sampling in the order in which they work.
+        active: whether each could change anything as it was set.
+        probs: [6, V], the probabilities after each stage; the last are those drawn from.
+        left: tokens of a probability above 0 after each stage.
+        cut: the probability, before each stage, of the tokens that it cut; 0 where it cut none.
+        u: the random number of this seed and position, in [0, 1).
+        low, high: the slice [low, high) of 0..1 that belongs to the token when the last
+            distribution is laid out in the order of ids; u is in it.
+        token: the one drawn.
+    """
+
+    names: tuple[str, ...]
+    active: tuple[bool, ...]
+    probs: np.ndarray
+    left: tuple[int, ...]
+    cut: tuple[float, ...]
+    u: float
+    low: float
+    high: float
+    token: int
