@@ -1,48 +1,26 @@
 """The model as the page and the API see it: text in, records and arrays out.
 
-Owns models, tokenizers and the device, and keeps no state of any request. One lock guards the
-model; a generation takes it token by token, so that several take turns. Imports: torch.
+Owns models, tokenizers and the device. One lock guards the model; a generation takes it token by
+token, so that several take turns. What is kept between requests saves work and changes no answer.
+Imports: torch.
 """
 
 import secrets
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 import torch
 
-from gpt2 import lens
-from gpt2.config import GPT2Config
 from gpt2.data import clean_news
 from gpt2.generate import generate
 from gpt2.library import Library, pick_dtype
+from gpt2.limits import Limits
 from gpt2.sampling import SEED_LIMIT, Sampling, check_number
 from gpt2.tokenizer import ENDOFTEXT, ENDOFTEXT_ID, check_text
-from gpt2.trace import Score, Step, Trace, Verdict
+from gpt2.trace import Score, Trace, Verdict
 from gpt2.training import pick_device
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one request may ask for.
-
-    Args:
-        prompt_chars: characters of a prompt or text.
-        new_tokens: tokens of a completion.
-        seconds: wall time of a completion.
-        queue: requests that may wait.
-        attention_tokens: tokens shown on a side of an attention map.
-        models: models of each kind kept in memory; the one used longest ago goes first.
-    """
-
-    prompt_chars: int = 20_000
-    new_tokens: int = 512
-    seconds: float = 60.0
-    queue: int = 16
-    attention_tokens: int = 64
-    models: int = 2
+from gpt2.views import Views
 
 
 @dataclass(frozen=True)
@@ -74,12 +52,8 @@ def seed_or_random(seed: int) -> int:
     return secrets.randbelow(SEED_LIMIT) if seed == -1 else seed
 
 
-class Engine:
+class Engine(Views):
     """Answers requests; any number of threads may ask."""
-
-    def __init__(self, library: Library, *, limits: Limits) -> None:
-        self.library, self.limits = library, limits
-        self._slot = threading.Lock()
 
     @classmethod
     def load(
@@ -104,7 +78,7 @@ class Engine:
         limits, where = limits or Limits(), pick_device(device)
         number_type = pick_dtype(dtype, where)
         library = Library(model, classifier, device=where, dtype=number_type, keep=limits.models)
-        return cls(library, limits=limits)
+        return cls(library, limits)
 
     def check_text(self, text: str, *, what: str = "prompt") -> str:
         """A text, once it is known to be one and short enough.
@@ -185,18 +159,6 @@ class Engine:
             )
             yield trace
 
-    def step(self, ids: Sequence[int], index: int, sampling: Sampling, *, model: str) -> Step:
-        """The choice of one token of a text, recomputed from the tokens before it."""
-        loaded = self.library.get(model)
-        with self._slot:
-            return lens.replay_step(loaded.backbone, ids, index, sampling)
-
-    def attention(self, ids: Sequence[int], layer: int, *, model: str) -> np.ndarray:
-        """Attention of all heads of a layer, [H, T, T]; see lens.attention_maps."""
-        loaded = self.library.get(model)
-        with self._slot:
-            return lens.attention_maps(loaded.backbone, ids, layer)
-
     def score(self, text: str, *, model: str = "") -> Score:
         """How likely the model finds a text after <|endoftext|>, its first tokens if it is long.
 
@@ -209,13 +171,6 @@ class Engine:
             raise ValueError(f"the text is empty; there is nothing to score after {ENDOFTEXT}")
         ids = ids[: loaded.backbone.config.n_ctx]
         return self.score_tokens([ENDOFTEXT_ID, *ids], model=loaded.name)
-
-    def score_tokens(self, ids: Sequence[int], *, model: str) -> Score:
-        """How each token after the first was predicted from those before it."""
-        loaded = self.library.get(model)
-        with self._slot:
-            logprobs, ranks, entropies = lens.score_tokens(loaded.backbone, ids)
-        return Score(loaded.name, tuple(ids[1:]), logprobs, ranks, entropies)
 
     def classify(self, text: str, *, classifier: str = "") -> Verdict:
         """The topic of a text.
@@ -236,15 +191,6 @@ class Engine:
             per_token = logits.float().softmax(dim=-1).cpu().numpy()
         labels = loaded.backbone.config.labels
         return Verdict(loaded.name, labels, per_token[-1], tuple(ids), truncated, per_token)
-
-    def shape(self, model: str) -> GPT2Config:
-        """A model's configuration."""
-        return self.library.get(model).backbone.config
-
-    def pieces(self, ids: Sequence[int], *, model: str) -> list[str]:
-        """The visible forms of tokens."""
-        tokenizer = self.library.get(model).tokenizer
-        return [tokenizer.piece(token) for token in ids]
 
     def encode(self, text: str, *, model: str) -> list[int]:
         """A text's tokens, <|endoftext|> for an empty one."""

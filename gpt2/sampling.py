@@ -1,10 +1,6 @@
 """From logits to the next token: penalty, temperature, filters, and a draw that can be repeated.
 
-Everything works on the logits of one position, [V] in float32. Sources: Fan et al. 2018,
-"Hierarchical Neural Story Generation" (top-k); Holtzman et al. 2020, "The Curious Case of Neural
-Text Degeneration" (top-p); Nguyen et al. 2024, "Turning Up the Heat" (min-p); Keskar et al. 2019,
-"CTRL", section 4.1 (repetition penalty).
-Imports: torch, numpy.
+Everything works on the logits of one position, [V] in float32. Imports: torch, numpy.
 """
 
 import math
@@ -14,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gpt2.filters import heated, keep_min_p, keep_top_k, keep_top_p, penalize
 from gpt2.trace import Step
 
 SEED_LIMIT = 2**31
@@ -70,8 +67,23 @@ def check_number(
     return int(value) if whole else float(value)
 
 
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """The logits after one step from the model's to those that are drawn from.
+
+    Args:
+        name: "softmax" for the model's own, else the field of Sampling that made them.
+        active: whether the step could change anything.
+        logits: [V], -inf where a filter cut.
+    """
+
+    name: str
+    active: bool
+    logits: Tensor
+
+
 def distribution(logits: Tensor, sampling: Sampling, seen: Tensor) -> Tensor:
-    """The probabilities a token is drawn from.
+    """The probabilities a token is drawn from: the softmax of the last stage.
 
     Args:
         logits: [V], float32.
@@ -84,54 +96,31 @@ def distribution(logits: Tensor, sampling: Sampling, seen: Tensor) -> Tensor:
     Raises:
         FloatingPointError: the model gave a logit that is not a number.
     """
+    return stages(logits, sampling, seen)[-1].logits.softmax(dim=-1)
+
+
+def stages(logits: Tensor, sampling: Sampling, seen: Tensor) -> list[Stage]:
+    """What each setting makes of the logits, in the order of Sampling's fields.
+
+    Greedy choice is a temperature that leaves the likeliest token alone; the filters after it are
+    off. Arguments and errors as of distribution.
+    """
     if logits.isnan().any():
         raise FloatingPointError(BAD_LOGITS)
-    logits = penalize(logits, seen, sampling.repetition_penalty)
-    if sampling.temperature == 0:
-        greedy = torch.zeros_like(logits)
-        greedy[logits.argmax()] = 1.0
-        return greedy
-    logits = logits / sampling.temperature
-    logits = keep_top_k(logits, sampling.top_k)
-    logits = keep_top_p(logits, sampling.top_p)
-    logits = keep_min_p(logits, sampling.min_p)
-    return logits.softmax(dim=-1)
-
-
-def penalize(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
-    """Divide positive logits of seen tokens by the penalty, multiply negative ones by it."""
-    if penalty == 1:
-        return logits
-    seen = seen.unique()
-    values = logits[seen]
-    return logits.index_copy(0, seen, torch.where(values > 0, values / penalty, values * penalty))
-
-
-def keep_top_k(logits: Tensor, k: int) -> Tensor:
-    """Cut all but the k largest; ties with the k-th stay, as in OpenAI's sample.py."""
-    if not 0 < k < logits.numel():
-        return logits
-    return logits.masked_fill(logits < logits.topk(k).values[-1], -math.inf)
-
-
-def keep_top_p(logits: Tensor, p: float) -> Tensor:
-    """Cut all but the fewest tokens whose probabilities reach p; the most likely one stays."""
-    if p >= 1:
-        return logits
-    left = int(torch.isfinite(logits).sum())
-    values, ids = logits.topk(left)
-    probs = values.softmax(dim=-1)
-    before = probs.cumsum(dim=-1) - probs  # what the more likely tokens hold together
-    cut = before >= p
-    cut[0] = False
-    return logits.index_fill(0, ids[cut], -math.inf)
-
-
-def keep_min_p(logits: Tensor, p: float) -> Tensor:
-    """Cut tokens less than p times as likely as the most likely one."""
-    if p <= 0:
-        return logits
-    return logits.masked_fill(logits < logits.max() + math.log(p), -math.inf)
+    greedy = sampling.temperature == 0
+    k, p, m = sampling.top_k, sampling.top_p, sampling.min_p
+    penalized = penalize(logits, seen, sampling.repetition_penalty)
+    warmed = heated(penalized, sampling.temperature)
+    best = keep_top_k(warmed, k)
+    likely = keep_top_p(best, p)
+    return [
+        Stage("softmax", True, logits),
+        Stage("repetition_penalty", sampling.repetition_penalty != 1, penalized),
+        Stage("temperature", sampling.temperature != 1, warmed),
+        Stage("top_k", 0 < k < logits.numel() and not greedy, best),
+        Stage("top_p", p < 1 and not greedy, likely),
+        Stage("min_p", m > 0 and not greedy, keep_min_p(likely, m)),
+    ]
 
 
 def uniform(seed: int, position: int) -> float:
@@ -150,10 +139,20 @@ def draw(probs: Tensor, u: float) -> int:
         probs: [V].
         u: in [0, 1).
     """
+    kept, ends = cumulative(probs)
+    return int(kept[torch.searchsorted(ends, u, right=True)])
+
+
+def cumulative(probs: Tensor) -> tuple[Tensor, Tensor]:
+    """How the numbers from 0 to 1 are dealt out to the tokens, in the order of their ids.
+
+    Returns:
+        The n tokens of a probability above 0, and where each one's slice ends, [n] in float64; it
+        starts at the end of the one before. The last end is 1, whatever probs add up to.
+    """
     kept = probs.nonzero().squeeze(1)
-    cumulative = probs[kept].double().cumsum(dim=0)
-    index = int(torch.searchsorted(cumulative, u * cumulative[-1], right=True))
-    return int(kept[min(index, len(kept) - 1)])
+    ends = probs[kept].double().cumsum(dim=0)
+    return kept, ends / ends[-1]
 
 
 def describe(logits: Tensor, probs: Tensor, token: int, *, finish_reason: str = "") -> Step:

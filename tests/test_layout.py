@@ -13,17 +13,18 @@ PACKAGE = ROOT / "gpt2"
 # A module may import those of the rows above its own. One that does not exist yet is no error;
 # one that is not listed is.
 LAYERS = {
-    "numbers and words": ["config", "trace", "tokenizer", "numpy_forward"],
-    "the model": ["cache", "sampling", "model", "classifier"],
+    "numbers and words": ["config", "trace", "tokenizer", "numpy_forward", "limits", "memory"],
+    "the model": ["cache", "filters", "sampling", "model", "classifier"],
     "what is done with it": [
         *("lora", "losses", "generate", "lens", "weights", "hub", "data", "training", "fast"),
         *("vocabulary", "sources", "logit_check", "receipt", "conversion"),
     ],
-    "whole jobs": ["pretrain", "finetune", "evaluate", "library", "engine"],
+    "whole jobs": ["pretrain", "finetune", "evaluate", "library", "views", "engine"],
     "the page": ["ui"],
 }
 # Within a row, these and no others.
 NEIGHBOURS = {
+    "sampling": {"filters"},
     "model": {"cache"},
     "classifier": {"model"},
     "hub": {"weights"},
@@ -31,7 +32,8 @@ NEIGHBOURS = {
     "logit_check": {"sources"},
     "receipt": {"logit_check", "sources", "weights"},
     "conversion": {"logit_check", "receipt", "sources", "vocabulary", "weights"},
-    "engine": {"library"},
+    "views": {"library"},
+    "engine": {"library", "views"},
     "evaluate": {"finetune", "library"},
 }
 # Modules that see less than their row would let them.
@@ -46,7 +48,7 @@ HOMES = {
     "pandas": {"gpt2/data.py"},
     "transformers": set(),
 }
-TORCHLESS = ["config", "trace", "tokenizer", "numpy_forward", "data"]
+TORCHLESS = ["config", "trace", "tokenizer", "numpy_forward", "limits", "memory", "data"]
 TORCHLESS += ["vocabulary", "figures", "ui"]
 
 

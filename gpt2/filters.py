@@ -1,0 +1,54 @@
+"""What each setting of Sampling does to the logits of one position, [V] in float32.
+
+Sources: Keskar et al. 2019, "CTRL", section 4.1 (repetition penalty); Fan et al. 2018,
+"Hierarchical Neural Story Generation" (top-k); Holtzman et al. 2020, "The Curious Case of Neural
+Text Degeneration" (top-p); Nguyen et al. 2024, "Turning Up the Heat" (min-p). Imports: torch.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def penalize(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
+    """Divide positive logits of seen tokens by the penalty, multiply negative ones by it."""
+    if penalty == 1:
+        return logits
+    seen = seen.unique()
+    values = logits[seen]
+    return logits.index_copy(0, seen, torch.where(values > 0, values / penalty, values * penalty))
+
+
+def heated(logits: Tensor, temperature: float) -> Tensor:
+    """Divide by the temperature; at 0 cut all but the likeliest token."""
+    if temperature > 0:
+        return logits / temperature
+    return torch.full_like(logits, -math.inf).index_fill(0, logits.argmax(), 0.0)
+
+
+def keep_top_k(logits: Tensor, k: int) -> Tensor:
+    """Cut all but the k largest; ties with the k-th stay, as in OpenAI's sample.py."""
+    if not 0 < k < logits.numel():
+        return logits
+    return logits.masked_fill(logits < logits.topk(k).values[-1], -math.inf)
+
+
+def keep_top_p(logits: Tensor, p: float) -> Tensor:
+    """Cut all but the fewest tokens whose probabilities reach p; the most likely one stays."""
+    if p >= 1:
+        return logits
+    left = int(torch.isfinite(logits).sum())
+    values, ids = logits.topk(left)
+    probs = values.softmax(dim=-1)
+    before = probs.cumsum(dim=-1) - probs  # what the more likely tokens hold together
+    cut = before >= p
+    cut[0] = False
+    return logits.index_fill(0, ids[cut], -math.inf)
+
+
+def keep_min_p(logits: Tensor, p: float) -> Tensor:
+    """Cut tokens less than p times as likely as the most likely one."""
+    if p <= 0:
+        return logits
+    return logits.masked_fill(logits < logits.max() + math.log(p), -math.inf)

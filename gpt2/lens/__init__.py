@@ -1,0 +1,49 @@
+"""What explains: numbers read off a forward pass, for text that is already there.
+
+Each function replays the text through the same blocks; causality makes row t of a replay what the
+model computed when it stood at token t. Imports: torch.
+"""
+
+from gpt2.lens.heads import head_scores, model_heads
+from gpt2.lens.logit_lens import logit_lens, logits_after
+from gpt2.lens.observe import (
+    Observation,
+    attention,
+    attention_maps,
+    attention_window,
+    observe,
+    overview,
+    rollout,
+    tiles,
+)
+from gpt2.lens.replay import (
+    check_index,
+    next_token_logits,
+    observed_step,
+    replay_step,
+    score_hidden,
+    score_tokens,
+)
+from gpt2.lens.waterfall import waterfall
+
+__all__ = [
+    "Observation",
+    "attention",
+    "attention_maps",
+    "attention_window",
+    "check_index",
+    "head_scores",
+    "logit_lens",
+    "logits_after",
+    "model_heads",
+    "next_token_logits",
+    "observe",
+    "observed_step",
+    "overview",
+    "replay_step",
+    "rollout",
+    "score_hidden",
+    "score_tokens",
+    "tiles",
+    "waterfall",
+]

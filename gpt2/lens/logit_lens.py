@@ -1,0 +1,77 @@
+"""What the model would say after each block, by the final norm and the head.
+
+Source: nostalgebraist 2020, "interpreting GPT: the logit lens". Imports: torch.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gpt2.lens.observe import Observation
+from gpt2.model import GPT2
+from gpt2.trace import LogitLens
+
+CHUNK = 128  # positions at once: [128,V] is 26 MB, all of a long text's 200 MB
+
+
+@torch.inference_mode()
+def logit_lens(
+    model: GPT2, observation: Observation, positions: Sequence[int], *, top: int = 5
+) -> LogitLens:
+    """Read every layer's stream as if it were the last.
+
+    Args:
+        positions: P tokens after which to predict, 0 to T - 1.
+        top: tokens to name at each place.
+
+    Raises:
+        ValueError: no positions, one that is not in the text, or top is not 1 to V.
+    """
+    T, V = len(observation.ids), model.config.vocab_size
+    if not positions or not all(0 <= position < T for position in positions):
+        raise ValueError(f"positions are {list(positions)}; choose some from 0 to {T - 1}")
+    if not 1 <= top <= V:
+        raise ValueError(f"top is {top}; it must be 1 to {V}")
+    after = [*observation.ids[1:], -1]
+    followed = torch.tensor([after[position] for position in positions], device=model.device)
+    streams = observation.streams[:, list(positions)]  # [L+1,P,C]
+    predicted = torch.cat(
+        [model.logits(model.ln_f(x)).argmax(dim=-1) for x in streams[-1].split(CHUNK)]
+    )
+    wanted = torch.stack([followed.clamp(min=0), predicted], dim=1)  # [P,2]
+    layers = [_read(model, stream, wanted, top) for stream in streams]
+    ids, tops, probs, ranks = (torch.stack(column) for column in zip(*layers, strict=True))
+    there = followed >= 0
+    return LogitLens(
+        positions=np.array(positions),
+        top_ids=ids.cpu().numpy(),
+        top_probs=tops.cpu().numpy(),
+        followed_ids=followed.cpu().numpy(),
+        followed_probs=(probs[..., 0] * there).cpu().numpy(),
+        followed_ranks=(ranks[..., 0] * there).cpu().numpy(),
+        predicted_ids=predicted.cpu().numpy(),
+        predicted_probs=probs[..., 1].cpu().numpy(),
+        predicted_ranks=ranks[..., 1].cpu().numpy(),
+    )
+
+
+@torch.inference_mode()
+def logits_after(model: GPT2, observation: Observation, index: int) -> Tensor:
+    """The model's logits after token `index`, [V] in float32."""
+    return model.logits(model.ln_f(observation.streams[-1, index])).float()
+
+
+def _read(model: GPT2, stream: Tensor, wanted: Tensor, top: int) -> tuple[Tensor, ...]:
+    """One layer: [P, C] to top ids [P, top], their probabilities, and those and ranks of wanted."""
+    parts = []
+    for x, tokens in zip(stream.split(CHUNK), wanted.split(CHUNK), strict=True):
+        logits = model.logits(model.ln_f(x)).float()  # [P,V]
+        probs = logits.softmax(dim=-1)
+        best = probs.topk(top)
+        chosen = logits.gather(1, tokens)  # [P,2]
+        ranks = (logits[:, None] > chosen[..., None]).sum(dim=-1) + 1
+        parts.append((best.indices, best.values, probs.gather(1, tokens), ranks))
+    found = tuple(torch.cat(column) for column in zip(*parts, strict=True))
+    return found

@@ -1,0 +1,96 @@
+"""gpt2.views: one forward pass feeds the views of a selection, and what is kept is bounded."""
+
+import numpy as np
+import pytest
+
+from gpt2 import lens
+from gpt2.engine import Engine, Request
+from gpt2.limits import Limits
+from gpt2.sampling import Sampling
+
+IDS = (15496, 995, 11, 262, 262, 995, 318, 15496)
+
+
+@pytest.fixture
+def fresh(engine):
+    """An engine of the same models that remembers nothing yet."""
+    return Engine(engine.library, Limits())
+
+
+@pytest.fixture
+def passes(fresh):
+    """How many tokens went through the first block of the language model, pass by pass."""
+    seen = []
+    block = fresh.library.get("tiny").backbone.h[0]
+    hook = block.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].size(1)))
+    yield seen
+    hook.remove()
+
+
+def test_one_pass_feeds_all_views_of_a_text(fresh, passes):
+    fresh.attention(IDS, 0, model="tiny")
+    fresh.attention(IDS, 1, model="tiny", weighted=True)
+    fresh.attention_window(IDS, 1, rows=(4, 8), columns=(0, 4), model="tiny")
+    fresh.overview(IDS, 1, 3, model="tiny")
+    fresh.tiles(IDS, 3, model="tiny")
+    fresh.rollout(IDS, model="tiny")
+    fresh.logit_lens(IDS, [3], model="tiny")
+    fresh.step(IDS, 4, Sampling(), model="tiny")
+    fresh.score_tokens(IDS, model="tiny")
+    assert passes == [8]
+
+
+def test_what_is_kept_changes_no_answer(fresh):
+    first, again = (fresh.tiles(IDS, 5, model="tiny").weights for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    other = fresh.attention([*IDS[:-1], 7], 1, model="tiny")
+    np.testing.assert_array_equal(
+        other, lens.attention_maps(fresh.library.get("tiny").backbone, [*IDS[:-1], 7], 1)
+    )
+
+
+def test_other_texts_and_other_models_are_read_anew(fresh, passes):
+    for ids in (IDS, IDS[:5], IDS):
+        fresh.rollout(ids, model="tiny")
+    assert passes == [8, 5]
+    fresh.rollout(IDS, model="tiny-news")
+    assert len(fresh._observed.items()) == 3
+
+
+def test_no_more_is_kept_than_the_limit_allows(engine):
+    streams = 3 * len(IDS) * 16 * 4  # of two blocks and the embedding, 16 wide, in bytes
+    small = Engine(engine.library, Limits(observed_bytes=2 * streams))
+    for last in range(5):
+        small.rollout([*IDS[:-1], last], model="tiny")
+    assert [key[1][-1] for key, _ in small._observed.items()] == [3, 4]
+    assert small._observed.nbytes == 2 * streams
+
+
+def test_a_text_that_filled_the_context_has_its_last_token_predicted(fresh, passes):
+    ids = [(7 * n) % 1000 for n in range(65)]
+    assert fresh.step(ids, 64, Sampling(), model="tiny").id == ids[64]
+    assert len(fresh.score_tokens(ids, model="tiny").logprobs) == 64
+    assert passes == [64]
+    with pytest.raises(ValueError, match="context holds 64"):
+        fresh.attention(ids, 0, model="tiny")
+
+
+def test_what_heads_are_is_measured_once_a_model(fresh, passes):
+    first = fresh.model_heads(model="tiny")
+    count = len(passes)
+    assert count and fresh.model_heads(model="tiny") is first and len(passes) == count
+    assert fresh.heads(IDS, model="tiny").counts[0] == 7
+
+
+def test_a_waterfall_ends_in_the_token_that_was_written(fresh, passes):
+    sampling = Sampling(temperature=3.0, top_k=0, seed=7)
+    *_, trace = fresh.generate(Request("Hello world", 20, sampling))
+    passes.clear()
+    for index in range(len(trace.prompt_ids), len(trace.ids)):
+        found = fresh.waterfall(trace.ids, index, sampling, model="tiny")
+        assert found.token == trace.ids[index] and found.low <= found.u < found.high
+    assert fresh.waterfall(trace.ids, len(trace.ids), sampling, model="tiny").left[-1] == 50257
+    assert passes == [len(trace.ids)]
+    for index in (0, len(trace.ids) + 1):
+        with pytest.raises(ValueError, match=f"token {index} has no prediction; choose 1 to 22"):
+            fresh.waterfall(trace.ids, index, sampling, model="tiny")
