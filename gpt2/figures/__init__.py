@@ -20,6 +20,7 @@ from gpt2.figures.similarity import MAX_POSITIONS, similarity_alt, similarity_fi
 from gpt2.figures.style import DARK, LIGHT, Theme, render, to_png
 from gpt2.figures.text import percent, shorten
 from gpt2.figures.topic import decided_at, topic_alt, topic_figure
+from gpt2.figures.waterfall import waterfall_alt, waterfall_figure
 
 __all__ = [
     "CLASS_COLORS",
@@ -51,4 +52,6 @@ __all__ = [
     "token_colors",
     "topic_alt",
     "topic_figure",
+    "waterfall_alt",
+    "waterfall_figure",
 ]
