@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from test_figures import HARD, drawn, pieces
+from test_figures import HARD, attention, drawn, pieces
 
 from gpt2 import figures
 from gpt2.figures import DARK, LIGHT, Theme
@@ -35,9 +35,24 @@ def fall(names: list[str], stages: int = 6) -> dict:
     }
 
 
+def tiles(cells: int, layers: int, heads: int) -> np.ndarray:
+    """Random pooled attention, [L, H, n, n]."""
+    return attention(cells, heads=layers * heads).reshape(layers, heads, cells, cells)
+
+
 FIGURES: dict[str, Callable[[list[str], Theme, int], Figure]] = {
     "waterfall": lambda names, theme, width: figures.waterfall_figure(
         **fall(names[:11]), theme=theme, width=width
+    ),
+    "tiles": lambda names, theme, width: figures.tiles_figure(
+        tiles(5, 12, 12),
+        selected=(1, 11),
+        labels=[["previous", "first", "", "induction", "duplicate", ""] * 2] * 12,
+        theme=theme,
+        width=width,
+    ),
+    "large tiles": lambda names, theme, width: figures.tiles_figure(
+        tiles(5, 48, 25), theme=theme, width=width
     ),
 }
 

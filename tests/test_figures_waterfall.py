@@ -74,7 +74,7 @@ def test_without_a_random_number_there_is_no_line() -> None:
     assert "most likely token is taken" in figures.waterfall_alt(**data)
 
 
-@pytest.mark.parametrize(("width", "blocks"), [(300, 3), (1040, 1)])
+@pytest.mark.parametrize(("width", "blocks"), [(300, 2), (1040, 1)])
 def test_columns_that_do_not_fit_start_a_new_block(width: int, blocks: int) -> None:
     data = fall([f"label{index}" for index in range(11)])
     words = said(figures.waterfall_figure(**data, width=width))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_rgb
@@ -73,13 +74,23 @@ def boxes(axes: Axes, places: Any, **style: Any) -> None:
     axes.add_collection(PolyCollection(corners.reshape(-1, 4, 2), **style), autolim=False)
 
 
-def paint(axes: Axes, image: np.ndarray, x: float, y: float, across: float, down: float) -> None:
-    """An RGBA image [rows, columns, 4] over a rectangle, its pixels as sharp squares."""
-    limits = axes.get_xlim(), axes.get_ylim()
-    extent = (x, x + across, y + down, y)
-    axes.imshow(image, extent=extent, aspect="auto", interpolation="nearest")
-    axes.set_xlim(limits[0])
-    axes.set_ylim(limits[1])
+class Pixels(Artist):
+    """An RGBA image laid on a canvas pixel for pixel: nothing is resampled, which takes time.
+
+    Args:
+        image: uint8 [rows, columns, 4], DENSITY pixels for each CSS pixel.
+        x, y: its top left corner, in whole CSS pixels.
+    """
+
+    def __init__(self, image: np.ndarray, x: float, y: float) -> None:
+        super().__init__()
+        self.image = np.ascontiguousarray(image[::-1])  # renderers begin at the bottom
+        self.corner = x, y + len(image) / DENSITY
+
+    def draw(self, renderer: Any) -> None:
+        """Called by matplotlib."""
+        x, y = self.axes.transData.transform(self.corner)
+        renderer.draw_image(renderer.new_gc(), round(x), round(y), self.image)
 
 
 def wrapped(words: str, size: float, room: float, *, bold: bool = False) -> list[str]:
@@ -185,9 +196,10 @@ def mosaic(images: np.ndarray, grid: Grid) -> np.ndarray:
     """
     rows, columns, n = images.shape[:3]
     across, down, gap = (int(DENSITY * value) for value in (grid.across, grid.down, grid.gap))
-    inner = (across - gap, down - gap)
-    pick = [np.arange(length) * n // length for length in inner]
-    out = np.zeros((rows, down, columns, across, 4), np.uint8)
-    large = images[:, :, pick[1][:, None], pick[0]]  # [rows, columns, y, x, 4]
-    out[:, : inner[1], :, : inner[0]] = large.transpose(0, 2, 1, 3, 4)
-    return out.reshape(rows * down, columns * across, 4)
+    inner = across - gap, down - gap
+    pick_x, pick_y = (np.arange(length) * n // length for length in inner)
+    pixels = np.ascontiguousarray(images).view(np.uint32)[..., 0]  # a pixel moves as one number
+    out = np.zeros((rows, down, columns, across), np.uint32)
+    large = pixels[:, :, pick_y[:, None], pick_x]  # [rows, columns, y, x]
+    out[:, : inner[1], :, : inner[0]] = large.transpose(0, 2, 1, 3)
+    return out.view(np.uint8).reshape(rows * down, columns * across, 4)
