@@ -19,12 +19,15 @@ from gpt2.figures.layers import attention_layer_alt, attention_layer_figure, hea
 from gpt2.figures.similarity import MAX_POSITIONS, similarity_alt, similarity_figure
 from gpt2.figures.style import DARK, LIGHT, Theme, render, to_png
 from gpt2.figures.text import percent, shorten
+from gpt2.figures.tiles import MAX_CELLS, tile_at, tiles_alt, tiles_figure
 from gpt2.figures.topic import decided_at, topic_alt, topic_figure
+from gpt2.figures.waterfall import waterfall_alt, waterfall_figure
 
 __all__ = [
     "CLASS_COLORS",
     "DARK",
     "LIGHT",
+    "MAX_CELLS",
     "MAX_POSITIONS",
     "MAX_TOKENS",
     "Figure",
@@ -47,8 +50,13 @@ __all__ = [
     "similarity_alt",
     "similarity_figure",
     "strongest_pairs",
+    "tile_at",
+    "tiles_alt",
+    "tiles_figure",
     "to_png",
     "token_colors",
     "topic_alt",
     "topic_figure",
+    "waterfall_alt",
+    "waterfall_figure",
 ]

@@ -89,7 +89,7 @@ def quoted(piece: str) -> str:
 
 def counted(count: int, thing: str) -> str:
     """A number of things: 1 token, 2 tokens."""
-    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
 
 
 @lru_cache(maxsize=1)

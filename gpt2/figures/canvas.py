@@ -1,0 +1,205 @@
+"""Figures placed by hand: one axes over the whole figure, in CSS pixels from the top left corner.
+
+Matplotlib's own layout measures every text several times; widths that `text_width` knows are
+cheaper, and a click can be mapped back to what lies under it. Imports: numpy, matplotlib.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from gpt2.figures.style import DENSITY, LINE_HEIGHT, Theme, new_figure, text_style
+from gpt2.figures.text import text_width
+
+_INK = ("#101014", "#ffffff")  # text on a coloured cell: whichever can be read
+
+
+def new_canvas(width: int, height: float) -> tuple[Figure, Axes]:
+    """A figure and its one axes, whose coordinates are CSS pixels, y downward.
+
+    Raises:
+        ValueError: the width is out of range.
+    """
+    figure = new_figure(width, height)
+    figure.set_layout_engine("none")
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    axes.set_xlim(0, width)
+    axes.set_ylim(round(height), 0)
+    return figure, axes
+
+
+def write(
+    axes: Axes, x: float, y: float, words: str, *, theme: Theme, size: float, **more: Any
+) -> None:
+    """A text at a place; by default it starts at x, its line centred on y."""
+    axes.text(x, y, words, **text_style(theme, size, va="center_baseline", **more))
+
+
+def write_near(
+    axes: Axes,
+    x: float,
+    y: float,
+    words: str,
+    *,
+    room: tuple[float, float],
+    theme: Theme,
+    size: float,
+    **more: Any,
+) -> None:
+    """A text centred on x, but moved sideways where it would leave `room` (left, right)."""
+    half = text_width([words], size, bold=more.get("weight") == "bold") / 2
+    place = min(max(x, room[0] + half), max(room[1] - half, room[0] + half))
+    write(axes, place, y, words, theme=theme, size=size, ha="center", **more)
+
+
+def boxes(axes: Axes, places: Any, **style: Any) -> None:
+    """Rectangles, drawn at once.
+
+    Args:
+        places: [N, 4]: left, top, width (may be negative) and height.
+        style: of a PolyCollection: facecolors, edgecolors, linewidths, hatch ...
+    """
+    left, top, across, down = np.asarray(places, dtype=float).reshape(-1, 4).T
+    right, bottom = left + across, top + down
+    corners = np.stack([left, top, right, top, right, bottom, left, bottom], axis=1)
+    style = {"linewidths": 0, "edgecolors": "none"} | style
+    axes.add_collection(PolyCollection(corners.reshape(-1, 4, 2), **style), autolim=False)
+
+
+class Pixels(Artist):
+    """An RGBA image laid on a canvas pixel for pixel: nothing is resampled, which takes time.
+
+    Args:
+        image: uint8 [rows, columns, 4], DENSITY pixels for each CSS pixel.
+        x, y: its top left corner, in whole CSS pixels.
+    """
+
+    def __init__(self, image: np.ndarray, x: float, y: float) -> None:
+        super().__init__()
+        self.image = np.ascontiguousarray(image[::-1])  # renderers begin at the bottom
+        self.corner = x, y + len(image) / DENSITY
+
+    def draw(self, renderer: Any) -> None:
+        """Called by matplotlib."""
+        x, y = self.axes.transData.transform(self.corner)
+        renderer.draw_image(renderer.new_gc(), round(x), round(y), self.image)
+
+
+def wrapped(words: str, size: float, room: float, *, bold: bool = False) -> list[str]:
+    """A text broken between words into lines no wider than `room` pixels, where words allow."""
+    lines = [""]
+    for word in words.split(" "):
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and text_width([longer], size, bold=bold) > room:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
+
+
+def write_lines(
+    axes: Axes, x: float, y: float, lines: Sequence[str], *, theme: Theme, size: float, **more: Any
+) -> float:
+    """Lines one below the other, the first centred on y. Returns the y of the line after them."""
+    for line in lines:
+        write(axes, x, y, line, theme=theme, size=size, **more)
+        y += line_height(size)
+    return y
+
+
+def line_height(size: float) -> float:
+    """From one line of text to the next, in pixels."""
+    return round(LINE_HEIGHT * size) + 1
+
+
+def ink(color: Any) -> str:
+    """Black or white, whichever has the greater contrast with a colour (WCAG 2.2)."""
+    rgb = np.array(to_rgb(color))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    luminance = float(linear @ (0.2126, 0.7152, 0.0722))
+    return _INK[0] if (luminance + 0.05) ** 2 > 1.05 * 0.056 else _INK[1]
+
+
+def spread(heights: np.ndarray, gap: float, *, high: float = 1.0) -> np.ndarray:
+    """Heights in 0..high moved apart by at least `gap`, in the same order, near where they were."""
+    order = np.argsort(heights, kind="stable")
+    out = heights[order].astype(float)
+    for i in range(1, len(out)):
+        out[i] = max(out[i], out[i - 1] + gap)
+    out[-1] = min(out[-1], max(high, gap * (len(out) - 1)))
+    for i in range(len(out) - 2, -1, -1):
+        out[i] = min(out[i], out[i + 1] - gap)
+    moved = np.empty_like(out)
+    moved[order] = out
+    return moved
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Cells of one size in rows and columns, in CSS pixels.
+
+    Args:
+        left, top: of the first cell.
+        rows, columns: how many there are.
+        across, down: from one cell to the next, the gap included.
+        gap: between cells.
+    """
+
+    left: float
+    top: float
+    rows: int
+    columns: int
+    across: float
+    down: float
+    gap: float = 0
+
+    @property
+    def right(self) -> float:
+        """Where the last column ends."""
+        return self.left + self.columns * self.across - self.gap
+
+    @property
+    def bottom(self) -> float:
+        """Where the last row ends."""
+        return self.top + self.rows * self.down - self.gap
+
+    def box(self, row: int, column: int) -> tuple[float, float, float, float]:
+        """Left, top, width and height of a cell."""
+        left, top = self.left + column * self.across, self.top + row * self.down
+        return left, top, self.across - self.gap, self.down - self.gap
+
+    def middle(self, row: int, column: int) -> tuple[float, float]:
+        """The middle of a cell."""
+        left, top, across, down = self.box(row, column)
+        return left + across / 2, top + down / 2
+
+    def at(self, x: float, y: float) -> tuple[int, int] | None:
+        """Row and column of the cell under a place, None outside the grid; gaps go to the left."""
+        row, column = (y - self.top) // self.down, (x - self.left) // self.across
+        if not (0 <= row < self.rows and 0 <= column < self.columns):
+            return None
+        return int(row), int(column)
+
+
+def mosaic(images: np.ndarray, grid: Grid) -> np.ndarray:
+    """Images [rows, columns, n, n, 4] at their cells: uint8 RGBA from the grid's first corner.
+
+    Cells and gaps must be whole CSS pixels; between the cells it is transparent.
+    """
+    rows, columns, n = images.shape[:3]
+    across, down, gap = (int(DENSITY * value) for value in (grid.across, grid.down, grid.gap))
+    inner = across - gap, down - gap
+    pick_x, pick_y = (np.arange(length) * n // length for length in inner)
+    pixels = np.ascontiguousarray(images).view(np.uint32)[..., 0]  # a pixel moves as one number
+    out = np.zeros((rows, down, columns, across), np.uint32)
+    large = pixels[:, :, pick_y[:, None], pick_x]  # [rows, columns, y, x]
+    out[:, : inner[1], :, : inner[0]] = large.transpose(0, 2, 1, 3)
+    return out.view(np.uint8).reshape(rows * down, columns * across, 4)

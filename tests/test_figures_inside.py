@@ -1,0 +1,110 @@
+"""The figures that look inside: what holds for each of them, at every width and for every token."""
+
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from test_figures import HARD, attention, drawn, pieces
+
+from gpt2 import figures
+from gpt2.figures import DARK, LIGHT, Theme
+from gpt2.tokenizer import Tokenizer
+
+WIDTHS = (300, 340, 760, 1040)
+LONG = ("WWWWWWWWWWWW", "·antidisestablishmentarianism", "日本語日本語日本語", "\U0001f600" * 12)
+
+
+def fall(names: list[str], stages: int = 6) -> dict:
+    """Random data of a waterfall: row 1 is cut by the last step, the last row is drawn."""
+    probs = np.random.default_rng(0).dirichlet(np.ones(len(names)), stages) * 0.9
+    if stages > 1:
+        probs[-1, 1] = 0
+    starts = np.cumsum(probs[-1]) - probs[-1]
+    return {
+        "pieces": names,
+        "stages": ["model", *(f"repetition penalty {index}" for index in range(1, stages))],
+        "probs": probs,
+        "left": [50257] * stages,
+        "cut": [0.0] * (stages - 1) + [0.125 if stages > 1 else 0.0],
+        "chosen": len(names) - 1,
+        "u": float(starts[-1] + probs[-1, -1] / 2),
+        "starts": starts,
+    }
+
+
+def tiles(cells: int, layers: int, heads: int) -> np.ndarray:
+    """Random pooled attention, [L, H, n, n]."""
+    return attention(cells, heads=layers * heads).reshape(layers, heads, cells, cells)
+
+
+FIGURES: dict[str, Callable[[list[str], Theme, int], Figure]] = {
+    "waterfall": lambda names, theme, width: figures.waterfall_figure(
+        **fall(names[:11]), theme=theme, width=width
+    ),
+    "tiles": lambda names, theme, width: figures.tiles_figure(
+        tiles(5, 12, 12),
+        selected=(1, 11),
+        labels=[["previous", "first", "", "induction", "duplicate", ""] * 2] * 12,
+        theme=theme,
+        width=width,
+    ),
+    "large tiles": lambda names, theme, width: figures.tiles_figure(
+        tiles(5, 48, 25), theme=theme, width=width
+    ),
+}
+
+
+def all_inside(figure: Figure) -> None:
+    """Every text lies inside the figure."""
+    across, down = figure.bbox.size
+    for text in texts(figure):
+        box = text.get_window_extent()
+        assert box.x0 >= -1 and box.y0 >= -1, text
+        assert box.x1 <= across + 1 and box.y1 <= down + 1, text
+
+
+def none_overlap(figure: Figure) -> None:
+    """No text lies on another."""
+    found = [(text, text.get_window_extent()) for text in texts(figure)]
+    assert len(found) >= 3
+    for (one, box), (other, second) in itertools.combinations(found, 2):
+        across = min(box.x1, second.x1) - max(box.x0, second.x0)
+        down = min(box.y1, second.y1) - max(box.y0, second.y0)
+        assert across <= 1 or down <= 4, (one, other)  # 4 px: boxes hold room for accents
+
+
+def texts(figure: Figure) -> list[Text]:
+    return [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("names", ["hard", "long", "short"])
+def test_texts_lie_inside_and_apart(name: str, width: int, names: str) -> None:
+    given = {"hard": HARD, "long": LONG, "short": ("a", "·b")}[names]
+    figure = drawn(FIGURES[name]([*itertools.islice(itertools.cycle(given), 64)], DARK, width))
+    all_inside(figure)
+    none_overlap(figure)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_no_text_is_read_as_mathematics(name: str) -> None:
+    figure = drawn(FIGURES[name](pieces(64), LIGHT, 340))
+    assert not [text.get_text() for text in texts(figure) if text.get_parse_math()]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_sample_of_the_vocabulary_draws(name: str, tokenizer: Tokenizer) -> None:
+    ids = np.random.default_rng(1).integers(0, tokenizer.vocab_size, 64)
+    sample = [tokenizer.piece(int(token)) for token in ids]
+    assert figures.render(FIGURES[name](sample, LIGHT, 340)).shape[1] == 680
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_picture_is_transparent_and_twice_its_width(name: str) -> None:
+    picture = figures.render(FIGURES[name](pieces(64), LIGHT, 760))
+    assert picture.shape[1:] == (1520, 4)
+    assert (picture[0, -1, 3], picture[-1, 0, 3]) == (0, 0)
