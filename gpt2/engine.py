@@ -14,6 +14,7 @@ import torch
 
 from gpt2.data import clean_news
 from gpt2.generate import generate
+from gpt2.lens import ScaledModel, Scales
 from gpt2.library import Library, pick_dtype
 from gpt2.limits import Limits
 from gpt2.sampling import SEED_LIMIT, Sampling, check_number
@@ -107,10 +108,13 @@ class Engine(Views):
         kept = max(1, n_ctx - max_new_tokens)
         return ids[-kept:], len(ids) - kept
 
-    def generate(self, request: Request) -> Iterator[Trace]:
+    def generate(self, request: Request, *, scales: Scales | None = None) -> Iterator[Trace]:
         """Write a completion, yielding what there is after every token.
 
         Closing the iterator stops the work at once.
+
+        Args:
+            scales: parts of the model to turn off, down or up while writing.
 
         Raises:
             ValueError: the request asks for more than the limits allow, or for nonsense.
@@ -136,7 +140,8 @@ class Engine(Views):
         )
         decoder = loaded.tokenizer.decoder()
         text = ""
-        steps = generate(loaded.backbone, ids, request.sampling, max_new_tokens=count)
+        writer = ScaledModel(loaded.backbone, scales) if scales else loaded.backbone
+        steps = generate(writer, ids, request.sampling, max_new_tokens=count)
         while not trace.finish_reason:
             with self._slot:
                 step = next(steps)

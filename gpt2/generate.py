@@ -4,19 +4,36 @@ Source: Radford et al. 2019, section 3.6; OpenAI's sample.py. Imports: torch.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from gpt2.cache import KVCache
-from gpt2.model import GPT2
+from gpt2.config import GPT2Config
 from gpt2.sampling import Sampling, describe, distribution, draw, uniform
 from gpt2.tokenizer import ENDOFTEXT_ID
 from gpt2.trace import Step
 
 
+class LanguageModel(Protocol):
+    """What writing needs of a model: LanguageModel, or a view of one."""
+
+    config: GPT2Config
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+    def hidden(self, ids: Tensor, cache: KVCache | None = None) -> Tensor: ...
+
+    def logits(self, hidden: Tensor) -> Tensor: ...
+
+
 def generate(
-    model: GPT2,
+    model: LanguageModel,
     ids: Sequence[int],
     sampling: Sampling,
     *,
@@ -65,13 +82,13 @@ def generate(
 
 
 @torch.inference_mode()
-def prefill(model: GPT2, ids: Sequence[int], cache: KVCache) -> Tensor:
+def prefill(model: LanguageModel, ids: Sequence[int], cache: KVCache) -> Tensor:
     """Read the prompt into an empty cache; the logits after its last token, [V] in float32."""
     hidden = model.hidden(torch.tensor([list(ids)], device=model.device), cache)
     return model.logits(hidden[0, -1]).float()
 
 
 @torch.inference_mode()
-def decode_one_token(model: GPT2, token: int, cache: KVCache) -> Tensor:
+def decode_one_token(model: LanguageModel, token: int, cache: KVCache) -> Tensor:
     """Read one more token; the logits after it, [V] in float32."""
     return prefill(model, [token], cache)

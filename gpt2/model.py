@@ -51,12 +51,15 @@ class CausalSelfAttention(nn.Module):
 
     def forward(self, x: Tensor, cache: KVCache | None = None, layer: int = 0) -> Tensor:
         """Attend. x: [B, T, C]; with a cache, x are the tokens after those it holds."""
+        return self.c_proj(self.join(self.heads(x, cache, layer)))
+
+    def heads(self, x: Tensor, cache: KVCache | None = None, layer: int = 0) -> Tensor:
+        """What each head answers, before c_proj mixes them: [B, T, C] to [B, H, T, D]."""
         q, k, v = self.qkv(x)
         if cache is not None:
             k, v = cache.append(layer, k, v)
         # Several tokens start at position 0 and need the causal rule; a single one sees all so far.
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=x.size(1) > 1)
-        return self.c_proj(self.join(y))
+        return F.scaled_dot_product_attention(q, k, v, is_causal=x.size(1) > 1)
 
     def pattern(self, x: Tensor) -> Tensor:
         """How much each token attends to each, computed step by step to be looked at.

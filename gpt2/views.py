@@ -16,7 +16,7 @@ from gpt2.limits import Limits
 from gpt2.memory import Memory
 from gpt2.model import GPT2
 from gpt2.sampling import Sampling
-from gpt2.trace import HeadScores, LogitLens, Pooled, Score, Step, Waterfall
+from gpt2.trace import Ablation, AblationMap, HeadScores, LogitLens, Pooled, Score, Step, Waterfall
 
 
 class Views:
@@ -129,11 +129,32 @@ class Views:
         Raises:
             ValueError: no such index.
         """
-        if not 1 <= index <= len(ids):
-            raise ValueError(f"token {index} has no prediction; choose 1 to {len(ids)}")
+        _check_choice(ids, index)
         with self._predictions(ids, model) as (backbone, seen):
             logits = lens.logits_after(backbone, seen, index - 1)
             return lens.waterfall(logits, ids[:index], sampling)
+
+    def ablation_map(self, ids: Sequence[int], index: int, *, model: str) -> AblationMap:
+        """What the prediction of ids[index] owes to each head and MLP; see lens.ablation_map."""
+        lens.check_index(ids, index)
+        with self._predictions(ids, model) as (backbone, seen):
+            return lens.ablation_map(backbone, seen, index, ids[index])
+
+    def ablate(
+        self, ids: Sequence[int], index: int, scales: lens.Scales, *, model: str
+    ) -> Ablation:
+        """The prediction of token `index` as it is and with parts scaled; len(ids) is yet to come.
+
+        Raises:
+            ValueError: no such index, or the scales are of another model.
+        """
+        _check_choice(ids, index)
+        with self._predictions(ids, model) as (backbone, seen):
+            before = lens.logits_after(backbone, seen, index - 1)
+            after = lens.next_logits(lens.ScaledModel(backbone, scales), ids[:index])
+        token = ids[index] if index < len(ids) else -1
+        probs = [logits.softmax(dim=-1).cpu().numpy() for logits in (before, after)]
+        return Ablation(index, token, *probs)
 
     def score_tokens(self, ids: Sequence[int], *, model: str) -> Score:
         """How each token after the first was predicted from those before it."""
@@ -150,3 +171,9 @@ class Views:
         """The visible forms of tokens."""
         tokenizer = self.library.get(model).tokenizer
         return [tokenizer.piece(token) for token in ids]
+
+
+def _check_choice(ids: Sequence[int], index: int) -> None:
+    """Refuse a token that no token stands before; the one after the last is still to be chosen."""
+    if not 1 <= index <= len(ids):
+        raise ValueError(f"token {index} has no prediction; choose 1 to {len(ids)}")

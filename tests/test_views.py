@@ -5,6 +5,7 @@ import pytest
 
 from gpt2 import lens
 from gpt2.engine import Engine, Request
+from gpt2.lens import Scales
 from gpt2.limits import Limits
 from gpt2.sampling import Sampling
 
@@ -94,3 +95,29 @@ def test_a_waterfall_ends_in_the_token_that_was_written(fresh, passes):
     for index in (0, len(trace.ids) + 1):
         with pytest.raises(ValueError, match=f"token {index} has no prediction; choose 1 to 22"):
             fresh.waterfall(trace.ids, index, sampling, model="tiny")
+
+
+def test_a_scaled_prediction_stands_beside_the_plain_one(fresh, passes):
+    config = fresh.shape("tiny")
+    off = Scales.of(config, heads={(0, 1): 0})
+    found = fresh.ablate(IDS, 5, off, model="tiny")
+    step = fresh.step(IDS, 5, Sampling(), model="tiny")
+    assert found.token == IDS[5] and found.before[IDS[5]] == pytest.approx(step.prob, rel=1e-5)
+    change = fresh.ablation_map(IDS, 5, model="tiny").heads[0, 1]
+    ratio = found.after[IDS[5]] / found.before[IDS[5]]
+    assert np.log(ratio) == pytest.approx(change, abs=1e-4) and abs(change) > 1e-3
+    same = fresh.ablate(IDS, 8, Scales.of(config), model="tiny")
+    np.testing.assert_allclose(same.before, same.after, atol=1e-6)
+    assert same.token == -1
+    assert passes == [8]  # the scaled ones went another way
+
+
+def test_a_text_is_written_anew_with_a_layer_off(fresh):
+    request = Request("Hello world", 12, Sampling(temperature=3.0, top_k=0, seed=7))
+    config = fresh.shape("tiny")
+    plain, neutral, without = (
+        list(fresh.generate(request, scales=scales))[-1]
+        for scales in (None, Scales.of(config), Scales.of(config, layers={1: 0}))
+    )
+    assert plain.steps == neutral.steps and plain.prompt_ids == without.prompt_ids
+    assert plain.ids != without.ids

@@ -4,6 +4,7 @@ Each function replays the text through the same blocks; causality makes row t of
 model computed when it stood at token t. Imports: torch.
 """
 
+from gpt2.lens.ablation import ablation_map
 from gpt2.lens.heads import head_scores, model_heads
 from gpt2.lens.logit_lens import logit_lens, logits_after
 from gpt2.lens.observe import (
@@ -18,16 +19,21 @@ from gpt2.lens.observe import (
 )
 from gpt2.lens.replay import (
     check_index,
+    next_logits,
     next_token_logits,
     observed_step,
     replay_step,
     score_hidden,
     score_tokens,
 )
+from gpt2.lens.scaling import ScaledModel, Scales
 from gpt2.lens.waterfall import waterfall
 
 __all__ = [
     "Observation",
+    "ScaledModel",
+    "Scales",
+    "ablation_map",
     "attention",
     "attention_maps",
     "attention_window",
@@ -36,6 +42,7 @@ __all__ = [
     "logit_lens",
     "logits_after",
     "model_heads",
+    "next_logits",
     "next_token_logits",
     "observe",
     "observed_step",

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gpt2.lens.scaling import ScaledModel
 from gpt2.model import GPT2
 from gpt2.sampling import Sampling, describe, distribution
 from gpt2.trace import Step
@@ -18,6 +19,12 @@ def next_token_logits(model: GPT2, ids: Sequence[int]) -> Tensor:
 
 
 @torch.inference_mode()
+def next_logits(model: GPT2 | ScaledModel, ids: Sequence[int]) -> Tensor:
+    """Logits after the last token, [V] in float32."""
+    return model.logits(model.hidden(_batch(model, ids))[0, -1]).float()
+
+
+@torch.inference_mode()
 def replay_step(model: GPT2, ids: Sequence[int], index: int, sampling: Sampling) -> Step:
     """The choice of ids[index] as it was made after ids[:index], recomputed.
 
@@ -25,8 +32,7 @@ def replay_step(model: GPT2, ids: Sequence[int], index: int, sampling: Sampling)
         ValueError: index is not 1 to len(ids) - 1; the first token was not chosen by the model.
     """
     check_index(ids, index)
-    logits = model.logits(model.hidden(_batch(model, ids[:index]))[0, -1]).float()
-    return observed_step(logits, ids, index, sampling)
+    return observed_step(next_logits(model, ids[:index]), ids, index, sampling)
 
 
 @torch.inference_mode()
@@ -83,5 +89,5 @@ def score_hidden(
     return logprobs, ranks, entropies
 
 
-def _batch(model: GPT2, ids: Sequence[int]) -> Tensor:
+def _batch(model: GPT2 | ScaledModel, ids: Sequence[int]) -> Tensor:
     return torch.tensor([list(ids)], device=model.device)

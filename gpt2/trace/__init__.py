@@ -4,12 +4,22 @@ No torch here, so a record can be pickled, drawn or sent anywhere. text.py has w
 read, inside.py what went on inside the model meanwhile. Imports: numpy.
 """
 
-from gpt2.trace.inside import HEAD_LABELS, HeadScores, LogitLens, Pooled, Waterfall
+from gpt2.trace.inside import (
+    HEAD_LABELS,
+    Ablation,
+    AblationMap,
+    HeadScores,
+    LogitLens,
+    Pooled,
+    Waterfall,
+)
 from gpt2.trace.text import FINISH_REASONS, Score, Step, Trace, Verdict
 
 __all__ = [
     "FINISH_REASONS",
     "HEAD_LABELS",
+    "Ablation",
+    "AblationMap",
     "HeadScores",
     "LogitLens",
     "Pooled",

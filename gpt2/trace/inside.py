@@ -104,3 +104,38 @@ class Waterfall:
     low: float
     high: float
     token: int
+
+
+@dataclass(frozen=True)
+class AblationMap:
+    """What one prediction owes to each part of the model.
+
+    Args:
+        index: of the token that is predicted.
+        token: the one whose probability is watched.
+        logprob: its natural log with all parts on.
+        heads: [L, H], what is added to logprob when a head is off; below 0 the head helped.
+        mlps: [L], the same for each MLP.
+    """
+
+    index: int
+    token: int
+    logprob: float
+    heads: np.ndarray
+    mlps: np.ndarray
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """One prediction with all parts of the model as trained, and with some scaled.
+
+    Args:
+        index: of the token that is predicted.
+        token: the one that stands there; -1 if the text ends before it.
+        before, after: [V], the model's own probabilities (raw softmax).
+    """
+
+    index: int
+    token: int
+    before: np.ndarray
+    after: np.ndarray
