@@ -32,15 +32,11 @@ def ablation_map(model: GPT2, observation: Observation, index: int, token: int) 
     if not 0 <= token < V:
         raise ValueError(f"token id {token} is not between 0 and {V - 1}")
     streams = observation.streams[:, :index]
-    before = _logprob(model, streams[-1, -1:], token)
-    changes = torch.stack(
-        [
-            _logprob(model, _without(model, layer, stream[None]), token) - before
-            for layer, stream in enumerate(streams[:-1])
-        ]
-    )  # [L,H+1]
-    found = changes.cpu().numpy()
-    return AblationMap(index, token, float(before), found[:, :-1], found[:, -1])
+    last = [_without(model, layer, stream[None]) for layer, stream in enumerate(streams[:-1])]
+    states = torch.cat([streams[-1, -1:], *last])  # [1+L(H+1),C]
+    before, *after = _logprobs(model, states, token)
+    changes = (torch.stack(after) - before).view(len(last), -1).cpu().numpy()  # [L,H+1]
+    return AblationMap(index, token, float(before), changes[:, :-1], changes[:, -1])
 
 
 def _without(model: GPT2, layer: int, x: Tensor) -> Tensor:
@@ -75,7 +71,10 @@ def last_token(block: Block, x: Tensor) -> Tensor:
     return x + block.mlp(block.ln_2(x))
 
 
-def _logprob(model: GPT2, x: Tensor, token: int) -> Tensor:
-    """Log-probability of a token as the next one, from the last stream: [..., C] to [...]."""
-    logits = model.logits(model.ln_f(x)).float()
-    return logits[..., token] - logits.logsumexp(dim=-1)
+def _logprobs(model: GPT2, x: Tensor, token: int) -> Tensor:
+    """Log-probability of a token as the next one, from last streams: [N, C] to [N]."""
+    parts = []
+    for some in x.split(128):  # [128,V] is 26 MB
+        logits = model.logits(model.ln_f(some)).float()
+        parts.append(logits[:, token] - logits.logsumexp(dim=-1))
+    return torch.cat(parts)
