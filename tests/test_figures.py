@@ -21,6 +21,7 @@ from matplotlib.text import Text
 
 from gpt2 import figures
 from gpt2.figures import DARK, LIGHT, Theme
+from gpt2.figures.canvas import Pixels
 from gpt2.figures.style import text_style
 from gpt2.figures.text import fonts, label
 from gpt2.tokenizer import Tokenizer
@@ -84,6 +85,29 @@ def drawn(figure: Figure) -> Figure:
 def said(figure: Figure) -> list[str]:
     """Every text of a figure that is not empty."""
     return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
+
+
+def all_inside(figure: Figure) -> None:
+    """Every text lies inside the figure."""
+    across, down = figure.bbox.size
+    for text in texts(figure):
+        box = text.get_window_extent()
+        assert box.x0 >= -1 and box.y0 >= -1, text
+        assert box.x1 <= across + 1 and box.y1 <= down + 1, text
+
+
+def none_overlap(figure: Figure) -> None:
+    """No text lies on another."""
+    found = [(text, text.get_window_extent()) for text in texts(figure)]
+    assert len(found) >= 3
+    for (one, box), (other, second) in itertools.combinations(found, 2):
+        across = min(box.x1, second.x1) - max(box.x0, second.x0)
+        down = min(box.y1, second.y1) - max(box.y0, second.y0)
+        assert across <= 1 or down <= 4, (one, other)  # 4 px: boxes hold room for accents
+
+
+def texts(figure: Figure) -> list[Text]:
+    return [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
 
 
 def contrast(one: str, other: str) -> float:
@@ -176,13 +200,7 @@ def test_percent_has_the_digits_that_matter(share: float, words: str) -> None:
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_text_lies_inside_the_figure(name: str, width: int) -> None:
-    figure = drawn(FIGURES[name](DARK, width))
-    across, down = figure.bbox.size
-    for text in figure.findobj(Text):
-        if text.get_text() and text.get_visible():
-            box = text.get_window_extent()
-            assert box.x0 >= -1 and box.y0 >= -1, text
-            assert box.x1 <= across + 1 and box.y1 <= down + 1, text
+    all_inside(drawn(FIGURES[name](DARK, width)))
 
 
 @pytest.mark.parametrize("width", [300, 350, 1040])
@@ -191,7 +209,8 @@ def test_tick_labels_never_overlap(tokens: int, width: int) -> None:
     names = pieces(tokens)
     weights = attention(tokens)[0]
     figure = figures.attention_head_figure(weights, names, layer=0, head=0, width=width)
-    check_ticks(drawn(figure))
+    all_inside(drawn(figure))
+    none_overlap(figure)
     figure = figures.topic_figure(topics(tokens), names, LABELS, width=width)
     check_ticks(drawn(figure))
 
@@ -301,22 +320,39 @@ def test_the_future_is_blank_and_a_past_of_zero_is_not() -> None:
     weights = np.zeros((4, 4))
     weights[:, 0] = 1
     figure = figures.attention_head_figure(weights, list("abcd"), layer=0, head=0, width=350)
-    picture = figures.render(figure)
-    to_pixel = figure.axes[1].transData.transform
+    painted = cells(figure, 4)
     for query, key in itertools.product(range(4), range(4)):
-        x, y = to_pixel((key, query)).round().astype(int)
-        assert picture[len(picture) - y, x, 3] == (255 if key <= query else 0)
+        assert painted[query, key, 3] == (255 if key <= query else 0)
 
 
 def test_rows_are_the_tokens_that_look() -> None:
     weights = np.array([[1, 0], [1, 0]])
     figure = figures.attention_head_figure(weights, ("a", "b"), layer=0, head=0, width=350)
-    picture = figures.render(figure)
-    x, y = figure.axes[1].transData.transform((0, 1)).round().astype(int)
-    yellow = picture[len(picture) - y, x]
+    yellow = cells(figure, 2)[1, 0]
     assert yellow[0] > 200 and yellow[2] < 80
-    assert figure.axes[1].get_ylabel() == "token that looks (query)"
-    assert figure.axes[1].get_xlabel() == "token looked at (key)"
+    places = {text.get_text(): text.get_position() for text in figure.findobj(Text)}
+    query, key = places["token that looks (query)"], places["token looked at (key)"]
+    assert query[0] < key[0] and query[1] < key[1]  # at the left, and below
+
+
+def cells(figure: Figure, count: int) -> np.ndarray:
+    """What a map's picture holds in the middle of each of its cells, [T, T, 4]."""
+    figures.render(figure)
+    painted = max((pixels.image for pixels in figure.findobj(Pixels)), key=len)[::-1]
+    rows, columns = ((np.arange(count) + 0.5) * n / count for n in painted.shape[:2])
+    return painted[np.ix_(rows.astype(int), columns.astype(int))]
+
+
+def test_a_map_of_any_range_has_its_greatest_value_brightest() -> None:
+    values = np.tri(7) * np.linspace(0.5, 7.3, 7)
+    more = {"title": "Weighted by values", "unit": "length", "high": 7.3}
+    figure = figures.attention_map_figure(values, list("abcdefg"), **more)
+    assert cells(figure, 7)[6, 6].tolist() == [253, 231, 36, 255]
+    assert {"Weighted by values", "length", "0", "0.365", "7.3"} <= set(said(figure))
+    words = figures.attention_map_alt(values, list("abcdefg"), title="Rollout", high=7.3)
+    assert words == ("Rollout, over 7 tokens. Strongest: “g” (token 6) looking at itself, 7.3.")
+    with pytest.raises(ValueError, match=r"weights\[6, 6\] is 7.3"):
+        figures.attention_map_figure(values, list("abcdefg"), title="", high=7)
 
 
 def test_the_strongest_pair_is_said_and_the_first_row_does_not_count() -> None:
@@ -419,7 +455,7 @@ def test_zero_similarity_is_neutral_and_signs_differ_in_hue() -> None:
     matrix = np.array([[1, -1], [0, 1.0]])
     for theme in (LIGHT, DARK):
         figure = figures.similarity_figure(matrix, ("a", "b"), theme=theme, width=350)
-        painted = figure.axes[1].images[0].get_array()
+        painted = cells(figure, 2)
         red, green, blue = (int(value) for value in painted[1, 0, :3])
         assert max(red, green, blue) - min(red, green, blue) < 12
         assert painted[0, 0, 0] > painted[0, 0, 2] and painted[0, 1, 2] > painted[0, 1, 0]

@@ -6,8 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from matplotlib.text import Text
-from test_figures import HARD, attention, drawn, pieces
+from test_figures import HARD, all_inside, attention, drawn, none_overlap, pieces, texts
 
 from gpt2 import figures
 from gpt2.figures import DARK, LIGHT, Theme
@@ -51,33 +50,16 @@ FIGURES: dict[str, Callable[[list[str], Theme, int], Figure]] = {
         theme=theme,
         width=width,
     ),
+    "overview": lambda names, theme, width: figures.overview_figure(
+        np.tri(9), tokens=1024, window=(960, 1024), title="Rollout", theme=theme, width=width
+    ),
+    "map": lambda names, theme, width: figures.attention_map_figure(
+        attention(64)[0], names, title="Rollout: all layers", theme=theme, width=width
+    ),
     "large tiles": lambda names, theme, width: figures.tiles_figure(
         tiles(5, 48, 25), theme=theme, width=width
     ),
 }
-
-
-def all_inside(figure: Figure) -> None:
-    """Every text lies inside the figure."""
-    across, down = figure.bbox.size
-    for text in texts(figure):
-        box = text.get_window_extent()
-        assert box.x0 >= -1 and box.y0 >= -1, text
-        assert box.x1 <= across + 1 and box.y1 <= down + 1, text
-
-
-def none_overlap(figure: Figure) -> None:
-    """No text lies on another."""
-    found = [(text, text.get_window_extent()) for text in texts(figure)]
-    assert len(found) >= 3
-    for (one, box), (other, second) in itertools.combinations(found, 2):
-        across = min(box.x1, second.x1) - max(box.x0, second.x0)
-        down = min(box.y1, second.y1) - max(box.y0, second.y0)
-        assert across <= 1 or down <= 4, (one, other)  # 4 px: boxes hold room for accents
-
-
-def texts(figure: Figure) -> list[Text]:
-    return [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
-from test_figures import said
-from test_figures_inside import all_inside, fall, none_overlap
+from test_figures import all_inside, none_overlap, said
+from test_figures_inside import fall
 
 from gpt2 import figures
 from gpt2.figures import LIGHT

@@ -11,11 +11,14 @@ from gpt2.figures.attention import (
     MAX_TOKENS,
     attention_head_alt,
     attention_head_figure,
+    attention_map_alt,
+    attention_map_figure,
     strongest_pairs,
 )
 from gpt2.figures.bars import class_alt, class_figure, probability_alt, probability_figure
 from gpt2.figures.colors import CLASS_COLORS, class_color, color_legend, token_colors
 from gpt2.figures.layers import attention_layer_alt, attention_layer_figure, head_at
+from gpt2.figures.overview import overview_alt, overview_at, overview_figure
 from gpt2.figures.similarity import MAX_POSITIONS, similarity_alt, similarity_figure
 from gpt2.figures.style import DARK, LIGHT, Theme, render, to_png
 from gpt2.figures.text import percent, shorten
@@ -36,12 +39,17 @@ __all__ = [
     "attention_head_figure",
     "attention_layer_alt",
     "attention_layer_figure",
+    "attention_map_alt",
+    "attention_map_figure",
     "class_alt",
     "class_color",
     "class_figure",
     "color_legend",
     "decided_at",
     "head_at",
+    "overview_alt",
+    "overview_at",
+    "overview_figure",
     "percent",
     "probability_alt",
     "probability_figure",

@@ -15,7 +15,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from gpt2.figures.style import DENSITY, LINE_HEIGHT, Theme, new_figure, text_style
+from gpt2.figures.style import DENSITY, LINE_HEIGHT, PHONE, Theme, font_size, new_figure, text_style
 from gpt2.figures.text import text_width
 
 _INK = ("#101014", "#ffffff")  # text on a coloured cell: whichever can be read
@@ -40,7 +40,7 @@ def write(
     axes: Axes, x: float, y: float, words: str, *, theme: Theme, size: float, **more: Any
 ) -> None:
     """A text at a place; by default it starts at x, its line centred on y."""
-    axes.text(x, y, words, **text_style(theme, size, va="center_baseline", **more))
+    axes.text(x, y, words, **text_style(theme, size, **{"va": "center_baseline"} | more))
 
 
 def write_near(
@@ -58,6 +58,13 @@ def write_near(
     half = text_width([words], size, bold=more.get("weight") == "bold") / 2
     place = min(max(x, room[0] + half), max(room[1] - half, room[0] + half))
     write(axes, place, y, words, theme=theme, size=size, ha="center", **more)
+
+
+def write_title(axes: Axes, title: str, *, theme: Theme, width: int) -> None:
+    """The title at the top left corner, smaller if it would not fit."""
+    size = font_size(width) + (width >= PHONE)
+    size = min(size, size * (width - 6) / text_width([title], size))
+    write(axes, 2, 12, title, theme=theme, size=size)
 
 
 def boxes(axes: Axes, places: Any, **style: Any) -> None:

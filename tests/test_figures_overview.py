@@ -1,0 +1,49 @@
+"""gpt2.figures.overview: a long text as one map, its window, and the token under a click."""
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from test_figures import cells, said
+
+from gpt2 import figures
+from gpt2.figures import LIGHT
+
+
+@pytest.mark.parametrize("width", [300, 1040])
+def test_the_window_is_outlined_where_a_click_finds_its_tokens(width: int) -> None:
+    data = {"tokens": 1000, "window": (400, 464), "title": "All"}
+    figure = figures.overview_figure(np.tri(50), **data, width=width)
+    (outline,) = figure.axes[0].collections
+    assert to_hex(outline.get_edgecolor()[0]) == LIGHT.accent
+    corners = outline.get_paths()[0].vertices[[0, 2]]
+    size = figure.get_size_inches() * 72
+    found = [figures.overview_at(*(at + 0.01) / size, tokens=1000, width=width) for at in corners]
+    assert found == [(400, 400), (464, 464)]
+    assert figures.overview_at(0.01, 0.5, tokens=1000, width=width) is None
+
+
+def test_the_future_is_blank_and_axes_count_tokens() -> None:
+    figure = figures.overview_figure(np.zeros((3, 3)), tokens=900, title="All")
+    assert (cells(figure, 3)[..., 3] == 255).tolist() == np.tri(3, dtype=bool).tolist()
+    assert said(figure).count("200") == 2
+    assert not [words for words in said(figure) if "outlined" in words]
+
+
+def test_alt_says_how_long_the_text_is_and_what_is_outlined() -> None:
+    words = figures.overview_alt(np.tri(8), tokens=1024, window=(64, 128), title="Rollout")
+    assert words == "Rollout: overview of 1,024 tokens in 8 steps. Outlined: tokens 64 to 127."
+
+
+@pytest.mark.parametrize(
+    ("pooled", "more", "words"),
+    [
+        (np.tri(4) * 2, {"tokens": 8}, r"pooled\[0, 0\] is 2"),
+        (np.tri(4), {"tokens": 3}, "3 tokens cannot have been pooled to 4 cells"),
+        (np.tri(4), {"tokens": 8, "window": (4, 9)}, "window 4 to 9 is not within 8 tokens"),
+        (np.tri(4), {"tokens": 8, "high": 0}, "high is 0"),
+    ],
+)
+def test_wrong_data_is_refused(pooled: np.ndarray, more: dict, words: str) -> None:
+    for draw in (figures.overview_figure, figures.overview_alt):
+        with pytest.raises(ValueError, match=words):
+            draw(pooled, title="All", **more)
