@@ -385,8 +385,9 @@ def test_each_thumbnail_lies_where_a_click_finds_it(heads: int, width: int) -> N
         yellow = np.argwhere((picture[..., 0] > 240) & (picture[..., 2] < 60))
         assert len(yellow) > 1000
         for y, x in (yellow[0], yellow[len(yellow) // 2], yellow[-1]):
-            assert figures.head_at(x, y, heads=heads, width=width) == head
-    assert figures.head_at(1, 1, heads=heads, width=width) is None
+            place = x / picture.shape[1], y / picture.shape[0]
+            assert figures.head_at(*place, heads=heads, width=width) == head
+    assert figures.head_at(0.001, 0.001, heads=heads, width=width) is None
 
 
 def test_each_thumbnail_is_named_and_the_selected_one_outlined() -> None:

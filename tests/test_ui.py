@@ -6,17 +6,20 @@ import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from gpt2.engine import Limits
 from gpt2.figures import DARK, LIGHT
 from gpt2.trace import Trace
 from gpt2.ui import build_app, launch_options
-from gpt2.ui.common import Viewport, errors_in_words, note, picture
+from gpt2.ui.common import Viewport, errors_in_words, note
 from gpt2.ui.completion import count_words, limits_words, settings_words, status_line
 from gpt2.ui.guard import MAX_BODY, Guard
+from gpt2.ui.section import Drawing, clicked
 from gpt2.ui.strip import MOST_PROMPT_TOKENS, Numbers, class_strip, legend, token_strip
 
 HOSTILE = ("<img src=x onerror=f()>", '"onmouseover="f()', "'><script>f()</script>", "&lt;b&gt;")
@@ -138,15 +141,40 @@ def test_settings_and_limits_in_words(engine):
         assert str(number) in said
 
 
-def test_notes_and_pictures_escape_what_they_say():
-    from matplotlib.figure import Figure
+def drawing(alt="A picture.", name="picture"):
+    columns = {"token": ["·a", ",", '"'], "prob": [0.5, 0.25, 0.25]}
+    return Drawing(Figure(figsize=(1, 1)), alt, 100, name, lambda: columns, clickable=True)
 
+
+def test_notes_and_drawings_escape_what_they_say():
     for hostile in HOSTILE:
         assert Tags(note(hostile)).tags == {"p"}
-        seen = Tags(picture(Figure(figsize=(1, 1)), hostile, width=100, name=hostile))
-        assert seen.tags == {"figure", "img", "figcaption", "a"}
+        seen = Tags(drawing(hostile, hostile).html())
+        assert seen.tags == {"figure", "img", "figcaption", "span", "a", "button"}
         assert not {name for name in seen.attributes if name.startswith("on")}
         assert hostile in seen.text
+
+
+def test_a_drawing_can_be_saved_as_svg_and_its_numbers_as_csv():
+    svg, csv = (drawing().file(kind) for kind in ("svg", "csv"))
+    assert svg["name"] == "picture.svg" and svg["text"].startswith("<?xml")
+    assert csv["text"] == 'token,prob\n·a,0.5\n",",0.25\n"""",0.25\n'
+
+
+@pytest.mark.parametrize(
+    ("data", "place"),
+    [
+        ({"x": 0.5, "y": 0, "width": 760}, (0.5, 0.0, 760)),
+        ({"x": 0.5, "y": -1, "width": 760}, None),
+        ({"x": "0.5", "y": 0, "width": 760}, None),
+        ({"x": float("nan"), "y": 0, "width": 760}, None),
+        ({"x": 0.5}, None),
+        (None, None),
+        ([1], None),
+    ],
+)
+def test_a_click_that_is_none_is_ignored(data, place):
+    assert clicked(SimpleNamespace(_data=data)) == place
 
 
 @pytest.mark.parametrize(

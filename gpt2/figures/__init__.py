@@ -17,6 +17,7 @@ from gpt2.figures.attention import (
 )
 from gpt2.figures.bars import class_alt, class_figure, probability_alt, probability_figure
 from gpt2.figures.colors import CLASS_COLORS, class_color, color_legend, token_colors
+from gpt2.figures.export import to_csv, to_svg
 from gpt2.figures.layers import attention_layer_alt, attention_layer_figure, head_at
 from gpt2.figures.overview import overview_alt, overview_at, overview_figure
 from gpt2.figures.similarity import MAX_POSITIONS, similarity_alt, similarity_figure
@@ -61,7 +62,9 @@ __all__ = [
     "tile_at",
     "tiles_alt",
     "tiles_figure",
+    "to_csv",
     "to_png",
+    "to_svg",
     "token_colors",
     "topic_alt",
     "topic_figure",

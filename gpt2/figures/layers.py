@@ -89,16 +89,16 @@ def attention_layer_alt(weights: Any, *, layer: int) -> str:
 
 
 def head_at(x: float, y: float, *, heads: int, width: int) -> int | None:
-    """The head under a pixel of a rendered layer figure, None between the thumbnails.
+    """The head under a place of a layer figure, None between the thumbnails.
 
     Args:
-        x, y: pixel of the picture that `render` made, from its top left corner.
+        x, y: fractions of the picture's width and height, from its top left corner.
         heads, width: those the figure was drawn with.
     """
     tiles = _tiles(heads, width)
     for head in range(heads):
         left, top = tiles.corner(head)
-        across, down = x / DENSITY - left, y / DENSITY - top
+        across, down = x * tiles.width - left, y * tiles.height - top
         if 0 <= across < tiles.side and -_HEAD_TITLE <= down < tiles.side:
             return head
     return None

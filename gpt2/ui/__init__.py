@@ -19,6 +19,7 @@ from gpt2.ui.api import build_api  # noqa: E402
 from gpt2.ui.classify_tab import build_classify  # noqa: E402
 from gpt2.ui.generate_tab import build_generate  # noqa: E402
 from gpt2.ui.guard import Guard  # noqa: E402
+from gpt2.ui.section import Page  # noqa: E402
 
 TITLE = "GPT-2, from scratch"
 
@@ -28,14 +29,14 @@ def build_app(engine: Engine) -> gr.Blocks:
     with gr.Blocks(
         title=TITLE, analytics_enabled=False, delete_cache=(3600, 3600), fill_width=False
     ) as app:
-        viewport = gr.JSON(visible=False)
+        page = Page(engine, viewport=gr.JSON(visible=False), file=gr.JSON(visible=False))
         with gr.Column(elem_id="page"):
             gr.HTML(_head(engine), elem_id="head")
             with gr.Tabs():
                 with gr.Tab("Generate"):
-                    build_generate(engine, viewport)
+                    build_generate(page)
                 with gr.Tab("Classify"):
-                    build_classify(engine, viewport)
+                    build_classify(page)
         build_api(engine)
     # api_open=False: without it, /gradio_api/run/* would go past the queue.
     app.queue(max_size=engine.limits.queue, default_concurrency_limit=4, api_open=False)

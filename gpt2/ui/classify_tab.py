@@ -3,24 +3,22 @@
 Imports: gradio, engine, figures.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
 import gradio as gr
 
-from gpt2.engine import Engine
 from gpt2.figures import class_alt, class_color, class_figure, percent, topic_alt, topic_figure
 from gpt2.trace import Verdict
 from gpt2.ui.attention_view import build_attention
 from gpt2.ui.common import (
     MODEL_EVENTS,
     PRIVATE,
-    VIEWPORT_JS,
-    Viewport,
     errors_in_words,
     note,
-    picture,
 )
+from gpt2.ui.section import Drawing, Page, Section
 from gpt2.ui.strip import class_strip
 
 EXAMPLES = (
@@ -30,18 +28,29 @@ EXAMPLES = (
     "A small telescope on a mountain in Chile has found a planet the size of Earth.",
     "The phone maker said its new chip will double the battery life of next year's handsets.",
 )
+WHEN = "The four probabilities after each token, as if the text ended there."
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # each is its own: arrays are not compared
 class Read:
     """What the page keeps of a classified text."""
 
-    model: str
-    ids: tuple[int, ...]
+    verdict: Verdict
+
+    @property
+    def model(self) -> str:
+        """Name of the classifier."""
+        return self.verdict.model
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """The tokens it saw."""
+        return self.verdict.ids
 
 
-def build_classify(engine: Engine, viewport: gr.JSON) -> None:
+def build_classify(page: Page) -> None:
     """Build the tab's components and wire them."""
+    engine = page.engine
     names = engine.library.classifiers
     shown = gr.State(None, time_to_live=3600)
     text = gr.Textbox(
@@ -56,58 +65,62 @@ def build_classify(engine: Engine, viewport: gr.JSON) -> None:
         start = gr.Button("Classify", variant="primary")
         model = gr.Dropdown(names, value=names[0], label="Classifier", visible=len(names) > 1)
     verdict = gr.HTML(note("Nothing classified yet."), elem_id="verdict")
-    bars = gr.HTML(elem_id="classes")
+    with Section(page, shown, "", "", name="topic") as topic:
+        bars = topic.picture("classes")
     strip = gr.HTML(elem_id="reading")
-    attention = build_attention(engine, shown, viewport, name="classify", model=names[0])
-    with gr.Accordion("When did it decide?", open=False):
-        gr.HTML(note("The four probabilities after each token, as if the text ended there."))
-        over = gr.HTML(elem_id="over-text")
+    build_attention(page, shown, name="classify", model=names[0])
+    with Section(page, shown, "When did it decide?", WHEN, name="decided") as decided:
+        over = decided.picture("over-text")
     labels = ", ".join(engine.shape(names[0]).labels)
     gr.HTML(note(f"Topics: {labels}. Texts up to {engine.limits.prompt_chars:,} characters."))
 
-    def show(text, model, viewport):  # noqa: ANN001, ANN202
+    def show(text, model):  # noqa: ANN001, ANN202
         # Not named classify: gradio would take that name from the API's endpoint.
         with errors_in_words():
-            screen = Viewport.read(viewport)
             found = engine.classify(text, classifier=model)
             pieces = engine.pieces(found.ids, model=found.model)
-            narrow = min(screen.width, 760)
-            look = {"theme": screen.theme, "width": narrow}
-            return (
-                _headline(found),
-                picture(
-                    class_figure(found.labels, found.probs, **look),
-                    class_alt(found.labels, found.probs),
-                    width=narrow,
-                    name="topics",
-                ),
-                class_strip(pieces, found.per_token, found.labels),
-                picture(
-                    topic_figure(
-                        found.per_token,
-                        pieces,
-                        found.labels,
-                        theme=screen.theme,
-                        width=screen.width,
-                    ),
-                    topic_alt(found.per_token, pieces, found.labels),
-                    width=screen.width,
-                    name="topic-over-text",
-                ),
-                Read(found.model, found.ids),
-            )
+            return _headline(found), class_strip(pieces, found.per_token, found.labels), Read(found)
 
-    classified = gr.on(
+    def draw_topics(shown, screen):  # noqa: ANN001, ANN202
+        found, width = shown.verdict, min(screen.width, 760)
+        figure = class_figure(found.labels, found.probs, theme=screen.theme, width=width)
+        alt = class_alt(found.labels, found.probs)
+
+        def table() -> dict[str, Sequence]:
+            return {"topic": found.labels, "probability": found.probs.tolist()}
+
+        return [Drawing(figure, alt, width, "topics", table)]
+
+    def draw_decision(shown, screen):  # noqa: ANN001, ANN202
+        found = shown.verdict
+        pieces = engine.pieces(found.ids, model=found.model)
+        values, look = (found.per_token, pieces, found.labels), {"theme": screen.theme}
+
+        def table() -> dict[str, Sequence]:
+            columns = zip(found.labels, found.per_token.T.tolist(), strict=True)
+            return {"token": pieces, **dict(columns)}
+
+        return [
+            Drawing(
+                topic_figure(*values, **look, width=screen.width),
+                topic_alt(*values),
+                screen.width,
+                "topic-over-text",
+                table,
+            )
+        ]
+
+    gr.on(
         [start.click, text.submit],
         show,
-        [text, model, viewport],
-        [verdict, bars, strip, over, shown],
-        js=VIEWPORT_JS,
+        [text, model],
+        [verdict, strip, shown],
         show_progress="minimal",
         **MODEL_EVENTS,
         **PRIVATE,
     )
-    attention.follow(classified)
+    topic.wire(draw_topics, [], [bars])
+    decided.wire(draw_decision, [], [over])
 
 
 def _headline(verdict: Verdict) -> str:

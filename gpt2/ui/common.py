@@ -1,9 +1,8 @@
-"""What both tabs need: the visitor's screen, errors in words, and pictures with alt text.
+"""What all parts of the page need: the visitor's screen, and errors in words.
 
 Imports: gradio, figures.
 """
 
-import base64
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from html import escape
 
 import gradio as gr
 
-from gpt2.figures import DARK, LIGHT, Figure, Theme, to_png
+from gpt2.figures import DARK, LIGHT, Theme
 
 # Every event that uses the model shares this queue slot; the engine's own lock is behind it.
 MODEL_EVENTS = {"concurrency_id": "model", "concurrency_limit": 4}
@@ -52,17 +51,6 @@ def errors_in_words() -> Iterator[None]:
         yield
     except ERRORS as error:
         raise gr.Error(str(error), print_exception=False) from error
-
-
-def picture(figure: Figure, alt: str, *, width: int, name: str) -> str:
-    """A figure as HTML: the image, what it shows in words, and a download link."""
-    data = base64.b64encode(to_png(figure)).decode("ascii")
-    source, said = f"data:image/png;base64,{data}", escape(alt)
-    return (
-        f'<figure class="picture"><img src="{source}" alt="{said}" width="{width}">'
-        f'<figcaption>{said} <a href="{source}" download="{escape(name)}.png">Save as PNG</a>'
-        "</figcaption></figure>"
-    )
 
 
 def note(text: str) -> str:

@@ -10,9 +10,16 @@ from html import escape
 import numpy as np
 
 from gpt2.engine import Engine, Sampling
-from gpt2.figures import percent, probability_alt, probability_figure
-from gpt2.trace import Trace
-from gpt2.ui.common import Viewport, picture
+from gpt2.figures import (
+    percent,
+    probability_alt,
+    probability_figure,
+    waterfall_alt,
+    waterfall_figure,
+)
+from gpt2.trace import Step, Trace
+from gpt2.ui.common import Viewport
+from gpt2.ui.section import Drawing
 from gpt2.ui.strip import Numbers, token_strip
 
 FINISHED = {
@@ -28,13 +35,21 @@ FINISHED = {
 
 @dataclass(frozen=True)
 class Shown:
-    """What the page keeps of a completion: enough to recompute every view of it."""
+    """What the page keeps of a completion: enough to recompute every view of it.
+
+    Args:
+        ids: of prompt and completion.
+        sampling: how its tokens were drawn.
+        selected: the place that the views are about.
+        chosen: the places whose tokens the visitor chose.
+    """
 
     model: str
     ids: tuple[int, ...]
     prompt_length: int
     sampling: Sampling
     selected: int
+    chosen: frozenset[int] = frozenset()
 
 
 def count_words(engine: Engine, prompt: str, model: str) -> str:
@@ -88,7 +103,7 @@ def keep(trace: Trace, sampling: Sampling) -> Shown:
 
 
 def trace_strip(engine: Engine, trace: Trace, by: str, screen: Viewport) -> str:
-    """The strip while it is written."""
+    """The strip while it is written; at the end its first drawn token is marked."""
     return token_strip(
         engine.pieces(trace.ids, model=trace.model),
         Numbers(
@@ -99,6 +114,7 @@ def trace_strip(engine: Engine, trace: Trace, by: str, screen: Viewport) -> str:
         prompt_length=len(trace.prompt_ids),
         by=by,
         theme=screen.theme,
+        selected=len(trace.prompt_ids) if trace.finish_reason else None,
     )
 
 
@@ -116,26 +132,57 @@ def shown_strip(engine: Engine, shown: Shown, by: str, screen: Viewport) -> str:
     )
 
 
-def look_at(engine: Engine, shown: Shown, screen: Viewport) -> tuple[str, str]:
-    """Header and bars of the selected token."""
-    index = shown.selected
-    step = engine.step(shown.ids, index, shown.sampling, model=shown.model)
-    ids: Sequence[int] = step.top_ids
-    probs, sampled = list(step.top_probs), list(step.top_sampled_probs)
-    if step.id not in ids:
-        ids, probs, sampled = (*ids, step.id), [*probs, step.prob], [*sampled, step.sampled_prob]
+def token_words(engine: Engine, shown: Shown, step: Step) -> str:
+    """The selected token: its place, itself and its numbers."""
+    place = shown.selected - shown.prompt_length + 1
+    where = f"Token {place}" if place > 0 else f"Prompt token {shown.selected + 1}"
+    chosen = " · chosen by you" if shown.selected in shown.chosen else ""
+    piece = engine.pieces([step.id], model=shown.model)[0]
+    return (
+        f'<p class="token"><b>{where}</b> <code>{escape(piece)}</code> '
+        f"{percent(step.prob)} · rank {step.rank:,} · entropy {step.entropy:.1f} nats{chosen}</p>"
+    )
+
+
+def token_drawing(engine: Engine, shown: Shown, step: Step, screen: Viewport) -> Drawing:
+    """The ten best at the selected place and, if one was drawn there, each step of the draw."""
+    ids, width = step.top_ids, min(screen.width, 760)
+    ids = ids if step.id in ids else (*ids, step.id)
     pieces = engine.pieces(ids, model=shown.model)
-    chosen = ids.index(step.id)
-    ranks = [*range(1, len(step.top_ids) + 1), step.rank][: len(ids)]
-    alt = probability_alt(pieces, probs, sampled, chosen, ranks=ranks)
-    width = min(screen.width, 760)
-    figure = probability_figure(
-        pieces, probs, sampled, chosen, ranks=ranks, theme=screen.theme, width=width
+    look = {"theme": screen.theme, "width": width}
+    drawn = engine.waterfall(
+        shown.ids[: shown.selected], shown.selected, shown.sampling, model=shown.model
     )
-    place = index - shown.prompt_length + 1
-    where = f"Token {place}" if place > 0 else f"Prompt token {index + 1}"
-    header = (
-        f'<p class="token"><b>{where}</b> <code>{escape(pieces[chosen])}</code> '
-        f"{percent(step.prob)} · rank {step.rank:,} · entropy {step.entropy:.1f} nats</p>"
-    )
-    return header, picture(figure, alt, width=width, name=f"token-{index}")
+    name = f"token-{shown.selected}"
+
+    def table() -> dict[str, Sequence]:
+        every = range(drawn.probs.shape[1])
+        numbers = dict(zip(drawn.names, drawn.probs.tolist(), strict=True))
+        return {"id": every, "token": engine.pieces(every, model=shown.model), **numbers}
+
+    if drawn.token != step.id:  # of the prompt, or chosen by hand: nothing was drawn
+        ranks = [*range(1, len(step.top_ids) + 1), step.rank][: len(ids)]
+        probs, sampled = (drawn.probs[stage, list(ids)] for stage in (0, -1))
+        numbers = (pieces, probs, sampled, ids.index(step.id))
+        figure = probability_figure(*numbers, ranks=ranks, **look)
+        return Drawing(figure, probability_alt(*numbers, ranks=ranks), width, name, table)
+    on = [stage for stage, active in enumerate(drawn.active) if active]
+    values = {
+        "pieces": pieces,
+        "stages": [_stage_words(drawn.names[stage], shown.sampling) for stage in on],
+        "probs": drawn.probs[np.ix_(on, ids)],
+        "left": [drawn.left[stage] for stage in on],
+        "cut": [drawn.cut[stage] for stage in on],
+        "chosen": ids.index(step.id),
+        "u": None if shown.sampling.temperature == 0 else drawn.u,
+        "starts": (np.cumsum(drawn.probs[-1], dtype=np.float64) - drawn.probs[-1])[list(ids)],
+    }
+    figure = waterfall_figure(**values, **look)
+    return Drawing(figure, waterfall_alt(**values), width, name, table)
+
+
+def _stage_words(name: str, sampling: Sampling) -> str:
+    """A step of the draw and how it was set: "top-k 50"."""
+    if name == "softmax":
+        return "model"
+    return f"{name.replace('_', '-' if name[-2] == '_' else ' ')} {getattr(sampling, name):g}"

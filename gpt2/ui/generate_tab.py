@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import gradio as gr
 
-from gpt2.engine import SEED_LIMIT, Engine, Request, Sampling, seed_or_random
+from gpt2.engine import SEED_LIMIT, Request, Sampling, seed_or_random
 from gpt2.ui.attention_view import build_attention
 from gpt2.ui.common import (
     ERRORS,
@@ -26,12 +26,14 @@ from gpt2.ui.completion import (
     count_words,
     keep,
     limits_words,
-    look_at,
     settings_words,
     shown_strip,
     status_line,
+    token_drawing,
+    token_words,
     trace_strip,
 )
+from gpt2.ui.section import Page, Section
 from gpt2.ui.strip import PICK_JS, legend
 
 EXAMPLES = (
@@ -45,8 +47,9 @@ COLOUR_BY = ("probability", "rank", "entropy")
 PICK_HINT = "Choose a token above to see what else the model considered."
 
 
-def build_generate(engine: Engine, viewport: gr.JSON) -> None:
+def build_generate(page: Page) -> None:
     """Build the tab's components and wire them."""
+    engine, viewport = page.engine, page.viewport
     limits, names = engine.limits, engine.library.models
     shown = gr.State(None, time_to_live=3600)
 
@@ -88,12 +91,13 @@ def build_generate(engine: Engine, viewport: gr.JSON) -> None:
     by = gr.Radio(COLOUR_BY, value="probability", label="Colour tokens by")
     strip = gr.HTML(js_on_load=PICK_JS, elem_id="strip", min_height=56)
     key = gr.HTML(elem_id="legend")
-    header = gr.HTML(note(PICK_HINT), elem_id="token")
-    with gr.Row():
-        previous = gr.Button("Previous token", size="sm", min_width=120, scale=0)
-        following = gr.Button("Next token", size="sm", min_width=120, scale=0)
-    bars = gr.HTML(elem_id="bars")
-    attention = build_attention(engine, shown, viewport, name="generate", model=names[0])
+    with Section(page, shown, "", "", name="token") as token:
+        header = gr.HTML(note(PICK_HINT), elem_id="token")
+        with gr.Row():
+            previous = gr.Button("Previous token", size="sm", min_width=120, scale=0)
+            following = gr.Button("Next token", size="sm", min_width=120, scale=0)
+        bars = token.picture("bars")
+    build_attention(page, shown, name="generate", model=names[0])
 
     running: dict[str, threading.Event] = {}  # what Stop sets, by the session that is writing
 
@@ -135,7 +139,7 @@ def build_generate(engine: Engine, viewport: gr.JSON) -> None:
                         status_line(trace),
                         trace_strip(engine, trace, by, screen),
                         gr.skip(),
-                        keep(trace, sampling),
+                        keep(trace, sampling) if trace.finish_reason else gr.skip(),
                         gr.skip(),
                     )
                     if trace.finish_reason:
@@ -148,24 +152,25 @@ def build_generate(engine: Engine, viewport: gr.JSON) -> None:
         if told_to_stop := running.get(visitor.session_hash):
             told_to_stop.set()
 
-    def look(shown, by, viewport, step=0):  # noqa: ANN001, ANN202
-        """Strip, header and bars of the selected token, or of one `step` tokens on."""
+    def look(shown, screen):  # noqa: ANN001, ANN202
+        """The selected token in words and as a picture."""
+        step = engine.step(shown.ids, shown.selected, shown.sampling, model=shown.model)
+        return token_words(engine, shown, step), token_drawing(engine, shown, step, screen)
+
+    def walk(shown, by, viewport, step):  # noqa: ANN001, ANN202
+        """Select the token `step` places on."""
         if shown is None:
-            return gr.skip(), gr.skip(), gr.skip(), gr.skip()
+            return gr.skip(), gr.skip()
         with errors_in_words():
-            screen = Viewport.read(viewport)
             place = min(max(1, shown.selected + step), len(shown.ids) - 1)
             shown = replace(shown, selected=place)
-            strip = shown_strip(engine, shown, by, screen)
-            return shown, strip, *look_at(engine, shown, screen)
+            return shown, shown_strip(engine, shown, by, Viewport.read(viewport))
 
-    def pick(shown, viewport, event: gr.EventData):  # noqa: ANN001, ANN202
+    def pick(shown, event: gr.EventData):  # noqa: ANN001, ANN202
         index = event._data.get("index") if isinstance(event._data, dict) else None
         if shown is None or not isinstance(index, int) or not 1 <= index < len(shown.ids):
-            return gr.skip(), gr.skip(), gr.skip()
-        with errors_in_words():
-            shown = replace(shown, selected=index)
-            return shown, *look_at(engine, shown, Viewport.read(viewport))
+            return gr.skip()
+        return replace(shown, selected=index)
 
     def recolour(shown, by, viewport):  # noqa: ANN001, ANN202
         screen = Viewport.read(viewport)
@@ -174,35 +179,33 @@ def build_generate(engine: Engine, viewport: gr.JSON) -> None:
             return strip, legend(by, theme=screen.theme)
 
     knobs = [new_tokens, temperature, top_k, top_p, min_p, penalty, seed, randomize, stop_text]
-    page = {"js": VIEWPORT_JS, **PRIVATE}
+    on_page = {"js": VIEWPORT_JS, **PRIVATE}
     quick = {"queue": False, "show_progress": "hidden", **PRIVATE}
-    writing = gr.on(
+    gr.on(
         [start.click, prompt.submit],
         write,
         [prompt, *knobs, model, by, viewport],
         [completion, status, strip, key, shown, seed],
         show_progress="hidden",
-        **page,
+        **on_page,
         **MODEL_EVENTS,
     )
-    show = {"outputs": [shown, strip, header, bars], "show_progress": "hidden"} | page
-    looking = writing.success(look, [shown, by, viewport], **show, **MODEL_EVENTS)
-    attention.follow(looking)
+    token.wire(look, [], [header, bars])
     # Not through Gradio's cancels: what was under way would overwrite the last words, or end in an
     # error.
     stop_button.click(stop_writing, **quick)
-    strip.pick(
-        pick, [shown, viewport], [shown, header, bars], show_progress="hidden", **page,
-        **MODEL_EVENTS,
-    )  # fmt: skip
+    # Through the queue all the same: a state's change is only told there.
+    strip.pick(pick, shown, shown, show_progress="hidden", concurrency_limit=None, **PRIVATE)
     for button, step in ((previous, -1), (following, 1)):
         button.click(
-            lambda shown, by, screen, step=step: look(shown, by, screen, step),
+            lambda shown, by, screen, step=step: walk(shown, by, screen, step),
             [shown, by, viewport],
-            **show,
+            [shown, strip],
+            show_progress="hidden",
+            **on_page,
             **MODEL_EVENTS,
         )
-    by.change(recolour, [shown, by, viewport], [strip, key], **page, **MODEL_EVENTS)
+    by.change(recolour, [shown, by, viewport], [strip, key], **on_page, **MODEL_EVENTS)
     gr.on(
         [prompt.change, model.change],
         lambda prompt, model: note(count_words(engine, prompt, model)),
