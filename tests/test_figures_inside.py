@@ -56,6 +56,27 @@ FIGURES: dict[str, Callable[[list[str], Theme, int], Figure]] = {
     "map": lambda names, theme, width: figures.attention_map_figure(
         attention(64)[0], names, title="Rollout: all layers", theme=theme, width=width
     ),
+    "lens": lambda names, theme, width: figures.lens_figure(
+        [names[: figures.lens_columns(width)]] * 9,
+        np.linspace(0, 1, 9)[:, None] * np.ones(figures.lens_columns(width)),
+        names[: figures.lens_columns(width)],
+        theme=theme,
+        width=width,
+    ),
+    "rank": lambda names, theme, width: figures.rank_figure(
+        (50257, 213, 1, 1, 4, 30, 1, 2, 1),
+        np.geomspace(1e-6, 1, 9),
+        names[0],
+        theme=theme,
+        width=width,
+    ),
+    "rank of 48 layers": lambda names, theme, width: figures.rank_figure(
+        np.geomspace(50257, 1, 49).astype(int),
+        np.linspace(0.2, 1, 49),
+        "a",
+        theme=theme,
+        width=width,
+    ),
     "large tiles": lambda names, theme, width: figures.tiles_figure(
         tiles(5, 48, 25), theme=theme, width=width
     ),

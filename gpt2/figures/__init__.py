@@ -19,7 +19,9 @@ from gpt2.figures.bars import class_alt, class_figure, probability_alt, probabil
 from gpt2.figures.colors import CLASS_COLORS, class_color, color_legend, token_colors
 from gpt2.figures.export import to_csv, to_svg
 from gpt2.figures.layers import attention_layer_alt, attention_layer_figure, head_at
+from gpt2.figures.lens import lens_alt, lens_columns, lens_figure
 from gpt2.figures.overview import overview_alt, overview_at, overview_figure
+from gpt2.figures.rank import rank_alt, rank_figure
 from gpt2.figures.similarity import MAX_POSITIONS, similarity_alt, similarity_figure
 from gpt2.figures.style import DARK, LIGHT, Theme, render, to_png
 from gpt2.figures.text import percent, shorten
@@ -48,12 +50,17 @@ __all__ = [
     "color_legend",
     "decided_at",
     "head_at",
+    "lens_alt",
+    "lens_columns",
+    "lens_figure",
     "overview_alt",
     "overview_at",
     "overview_figure",
     "percent",
     "probability_alt",
     "probability_figure",
+    "rank_alt",
+    "rank_figure",
     "render",
     "shorten",
     "similarity_alt",

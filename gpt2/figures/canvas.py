@@ -149,6 +149,22 @@ def spread(heights: np.ndarray, gap: float, *, high: float = 1.0) -> np.ndarray:
     return moved
 
 
+def spaced(weights: Any, x: Any, labels: Sequence[str], size: float) -> list[int]:
+    """Which of the labels, centred on x, can be written on one line without touching.
+
+    Args:
+        weights: [N] which of two that would touch is kept: the greater, else the earlier.
+        x: [N] in CSS pixels.
+        labels: N texts.
+    """
+    kept: list[int] = []
+    halves = [text_width([words], size) / 2 + 3 for words in labels]
+    for index in np.argsort(-np.asarray(weights, dtype=float), kind="stable").tolist():
+        if all(abs(x[index] - x[other]) >= halves[index] + halves[other] for other in kept):
+            kept.append(index)
+    return sorted(kept)
+
+
 @dataclass(frozen=True)
 class Grid:
     """Cells of one size in rows and columns, in CSS pixels.
