@@ -14,14 +14,14 @@ import numpy as np
 import torch
 
 from gpt2 import lens
+from gpt2.agnews import clean_news
 from gpt2.config import GPT2Config
-from gpt2.data import clean_news
+from gpt2.devices import pick_device
 from gpt2.generate import generate
 from gpt2.library import Library, pick_dtype
 from gpt2.sampling import SEED_LIMIT, Sampling, check_number
 from gpt2.tokenizer import ENDOFTEXT, ENDOFTEXT_ID, check_text
 from gpt2.trace import Score, Step, Trace, Verdict
-from gpt2.training import pick_device
 
 
 @dataclass(frozen=True)

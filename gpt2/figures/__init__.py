@@ -20,6 +20,12 @@ from gpt2.figures.similarity import MAX_POSITIONS, similarity_alt, similarity_fi
 from gpt2.figures.style import DARK, LIGHT, Theme, render, to_png
 from gpt2.figures.text import percent, shorten
 from gpt2.figures.topic import decided_at, topic_alt, topic_figure
+from gpt2.figures.training import (
+    confusion_alt,
+    confusion_figure,
+    training_alt,
+    training_figure,
+)
 
 __all__ = [
     "CLASS_COLORS",
@@ -37,6 +43,8 @@ __all__ = [
     "class_color",
     "class_figure",
     "color_legend",
+    "confusion_alt",
+    "confusion_figure",
     "decided_at",
     "head_at",
     "percent",
@@ -51,4 +59,6 @@ __all__ = [
     "token_colors",
     "topic_alt",
     "topic_figure",
+    "training_alt",
+    "training_figure",
 ]
