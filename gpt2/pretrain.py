@@ -170,7 +170,8 @@ def main(argv: list[str] | None = None) -> int:
         print("gpt2.pretrain: stopped; --resume goes on from the last saved state", file=sys.stderr)
         return 1
     if leads:
-        print(json.dumps({k: v for k, v in metrics.items() if k != "curve"}, indent=1))
+        del metrics["curve"], metrics["samples"]
+        print(json.dumps(metrics, indent=1))
     return 0
 
 
