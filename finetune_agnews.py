@@ -1,36 +1,42 @@
 """Fine-tune a GPT-2 to name the topic of AG News texts; alone or under torchrun."""
 
 import argparse
-import json
+import math
 import os
 import shutil
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
 
-from gpt2 import weights
+from gpt2 import agnews_files, baselines, report, weights
+from gpt2.agnews import AGNEWS_LABELS, Split, read_split
 from gpt2.classifier import GPT2Classifier
-from gpt2.data import AGNEWS_LABELS, read_agnews, split_news
-from gpt2.finetune import (
-    TRAIN_MODES,
-    FinetuneSettings,
-    Rows,
-    finetune,
-    predict,
-    scores,
+from gpt2.devices import (
+    device_name,
+    pick_device,
+    process_group,
+    rank,
+    speaks,
+    wait_for_all,
+    world_size,
 )
-from gpt2.library import find_directory
-from gpt2.model import GPT2
+from gpt2.finetune import FinetuneSettings, State, finetune
+from gpt2.library import find_directory, hash_weights
+from gpt2.rows import Rows, predict
+from gpt2.scoring import scores
 from gpt2.tokenizer import Tokenizer
-from gpt2.training import pick_device, process_group, rank
+from gpt2.trained import TRAIN_MODES
 
 HELP = {
     "train": f"what is trained: {', '.join(TRAIN_MODES)}",
     "epochs": "passes over the training rows for the classifier",
+    "patience": "stop after so many passes without a better held-out score, 0 = never",
     "lm_epochs": "passes of next-token training on their texts before that",
     "batch_size": "texts in a step, over all processes",
     "lr": "peak learning rate",
@@ -51,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     add = made.add_argument
-    add("--data", required=True, metavar="DIR", help="holds train.csv and test.csv")
+    add("--data", metavar="DIR", help="holds train.csv and test.csv; if left out, downloaded")
     add("--base", default="mini", metavar="NAME|DIR", help="language model to start from")
     add("--out", required=True, metavar="DIR", help="classifier directory to write")
     for field in fields(FinetuneSettings):
@@ -59,68 +65,132 @@ def parser() -> argparse.ArgumentParser:
         choices = TRAIN_MODES if field.name == "train" else None
         add(flag, type=field.type, default=field.default, choices=choices, help=HELP[field.name])
     add("--limit", type=int, default=0, metavar="N", help="use the first N training rows, 0 = all")
+    add("--baseline", action="store_true", help="measure TF-IDF + linear models on the same rows")
     add("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     add("--save-dtype", choices=("float32", "bfloat16", "float16"), default="float16")
-    add("--resume", action="store_true", help="go on from the last finished epoch, if any")
+    add("--save-minutes", type=float, default=1.0, help="minutes between states to resume from")
+    add("--resume", action="store_true", help="go on from the last saved state, if any")
     return made
 
 
-def run(args: argparse.Namespace) -> dict:
+def run(args: argparse.Namespace) -> dict[str, Any]:
     """Train, measure and write the classifier; returns what metrics.json holds."""
     device = pick_device(args.device)
-    torch.manual_seed(args.seed)
     settings = FinetuneSettings(**{f.name: getattr(args, f.name) for f in fields(FinetuneSettings)})
-    base = find_directory(args.base)
-    news = read_agnews(Path(args.data) / "train.csv")
-    if args.limit:
-        news = news.take(range(min(args.limit, len(news))))
-    train, held_out = split_news(news, held_out=max(1, len(news) // 20), seed=args.seed)
+    if args.baseline:
+        baselines.check_installed()
+    out, base = Path(args.out), find_directory(args.base)
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file; --out takes a directory")
+    directory = find_data(args.data, device)
+    split = read_split(directory, limit=args.limit, seed=settings.seed)
+    model = new_classifier(base, settings).to(device)
     tokenizer = Tokenizer(base)
-    rows = Rows(train, tokenizer, max_length=args.max_length)
-    held_out_rows = Rows(held_out, tokenizer, max_length=args.max_length)
-    model = GPT2Classifier(load_base(base)).to(device)
-    torch.nn.init.normal_(model.score.weight, std=0.02)
-
-    out = Path(args.out)
-    state = out.with_name(out.name + ".state")
+    train, held_out, test = (
+        Rows(news, tokenizer, max_length=settings.max_length)
+        for news in (split.train, split.held_out, split.test)
+    )
+    identity = {
+        **asdict(settings),
+        "limit": args.limit,
+        "base": hash_weights(base),
+        "train.csv": report.files_of(directory)["train.csv"],
+    }
+    place = out.with_name(out.name + ".state")
+    if not args.resume and rank() == 0:
+        shutil.rmtree(place, ignore_errors=True)
+    wait_for_all(device)
+    place.mkdir(parents=True, exist_ok=True)
+    state = State(place, identity, resume=args.resume, minutes=args.save_minutes)
     start = time.perf_counter()
-    epochs = []
-    with tqdm(disable=rank() != 0, unit="step", mininterval=2) as bar:
-        for progress in finetune(
-            model, rows, held_out_rows, settings, state=state, resume=args.resume
-        ):
-            bar.total = progress.steps
-            bar.n = progress.report.step
-            bar.set_description(progress.stage)
-            bar.set_postfix(loss=f"{progress.report.loss:.3f}")
-            if progress.held_out:
-                epochs.append({"step": progress.report.step, **progress.held_out})
-                bar.write(json.dumps(epochs[-1]))
+    points = watch(finetune(model, train, held_out, settings, state=state), settings, len(train))
+    seconds = time.perf_counter() - start
     metrics = {
         "command": " ".join(args.command),
         "settings": asdict(settings),
+        "base": {"name": args.base, "sha256": identity["base"]},
+        "data": report.files_of(directory),
         "train_rows": len(train),
-        "seconds": time.perf_counter() - start,
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else device.type,
-        "epochs": epochs,
-        "held_out": scores(predict(model, held_out_rows), held_out_rows.labels),
+        "commit": report.commit(),
+        "versions": report.versions(),
+        "device": device_name(device),
+        "processes": world_size(),
+        "train_seconds": seconds,
+        **measure(model, held_out, test, split),
     }
-    test = Path(args.data) / "test.csv"
-    if test.is_file():
-        test_rows = Rows(read_agnews(test), tokenizer, max_length=args.max_length)
-        metrics["test"] = scores(predict(model, test_rows), test_rows.labels)
     if rank() == 0:
-        weights.save(model, out, vocabulary=base, dtype=getattr(torch, args.save_dtype))
-        (out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
-        shutil.rmtree(state)
+        if args.baseline:
+            metrics["baselines"] = list(baselines.measure(split.train, split.test))
+        with weights.whole_directory(out) as work:
+            weights.save(model, work, vocabulary=base, dtype=getattr(torch, args.save_dtype))
+            report.write(work, metrics, points)
+        shutil.rmtree(place)
     return metrics
 
 
-def load_base(directory: Path) -> GPT2:
-    """The language model to start from, its config naming AG News's labels."""
-    model = weights.load_language_model(directory)
-    model.config = replace(model.config, labels=AGNEWS_LABELS)
+def find_data(given: str | None, device: torch.device) -> Path:
+    """The directory of the CSVs; downloads them if none was given, one process for all."""
+    if given:
+        return Path(given)
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        agnews_files.find_or_download()
+    wait_for_all(device)
+    return agnews_files.find_or_download()
+
+
+def new_classifier(base: Path, settings: FinetuneSettings) -> GPT2Classifier:
+    """A language model with a fresh head that names AG News's labels.
+
+    Raises:
+        ValueError: it can't read texts of max_length.
+    """
+    backbone = weights.load_language_model(base)
+    if settings.max_length > backbone.config.n_ctx:
+        raise ValueError(
+            f"max_length is {settings.max_length}; {base.name} reads up to "
+            f"{backbone.config.n_ctx} tokens"
+        )
+    backbone.config = replace(backbone.config, labels=AGNEWS_LABELS)
+    torch.manual_seed(settings.seed)
+    model = GPT2Classifier(backbone)
+    torch.nn.init.normal_(model.score.weight, std=0.02)
     return model
+
+
+def watch(points: Iterable[dict], settings: FinetuneSettings, rows: int) -> list[dict]:
+    """All points of a training, shown as they come in one progress bar over all texts."""
+    total = round(rows * (settings.lm_epochs + settings.runs * settings.epochs))
+    seen, before = [], 0
+    with tqdm(total=total, disable=rank() != 0, unit="text", mininterval=0.5) as bar:
+        for point in points:
+            if seen and seen[-1]["stage"] != point["stage"]:
+                before += seen[-1]["texts"]
+            seen.append(point)
+            bar.set_description(point["stage"], refresh=False)
+            shown = {"loss": f"{point['loss']:.3f}"}
+            if "accuracy" in point:
+                recent = [p["accuracy"] for p in seen[-20:] if "accuracy" in p]
+                shown["accuracy"] = f"{sum(recent) / len(recent):.1%}"
+            bar.set_postfix(shown, refresh=False)
+            bar.update(before + point["texts"] - bar.n)
+            if "held_out" in point:
+                found = point["held_out"]
+                epoch = math.ceil(point["texts"] / rows)
+                bar.write(
+                    f"{point['stage']}, epoch {epoch}: {found['accuracy']:.1%} of held-out rows "
+                    f"right, {found['nll']:.3f} nats"
+                )
+    return seen
+
+
+def measure(model: GPT2Classifier, held_out: Rows, test: Rows, split: Split) -> dict[str, Any]:
+    """Scores on held-out rows and on test rows, and texts read a second meanwhile."""
+    start, read = time.perf_counter(), len(held_out)
+    found = {"held_out": scores(predict(model, held_out), held_out.labels, AGNEWS_LABELS)}
+    if split.has_test:
+        found["test"] = scores(predict(model, test), test.labels, AGNEWS_LABELS)
+        read += len(test)
+    return {**found, "texts_per_second": read / (time.perf_counter() - start)}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -132,10 +202,18 @@ def main(argv: list[str] | None = None) -> int:
         with process_group(pick_device(args.device)):
             metrics, leads = run(args), rank() == 0
     except (OSError, ValueError, FloatingPointError) as error:
-        print(f"finetune_agnews.py: {error}", file=sys.stderr)
+        if speaks(error):
+            print(f"finetune_agnews.py: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(
+            "finetune_agnews.py: stopped; --resume goes on from the last saved state",
+            file=sys.stderr,
+        )
         return 1
     if leads:
-        print(json.dumps(metrics, indent=1))
+        print(report.table(metrics, name=f"this run: {args.base}, {args.train}"))
+        print(f"written: {args.out} (serve it: python app.py --classifier {args.out})")
     return 0
 
 

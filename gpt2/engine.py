@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from gpt2.data import clean_news
+from gpt2.agnews import clean_news
+from gpt2.devices import pick_device
 from gpt2.generate import generate
 from gpt2.lens import ScaledModel, Scales
 from gpt2.library import Library, pick_dtype
@@ -20,7 +21,6 @@ from gpt2.limits import Limits
 from gpt2.sampling import SEED_LIMIT, Sampling, check_number
 from gpt2.tokenizer import ENDOFTEXT, ENDOFTEXT_ID, check_text
 from gpt2.trace import Score, Trace, Verdict
-from gpt2.training import pick_device
 from gpt2.views import Views
 
 

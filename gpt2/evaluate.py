@@ -17,11 +17,13 @@ import torch
 from tqdm import tqdm
 
 from gpt2 import data, lens, weights
-from gpt2.finetune import Rows, predict, scores
+from gpt2.agnews import AGNEWS_LABELS, read_agnews
+from gpt2.devices import pick_device
 from gpt2.library import find_directory
 from gpt2.model import GPT2
+from gpt2.rows import Rows, predict
+from gpt2.scoring import scores
 from gpt2.tokenizer import ENDOFTEXT_ID, Tokenizer
-from gpt2.training import pick_device
 
 
 def text_perplexity(model: GPT2, tokenizer: Tokenizer, text: str, *, stride: int) -> dict:
@@ -104,16 +106,16 @@ def agnews(directory: Path, path: str, *, device: torch.device, max_length: int)
     """Accuracy and macro F1 of a classifier on a CSV."""
     model = weights.load_classifier(directory, device=device)
     config = model.transformer.config
-    if len(config.labels) != len(data.AGNEWS_LABELS):
+    if len(config.labels) != len(AGNEWS_LABELS):
         raise ValueError(
-            f"{directory} has {len(config.labels)} labels; AG News has {len(data.AGNEWS_LABELS)}"
+            f"{directory} has {len(config.labels)} labels; AG News has {len(AGNEWS_LABELS)}"
         )
     if not 1 <= max_length <= config.n_ctx:
         raise ValueError(f"--max-length is {max_length}; it must be 1 to {config.n_ctx}")
-    rows = Rows(data.read_agnews(path), Tokenizer(directory), max_length=max_length)
+    rows = Rows(read_agnews(path), Tokenizer(directory), max_length=max_length)
     return {
         "protocol": f"cleaned title and description, first {max_length} tokens, last-token logits",
-        **scores(predict(model, rows), rows.labels),
+        **scores(predict(model, rows), rows.labels, config.labels),
     }
 
 

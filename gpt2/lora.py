@@ -19,6 +19,7 @@ class LoRALinear(nn.Module):
     def __init__(self, frozen: nn.Linear, *, rank: int, alpha: float) -> None:
         super().__init__()
         self.frozen = frozen
+        self._trained = [parameter.requires_grad for parameter in frozen.parameters()]
         frozen.requires_grad_(False)
         like = {"device": frozen.weight.device, "dtype": frozen.weight.dtype}
         self.a = nn.Parameter(torch.empty(rank, frozen.in_features, **like))
@@ -31,8 +32,10 @@ class LoRALinear(nn.Module):
 
     @torch.no_grad()
     def merged(self) -> nn.Linear:
-        """One plain linear layer that computes the same."""
+        """One plain linear layer that computes the same, frozen only if it was before."""
         self.frozen.weight += self.scale * self.b @ self.a
+        for parameter, trained in zip(self.frozen.parameters(), self._trained, strict=True):
+            parameter.requires_grad_(trained)
         return self.frozen
 
 

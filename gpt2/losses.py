@@ -43,12 +43,12 @@ class _HeadLoss(torch.autograd.Function):
     """Mean cross-entropy of hidden @ weight.T against targets, chunk by chunk."""
 
     @staticmethod
-    def forward(ctx, hidden, weight, targets, chunk_size, compute):  # noqa: ANN001, ANN205
+    def forward(ctx, hidden, weight, targets, divisor, chunk_size, compute):  # noqa: ANN001, ANN205
         vocab_size = weight.size(0)
         low = weight.to(hidden.dtype)
         if hidden.is_cuda:  # matrix units want multiples of 8
             low = F.pad(low, (0, 0, 0, -vocab_size % 64))
-        scale = 1.0 / (targets != IGNORE).sum().clamp(min=1)
+        scale = 1.0 / divisor
         loss = torch.zeros((), device=hidden.device)
         d_hidden = torch.empty_like(hidden)
         d_weight = torch.zeros(low.shape, device=hidden.device)
@@ -64,7 +64,7 @@ class _HeadLoss(torch.autograd.Function):
     @staticmethod
     def backward(ctx, upstream):  # noqa: ANN001, ANN205
         d_hidden, d_weight = ctx.saved_tensors
-        return d_hidden * upstream.to(d_hidden.dtype), d_weight * upstream, None, None, None
+        return d_hidden * upstream.to(d_hidden.dtype), d_weight * upstream, None, None, None, None
 
 
 def head_loss(
@@ -72,6 +72,7 @@ def head_loss(
     weight: Tensor,
     targets: Tensor,
     *,
+    total: int | None = None,
     chunk_size: int | None = None,
     compute: Callable = _chunk,
 ) -> Tensor:
@@ -81,17 +82,21 @@ def head_loss(
         hidden: [B, T, C], in the number type to compute in.
         weight: [V, C], the embedding matrix.
         targets: [B, T]; IGNORE where nothing is to be predicted.
+        total: what the sum of losses is divided by; by default the number of counted targets. A
+            process with a share of a batch gives the targets of the whole batch.
         chunk_size: tokens computed at once; by default what the device's memory likes.
         compute: _chunk, or a compiled form of it.
 
     Returns:
-        One number in float32, in nats per counted token, differentiable in hidden and weight.
+        One number in float32, in nats per token of `total`, differentiable in hidden and weight.
     """
     if chunk_size is None:
         chunk_size = 8192 if hidden.is_cuda else 128
-    return _HeadLoss.apply(
-        hidden.reshape(-1, hidden.size(-1)), weight, targets.reshape(-1), chunk_size, compute
-    )
+    targets = targets.reshape(-1)
+    divisor = (targets != IGNORE).sum() if total is None else torch.tensor(total)
+    divisor = divisor.to(hidden.device).clamp(min=1)
+    hidden = hidden.reshape(-1, hidden.size(-1))
+    return _HeadLoss.apply(hidden, weight, targets, divisor, chunk_size, compute)
 
 
 def compiled_chunk() -> Callable:

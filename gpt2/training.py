@@ -1,23 +1,23 @@
 """The one training loop, for pretraining and fine-tuning, on one process or under torchrun.
 
-What a step trains on is a function of the step's number alone, so a run that was stopped goes on
-exactly where it was from weights, optimizer state, random state and that number. Imports: torch.
+What a step trains on and its dropout are functions of the step's number alone, so a run that was
+stopped goes on exactly where it was from weights, optimizer state and that number; only the process
+counts. Imports: torch, numpy.
 """
 
-import logging
 import math
-import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 
+import numpy as np
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 
-log = logging.getLogger(__name__)
+from gpt2.checkpoint import read_state, write_state
+from gpt2.devices import rank, sum_over_processes
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class TrainSettings:
         clip: gradient norm above which gradients are scaled down (Pascanu et al. 2013).
         average: decay of a running average of the weights (Polyak & Juditsky 1992), 0 for none.
         accumulate: batches whose gradients are added up for one step.
+        seed: of dropout.
     """
 
     steps: int
@@ -45,6 +46,7 @@ class TrainSettings:
     clip: float = 1.0
     average: float = 0.0
     accumulate: int = 1
+    seed: int = 0
 
     def __post_init__(self) -> None:
         for name in ("steps", "accumulate"):
@@ -100,44 +102,59 @@ class Trainer:
         """Train, yielding every report_every steps and at the end.
 
         Args:
-            loss_of: the loss of batch number i; step s trains on batches s * accumulate and on.
+            loss_of: this process's part of the loss of batch number i; the parts of all processes
+                add up to the loss. Step s trains on batches s * accumulate and on.
             until: stop after this many steps in all; settings.steps if None.
 
         Raises:
             FloatingPointError: the loss is no longer a number.
+            ConnectionError: another process of the run has ended.
         """
-        settings = self.settings
-        until = settings.steps if until is None else min(until, settings.steps)
+        until = self.settings.steps if until is None else min(until, self.settings.steps)
         self.model.train()
-        total, counted, start = 0.0, 0, time.perf_counter()
+        counted, start = 0, time.perf_counter()
         running = torch.zeros((), device=self.trained[0].device)
         while self.step < until:
-            lr = settings.lr_at(self.step)
-            for group in self.optimizer.param_groups:
-                group["lr"] = lr
-            first = self.step * settings.accumulate
-            for batch in range(first, first + settings.accumulate):
-                loss = loss_of(batch) / settings.accumulate
-                loss.backward()
-                running += loss.detach()
-            _average_over_processes([p.grad for p in self.trained if p.grad is not None])
-            norm = nn.utils.clip_grad_norm_(self.trained, settings.clip)
-            self.optimizer.step()
-            self.optimizer.zero_grad(set_to_none=True)
-            self._update_average()
-            self.step += 1
+            loss, norm = self._take_step(loss_of)
+            running += loss
             counted += 1
             if self.step % report_every == 0 or self.step == until:
-                total = float(running) / counted
-                if not math.isfinite(total):
+                sum_over_processes([running])
+                mean = float(running) / counted
+                if not math.isfinite(mean):
                     raise FloatingPointError(
-                        f"the loss is {total} at step {self.step}; a lower --lr may help"
+                        f"the loss is {mean} at step {self.step}; a lower --lr may help"
                     )
                 elapsed = time.perf_counter() - start
-                yield Report(self.step, total, lr, float(norm), elapsed)
+                lr = self.settings.lr_at(self.step - 1)
+                yield Report(self.step, mean, lr, float(norm), elapsed)
                 self.model.train()
                 running.zero_()
                 counted = 0
+
+    def _take_step(self, loss_of: Callable[[int], Tensor]) -> tuple[Tensor, Tensor]:
+        """One optimizer step; this process's part of its loss, and the gradients' norm."""
+        settings = self.settings
+        seed = np.random.SeedSequence((settings.seed, self.step, rank()))
+        torch.manual_seed(int(seed.generate_state(1)[0]))  # other dropout in every process
+        for group in self.optimizer.param_groups:
+            group["lr"] = settings.lr_at(self.step)
+        first = self.step * settings.accumulate
+        total = torch.zeros((), device=self.trained[0].device)
+        for batch in range(first, first + settings.accumulate):
+            loss = loss_of(batch) / settings.accumulate
+            loss.backward()
+            total += loss.detach()
+        for parameter in self.trained:
+            if parameter.grad is None:  # this process had no share of a short batch
+                parameter.grad = torch.zeros_like(parameter)
+        sum_over_processes([p.grad for p in self.trained if p.grad is not None])
+        norm = nn.utils.clip_grad_norm_(self.trained, settings.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self._update_average()
+        self.step += 1
+        return total, norm
 
     def _update_average(self) -> None:
         if self._average:
@@ -160,107 +177,31 @@ class Trainer:
                 for parameter, value in zip(self.trained, kept, strict=False):
                     parameter.copy_(value)
 
-    def save(self, path: Path) -> None:
-        """Write all that resuming needs, atomically; only the first process writes."""
-        if rank() != 0:
-            return
+    def save(self, path: Path, *, run: Mapping, notes: Mapping | None = None) -> None:
+        """Write all that resuming needs, atomically.
+
+        Args:
+            run: settings and data of the run; resuming wants the same.
+            notes: what else load shall give back.
+        """
         state = {
             "step": self.step,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": self._average,
-            "random": torch.get_rng_state(),
-            "cuda_random": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "notes": dict(notes or {}),
         }
-        partial = path.with_suffix(".partial")
-        with open(partial, "wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+        write_state(path, state, run=run)
 
-    def load(self, path: Path) -> None:
-        """Go on from what save wrote.
+    def load(self, path: Path, *, run: Mapping) -> dict:
+        """Go on from what save wrote; returns its notes.
 
         Raises:
-            ValueError: the file is damaged or of a model of another shape.
+            ValueError: the file is damaged, or of another run.
         """
-        device = self.trained[0].device
-        try:
-            state = torch.load(path, map_location=device, weights_only=True)
-            self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
-        except (RuntimeError, KeyError, ValueError, EOFError, UnpicklingError) as error:
-            raise ValueError(
-                f"{path} can't be resumed from: it is damaged or of another model; delete it to "
-                "start anew"
-            ) from error
+        state = read_state(path, run=run, device=self.trained[0].device)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
         self._average = state["average"]
         self.step = state["step"]
-        torch.set_rng_state(state["random"].cpu())
-        for i, random in enumerate(state["cuda_random"][: torch.cuda.device_count()]):
-            torch.cuda.set_rng_state(random.cpu(), i)
-
-
-# --- several processes -----------------------------------------------------------------------
-
-
-def rank() -> int:
-    """This process's number, 0 when alone."""
-    return distributed.get_rank() if distributed.is_initialized() else 0
-
-
-def world_size() -> int:
-    """Number of processes, 1 when alone."""
-    return distributed.get_world_size() if distributed.is_initialized() else 1
-
-
-@contextmanager
-def process_group(device: torch.device) -> Iterator[None]:
-    """Join the processes torchrun started; alone, do nothing."""
-    if "WORLD_SIZE" not in os.environ:
-        yield
-        return
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    try:
-        yield
-    finally:
-        distributed.destroy_process_group()
-
-
-def _average_over_processes(gradients: list[Tensor]) -> None:
-    if world_size() == 1:
-        return
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
-    distributed.all_reduce(flat)
-    flat /= world_size()
-    for gradient, part in zip(
-        gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True
-    ):
-        gradient.copy_(part.view_as(gradient))
-
-
-def pick_device(name: str) -> torch.device:
-    """The device a --device flag names; "auto" takes a GPU if there is one.
-
-    Raises:
-        ValueError: the named device is not there.
-    """
-    available = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if name == "auto":
-        name = next(kind for kind, there in available.items() if there)
-    if not available.get(name, False):
-        there = ", ".join(kind for kind, is_there in available.items() if is_there)
-        raise ValueError(f"device {name} is not available here; available: {there}")
-    if name == "cuda" and "LOCAL_RANK" in os.environ:
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    return torch.device(name)
-
-
-def low_precision(device: torch.device) -> torch.autocast:
-    """bfloat16 matrix products on a GPU, float32 elsewhere."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+        return state["notes"]

@@ -89,3 +89,12 @@ def test_adapters_are_made_on_the_device_of_the_layer_they_wrap():
     """A model on a GPU failed with "expected all tensors to be on the same device"."""
     layer = LoRALinear(nn.Linear(6, 5, device="meta"), rank=2, alpha=8.0)
     assert {parameter.device.type for parameter in layer.parameters()} == {"meta"}
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_merging_gives_back_what_was_trained_before(tiny_model, trained):
+    """Merged layers stayed frozen."""
+    tiny_model.requires_grad_(trained)
+    add_lora(tiny_model)
+    merge_lora(tiny_model)
+    assert {parameter.requires_grad for parameter in tiny_model.parameters()} == {trained}

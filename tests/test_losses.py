@@ -92,3 +92,19 @@ def test_a_model_learns_as_with_plain_cross_entropy(tiny_model):
     logits = tiny_model(inputs).flatten(0, 1)
     (theirs,) = gradients(F.cross_entropy(logits, targets.flatten()), weight)
     torch.testing.assert_close(ours, theirs, atol=TOLERANCE * float(theirs.abs().max()), rtol=0)
+
+
+def test_parts_divided_by_the_whole_add_up_to_the_whole(batch):
+    """What several processes do with uneven shares of a batch."""
+    hidden, weight, targets = batch
+    total = int((targets != IGNORE).sum())
+    whole = head_loss(*batch)
+    parts = [
+        head_loss(hidden[part], weight, targets[part], total=total)
+        for part in (slice(0, 1), slice(1, 3))
+    ]
+    torch.testing.assert_close(sum(parts), whole, atol=TOLERANCE, rtol=0)
+    for mine, expected in zip(
+        gradients(sum(parts), hidden, weight), gradients(whole, hidden, weight), strict=True
+    ):
+        torch.testing.assert_close(mine, expected, atol=TOLERANCE, rtol=0)

@@ -6,16 +6,18 @@ import random
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from gpt2 import pretrain, weights
+from gpt2 import next_token, pretrain, weights
 from gpt2.config import GPT2Config
 from gpt2.losses import head_loss
 from gpt2.model import GPT2
+from gpt2.training import Trainer, TrainSettings
 
 SHAPE = ["--layers", "2", "--heads", "2", "--embd", "32", "--context", "32"]
 STEPS = 6
@@ -104,11 +106,11 @@ def test_a_run_learns(finished):
 def test_metrics_say_what_was_run_and_measured(finished, tokenizer, text):
     metrics = json.loads((finished / "metrics.json").read_text())
     model = weights.load_language_model(finished)
-    corpus = pretrain.read_corpus([str(text)], tokenizer, hold_out_every=5)
+    corpus = next_token.read_corpus([str(text)], tokenizer, hold_out_every=5)
     assert metrics["tokens_seen"] == STEPS * 4 * 32
     assert metrics["parameters"] == sum(p.numel() for p in model.parameters())
     assert metrics["train_tokens"] == len(corpus.train)
-    assert metrics["held_out_tokens"] == len(corpus.held_out)
+    assert metrics["held_out_tokens"] == (len(corpus.held_out) - 1) // 32 // 4 * 4 * 32
     assert metrics["held_out_perplexity"] == pytest.approx(np.exp(metrics["held_out_loss"]))
     assert "--layers 2" in metrics["command"]
     assert str(text.parent) not in metrics["command"]
@@ -119,7 +121,7 @@ def test_the_held_out_loss_is_that_of_the_model_that_was_saved(finished, tokeniz
     """Over the held-out windows in whole batches of 4."""
     metrics = json.loads((finished / "metrics.json").read_text())
     model = weights.load_language_model(finished)
-    held_out = pretrain.read_corpus([str(text)], tokenizer, hold_out_every=5).held_out
+    held_out = next_token.read_corpus([str(text)], tokenizer, hold_out_every=5).held_out
     count = (len(held_out) - 1) // 32 // 4 * 4
     rows = np.stack([held_out[32 * i : 32 * i + 33] for i in range(count)]).astype(np.int64)
     ids = torch.from_numpy(rows)
@@ -135,36 +137,100 @@ def test_a_run_is_a_function_of_its_seed(command, finished, tmp_path):
 
 
 @pytest.mark.parametrize("options", [[], ["--dropout", "0.1", "--average", "0.9"]])
-def test_a_killed_run_resumes_and_ends_with_the_same_bits(
+def test_an_interrupted_run_resumes_and_ends_with_the_same_bits(
     monkeypatch, command, tmp_path, options, capsys
 ):
     command = [*command, *options, "--save-minutes", "0"]
     assert pretrain.main(command) == 0
     whole = parameters(tmp_path / "out")
+    curve = json.loads((tmp_path / "out" / "metrics.json").read_text())["curve"]
 
     command[command.index("--out") + 1] = str(tmp_path / "killed")
-    real = pretrain.NextToken.__call__
+    real = next_token.NextToken.__call__
 
-    def killed_at_the_fifth(self, batch):
+    def interrupted_at_the_fifth(self, batch):
         if batch == 4:
             raise KeyboardInterrupt
         return real(self, batch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(pretrain.NextToken, "__call__", killed_at_the_fifth)
-        with pytest.raises(KeyboardInterrupt):
-            pretrain.main(command)
+        patch.setattr(next_token.NextToken, "__call__", interrupted_at_the_fifth)
+        assert_fails_in_one_sentence(capsys, command, "stopped; --resume goes on")
     assert not (tmp_path / "killed").exists()
     assert (tmp_path / "killed.state").is_file()
 
     read = []
     monkeypatch.setattr(
-        pretrain.NextToken, "__call__", lambda self, i: read.append(i) or real(self, i)
+        next_token.NextToken, "__call__", lambda self, i: read.append(i) or real(self, i)
     )
     assert pretrain.main([*command, "--resume"]) == 0
     assert read == [4, 5]
     assert torch.equal(parameters(tmp_path / "killed"), whole)
     assert not (tmp_path / "killed.state").exists()
+    resumed = json.loads((tmp_path / "killed" / "metrics.json").read_text())["curve"]
+    assert [point["step"] for point in resumed] == [point["step"] for point in curve]
+
+
+def test_a_killed_run_resumes_and_ends_with_the_same_bits(command, finished, tmp_path, root):
+    """SIGKILL as soon as a state stands there."""
+    command = [*command, "--save-minutes", "0"]
+    state = tmp_path / "out.state"
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "gpt2.pretrain", *command],
+        cwd=root,
+        env=environment,
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    ) as process:
+        while not state.is_file() and process.poll() is None:
+            time.sleep(0.001)
+        process.kill()
+    assert process.returncode == -9
+    assert not (tmp_path / "out").exists()
+    assert pretrain.main([*command, "--resume"]) == 0
+    assert torch.equal(parameters(tmp_path / "out"), parameters(finished))
+
+
+@pytest.mark.parametrize(
+    ("options", "mention"),
+    [(["--lr", "1e-3"], "lr 0.003, and this one has 0.001"), (["--data", "other"], "tokens")],
+)
+def test_resuming_with_other_settings_or_data_ends_in_one_sentence(
+    command, capsys, tmp_path, text, vocabulary, tokenizer, monkeypatch, options, mention
+):
+    def interrupt(self, *arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(next_token.NextToken, "held_out_loss", interrupt)
+        assert_fails_in_one_sentence(
+            capsys, [*command, "--save-minutes", "0", "--eval-every", "2"], "stopped"
+        )
+    assert (tmp_path / "out.state").is_file()
+    other = tmp_path / "other.txt"
+    other.write_text(text.read_text().replace("cat", "cow"))
+    options = [str(other) if word == "other" else word for word in options]
+    assert_fails_in_one_sentence(capsys, [*command, *options, "--resume"], "out.state", mention)
+    assert not (tmp_path / "out").exists()
+
+
+def test_samples_on_the_way_are_shown_and_kept(command, tmp_path, capsys):
+    words = ["--sample", "The cat", "--sample-tokens", "5"]
+    assert pretrain.main([*command, *words]) == 0
+    samples = json.loads((tmp_path / "out" / "metrics.json").read_text())["samples"]
+    assert [point["step"] for point in samples] == [3, 6]
+    assert all(point["sample"].startswith("The cat") for point in samples)
+    assert json.dumps(samples[0]["sample"]) in capsys.readouterr().out
+
+
+def test_utilisation_is_reported_only_of_a_known_peak(command, finished, tmp_path):
+    assert "model_flops_utilisation" not in json.loads((finished / "metrics.json").read_text())
+    assert pretrain.main([*command, "--peak-tflops", "0.5"]) == 0
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    per_token = 6 * (metrics["parameters"] - 32 * 32) + 12 * 2 * 32 * 32
+    expected = metrics["tokens_per_second"] * per_token / 0.5e12
+    assert metrics["model_flops_utilisation"] == pytest.approx(expected)
 
 
 def test_resuming_where_nothing_was_saved_starts_at_the_beginning(command, finished, tmp_path):
@@ -173,14 +239,14 @@ def test_resuming_where_nothing_was_saved_starts_at_the_beginning(command, finis
 
 
 def test_a_file_named_twice_is_read_twice_but_measured_once(text, tokenizer):
-    once = pretrain.read_corpus([str(text)], tokenizer, hold_out_every=5)
-    twice = pretrain.read_corpus([str(text)] * 2, tokenizer, hold_out_every=5)
+    once = next_token.read_corpus([str(text)], tokenizer, hold_out_every=5)
+    twice = next_token.read_corpus([str(text)] * 2, tokenizer, hold_out_every=5)
     np.testing.assert_array_equal(twice.train, np.concatenate([once.train] * 2))
     np.testing.assert_array_equal(twice.held_out, once.held_out)
 
 
 def test_no_held_out_document_is_trained_on(text, tokenizer):
-    corpus = pretrain.read_corpus([str(text)], tokenizer, hold_out_every=5)
+    corpus = next_token.read_corpus([str(text)], tokenizer, hold_out_every=5)
     trained = set(tokenizer.decode(corpus.train.tolist()).split("<|endoftext|>"))
     measured = set(tokenizer.decode(corpus.held_out.tolist()).split("<|endoftext|>")) - {""}
     assert len(measured) == 6
@@ -197,7 +263,7 @@ def test_no_held_out_document_is_trained_on(text, tokenizer):
         (["--vocab", "no-such-directory"], "no-such-directory"),
         (["--heads", "5"], "n_head is 5"),
         (["--context", "0"], "n_ctx is 0"),
-        (["--context", "100000"], "100000"),
+        (["--context", "100000"], "one window takes 100001"),
         (["--lr", "0"], "lr is 0"),
         (["--average", "1"], "average is 1"),
         (["--hold-out-every", "1"], "holding out"),
@@ -220,7 +286,7 @@ def test_a_flag_that_can_not_be_ends_in_one_sentence(
 
 
 def test_a_loss_that_is_no_number_ends_in_one_sentence(monkeypatch, command, capsys, tmp_path):
-    monkeypatch.setattr(pretrain, "head_loss", lambda h, w, t: h.sum() * float("nan"))
+    monkeypatch.setattr(next_token, "head_loss", lambda h, w, t, **_: h.sum() * float("nan"))
     assert_fails_in_one_sentence(capsys, command, "nan at step 1", "--lr")
     assert not (tmp_path / "out").exists()
 
@@ -235,7 +301,7 @@ def test_resuming_from_a_state_that_does_not_fit_ends_in_one_sentence(
         state.write_bytes(b"not what torch wrote")
     else:
         model = GPT2(GPT2Config(n_ctx=32, n_embd=32, n_layer=2, n_head=2))
-        pretrain.Trainer(model, pretrain.TrainSettings(steps=6, lr=1e-3)).save(state)
+        Trainer(model, TrainSettings(steps=6, lr=1e-3)).save(state, run={})
     assert_fails_in_one_sentence(capsys, [*command, "--embd", embd, "--resume"], "out.state")
 
 
@@ -271,3 +337,22 @@ def test_two_processes_print_their_result_once(by_two):
     """Each of them printed it."""
     assert by_two[1].count('"held_out_perplexity"') == 1
     assert by_two[1].count('"step": 3,') == 1
+
+
+def test_more_processes_than_windows_of_a_batch(text, vocabulary, tmp_path, root, command):
+    """A process without a share ended the run with an error."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command = [*command, "--batch-size", "1", "--tokens", str(2 * 32)]
+    result = subprocess.run(
+        [*launcher, "-m", "gpt2.pretrain", *command],
+        cwd=root,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    two = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert pretrain.main(command) == 0
+    one = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert two["held_out_loss"] == pytest.approx(one["held_out_loss"], abs=1e-4)

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from gpt2 import training
+from gpt2 import checkpoint, devices
 from gpt2.losses import head_loss
 from gpt2.model import GPT2, init_weights
-from gpt2.training import Trainer, TrainSettings, pick_device
+from gpt2.training import Trainer, TrainSettings
 
 SETTINGS = TrainSettings(steps=6, lr=1e-2, warmup=2, average=0.9, accumulate=2)
 
@@ -142,13 +142,39 @@ def test_accumulating_two_batches_equals_one_of_twice_the_size():
     assert half_losses == pytest.approx(whole_losses, rel=1e-5)
 
 
-def test_gradients_of_several_processes_are_averaged_and_not_summed(monkeypatch):
+def test_parts_of_a_loss_add_up_over_processes(monkeypatch):
     """Adam hides a wrong scale from the weights, but clipping and the report do not."""
-    alone = [r.gradient_norm for r in run(*linear_run(TrainSettings(steps=3, lr=1e-2)))]
-    monkeypatch.setattr(training, "world_size", lambda: 2)
-    monkeypatch.setattr(training.distributed, "all_reduce", lambda flat: flat.mul_(2))
-    shared = [r.gradient_norm for r in run(*linear_run(TrainSettings(steps=3, lr=1e-2)))]
-    assert shared == pytest.approx(alone, rel=1e-5)
+    trainer, loss_of_rows = linear_run(TrainSettings(steps=3, lr=1e-2))
+    alone = run(trainer, lambda i: loss_of_rows(slice(4 * i, 4 * i + 4)))
+    monkeypatch.setattr(devices, "world_size", lambda: 2)
+    monkeypatch.setattr(devices.distributed, "all_reduce", lambda flat: flat.mul_(2))
+    trainer, loss_of_rows = linear_run(TrainSettings(steps=3, lr=1e-2))
+    halves = run(trainer, lambda i: loss_of_rows(slice(4 * i, 4 * i + 4)) / 2)
+    for mine, expected in zip(halves, alone, strict=True):
+        assert mine.loss == pytest.approx(expected.loss, rel=1e-5)
+        assert mine.gradient_norm == pytest.approx(expected.gradient_norm, rel=1e-5)
+
+
+def test_a_process_without_a_share_of_a_batch_takes_the_step_all_the_same():
+    trainer, _ = linear_run(TrainSettings(steps=1, lr=1e-2, weight_decay=0.0))
+    before = bits(trainer.model).clone()
+    (report,) = trainer.run(lambda i: torch.zeros((), requires_grad=True))
+    assert report.gradient_norm == 0
+    assert torch.equal(bits(trainer.model), before)
+
+
+def test_processes_draw_other_dropout_and_the_same_again(monkeypatch):
+    """All processes dropped the same places."""
+
+    def drawn(process):
+        monkeypatch.setattr("gpt2.training.rank", lambda: process)
+        seen = []
+        trainer, loss_of_rows = linear_run(TrainSettings(steps=3, lr=1e-2, seed=5))
+        run(trainer, lambda i: (seen.append(torch.rand(()).item()), loss_of_rows(slice(0, 4)))[1])
+        return seen
+
+    assert drawn(0) == drawn(0)
+    assert len({*drawn(0), *drawn(1)}) == 6
 
 
 def test_only_matrices_decay():
@@ -199,12 +225,12 @@ def test_a_run_that_was_stopped_and_resumed_ends_with_the_same_bits(new_run, tmp
     torch.manual_seed(1)
     first, loss_of = new_run(SETTINGS)
     run(first, loss_of, until=stop)
-    first.save(tmp_path / "run.state")
+    first.save(tmp_path / "run.state", run={"lr": 1}, notes={"seen": [3.5]})
     run(first, loss_of, until=stop + 1)  # lost when the run is killed
 
     torch.manual_seed(1234)  # another process: other weights, other random numbers
     second, loss_of = new_run(SETTINGS, seed=9)
-    second.load(tmp_path / "run.state")
+    assert second.load(tmp_path / "run.state", run={"lr": 1}) == {"seen": [3.5]}
     assert second.step == stop
     reports = run(second, loss_of)
 
@@ -217,18 +243,18 @@ def test_a_run_that_was_stopped_and_resumed_ends_with_the_same_bits(new_run, tmp
 def test_a_save_that_fails_keeps_the_state_before_it(monkeypatch, new_run, tmp_path):
     trainer, loss_of = new_run(SETTINGS)
     run(trainer, loss_of, until=1)
-    trainer.save(tmp_path / "run.state")
+    trainer.save(tmp_path / "run.state", run={})
     run(trainer, loss_of, until=2)
 
     def disk_full(state, file):
         file.write(b"half of")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(training.torch, "save", disk_full)
+    monkeypatch.setattr(checkpoint.torch, "save", disk_full)
     with pytest.raises(OSError):
-        trainer.save(tmp_path / "run.state")
+        trainer.save(tmp_path / "run.state", run={})
     other, _ = new_run(SETTINGS)
-    other.load(tmp_path / "run.state")
+    other.load(tmp_path / "run.state", run={})
     assert other.step == 1
 
 
@@ -282,24 +308,3 @@ def test_without_an_average_measuring_sees_the_trained_weights(new_run):
     trained = bits(trainer.model).clone()
     with trainer.averaged() as model:
         assert torch.equal(bits(model), trained)
-
-
-# --- devices ---------------------------------------------------------------------------------
-
-
-def test_the_cpu_can_always_be_named():
-    assert pick_device("cpu") == torch.device("cpu")
-
-
-def test_auto_takes_what_is_there(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    assert pick_device("auto") == torch.device("cpu")
-
-
-@pytest.mark.parametrize("name", ["cuda", "mps", "toaster"])
-def test_a_device_that_is_not_there_is_refused_by_name(monkeypatch, name):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    with pytest.raises(ValueError, match=f"device {name} is not available here; available: cpu"):
-        pick_device(name)

@@ -27,6 +27,12 @@ from gpt2.figures.style import DARK, LIGHT, Theme, render, to_png
 from gpt2.figures.text import percent, shorten
 from gpt2.figures.tiles import MAX_CELLS, tile_at, tiles_alt, tiles_figure
 from gpt2.figures.topic import decided_at, topic_alt, topic_figure
+from gpt2.figures.training import (
+    confusion_alt,
+    confusion_figure,
+    training_alt,
+    training_figure,
+)
 from gpt2.figures.waterfall import waterfall_alt, waterfall_figure
 
 __all__ = [
@@ -48,6 +54,8 @@ __all__ = [
     "class_color",
     "class_figure",
     "color_legend",
+    "confusion_alt",
+    "confusion_figure",
     "decided_at",
     "head_at",
     "lens_alt",
@@ -77,4 +85,6 @@ __all__ = [
     "topic_figure",
     "waterfall_alt",
     "waterfall_figure",
+    "training_alt",
+    "training_figure",
 ]

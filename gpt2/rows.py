@@ -1,0 +1,78 @@
+"""AG News as tokens: batches of texts of similar length, and a classifier's answers to them.
+
+Imports: torch, numpy.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gpt2.agnews import News
+from gpt2.classifier import GPT2Classifier
+from gpt2.devices import low_precision, rank, sum_over_processes, world_size
+from gpt2.tokenizer import ENDOFTEXT_ID, Tokenizer
+
+
+class Rows:
+    """Tokenized texts and labels, handed out in batches."""
+
+    def __init__(self, news: News, tokenizer: Tokenizer, *, max_length: int) -> None:
+        ids = tokenizer.encode_batch(news.texts)
+        self.ids = [row[:max_length] for row in ids]
+        self.labels = news.labels
+        self.lengths = np.array([len(row) for row in self.ids])
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def batch(self, rows: Sequence[int] | np.ndarray, device: torch.device) -> tuple[Tensor, ...]:
+        """Ids [B, T] padded right, lengths [B] and labels [B] of some rows."""
+        ids = torch.from_numpy(pad_right([self.ids[int(row)] for row in rows]))
+        lengths = torch.from_numpy(self.lengths[rows])
+        labels = torch.from_numpy(self.labels[rows])
+        return ids.to(device), lengths.to(device), labels.to(device)
+
+
+def bucketed_batches(
+    lengths: np.ndarray, *, batch_size: int, seed: int, epoch: int
+) -> list[np.ndarray]:
+    """One epoch of row indices in batches of similar length, in random order.
+
+    Sorting only within stretches of 64 batches keeps the order random while little is padded.
+    """
+    rng = np.random.default_rng((seed, epoch))
+    order = rng.permutation(len(lengths))
+    stretch = 64 * batch_size
+    batches: list[np.ndarray] = []
+    for start in range(0, len(order), stretch):
+        part = order[start : start + stretch]
+        part = part[np.argsort(lengths[part], kind="stable")]
+        batches += [part[i : i + batch_size] for i in range(0, len(part), batch_size)]
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def pad_right(rows: Sequence[Sequence[int]], *, pad: int = ENDOFTEXT_ID) -> np.ndarray:
+    """Token rows of different lengths, at least one, as one int64 array [B, longest]."""
+    padded = np.full((len(rows), max(len(row) for row in rows)), pad, dtype=np.int64)
+    for i, row in enumerate(rows):
+        padded[i, : len(row)] = row
+    return padded
+
+
+@torch.no_grad()
+def predict(model: GPT2Classifier, rows: Rows, *, batch_size: int = 64) -> np.ndarray:
+    """Class probabilities of every row: [N, C] in float32; several processes share the work."""
+    model.eval()
+    device = model.score.weight.device
+    probs = torch.zeros(len(rows), model.score.out_features, device=device)
+    order = np.argsort(rows.lengths, kind="stable")
+    for start in range(rank() * batch_size, len(order), world_size() * batch_size):
+        chosen = order[start : start + batch_size]
+        ids, lengths, _ = rows.batch(chosen, device)
+        with low_precision(device):
+            logits = model(ids, lengths)
+        probs[torch.from_numpy(chosen).to(device)] = logits.float().softmax(dim=-1)
+    sum_over_processes([probs])  # a row is zero in all processes but one
+    return probs.cpu().numpy()

@@ -1,0 +1,72 @@
+"""How good class probabilities are. Imports: numpy."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+BINS = 15  # of the calibration error, as in the paper
+
+
+def scores(probs: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
+    """What is reported of a classifier on labelled rows.
+
+    Args:
+        probs: [N, C] probabilities.
+        labels: [N] true classes, 0 to C - 1.
+        names: C class names.
+
+    Returns:
+        Those of guess_scores, and nll, the mean negative log-likelihood in nats, and
+        calibration_error, 0 to 1.
+    """
+    chosen = probs[np.arange(len(labels)), labels]
+    return {
+        **guess_scores(probs.argmax(axis=1), labels, names),
+        "nll": float(-np.log(chosen.clip(1e-12)).mean()),
+        "calibration_error": calibration_error(probs, labels),
+    }
+
+
+def guess_scores(guess: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
+    """What can be said of the named classes alone: guess and labels are [N], 0 to C - 1.
+
+    Returns:
+        accuracy and macro_f1, 0 to 1; rows; per_class: precision, recall and f1 by name, 0 where
+        there is nothing to divide by; confusion: [C][C] counts, a row for each true class and a
+        column for each named one.
+    """
+    confusion = np.zeros((len(names), len(names)), dtype=np.int64)
+    np.add.at(confusion, (labels, guess), 1)
+    per_class = {}
+    for i, name in enumerate(names):
+        hits, named, there = confusion[i, i], confusion[:, i].sum(), confusion[i].sum()
+        per_class[name] = {
+            "precision": _share(hits, named),
+            "recall": _share(hits, there),
+            "f1": _share(2 * hits, named + there),
+            "rows": int(there),
+        }
+    return {
+        "accuracy": float((guess == labels).mean()),
+        "macro_f1": float(np.mean([one["f1"] for one in per_class.values()])),
+        "rows": len(labels),
+        "per_class": per_class,
+        "confusion": confusion.tolist(),
+    }
+
+
+def calibration_error(probs: np.ndarray, labels: np.ndarray) -> float:
+    """Expected calibration error, 0 to 1: how far confidence is from accuracy, bin by bin.
+
+    Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", equation 3.
+    """
+    confidence = probs.max(axis=1)
+    right = probs.argmax(axis=1) == labels
+    bins = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)  # (0, 1/15] is bin 0
+    gaps = np.bincount(bins, weights=right - confidence, minlength=BINS)
+    return float(np.abs(gaps).sum() / len(labels))
+
+
+def _share(part: int, whole: int) -> float:
+    return float(part / whole) if whole else 0.0
