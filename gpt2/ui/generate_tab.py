@@ -33,6 +33,7 @@ from gpt2.ui.completion import (
     token_words,
     trace_strip,
 )
+from gpt2.ui.lens_view import build_lens
 from gpt2.ui.section import Page, Section
 from gpt2.ui.strip import PICK_JS, legend
 
@@ -98,6 +99,7 @@ def build_generate(page: Page) -> None:
             following = gr.Button("Next token", size="sm", min_width=120, scale=0)
         bars = token.picture("bars")
     build_attention(page, shown, name="generate", model=names[0])
+    build_lens(page, shown)
 
     running: dict[str, threading.Event] = {}  # what Stop sets, by the session that is writing
 
