@@ -348,7 +348,7 @@ def test_a_map_of_any_range_has_its_greatest_value_brightest() -> None:
     more = {"title": "Weighted by values", "unit": "length", "high": 7.3}
     figure = figures.attention_map_figure(values, list("abcdefg"), **more)
     assert cells(figure, 7)[6, 6].tolist() == [253, 231, 36, 255]
-    assert {"Weighted by values", "length", "0", "0.365", "7.3"} <= set(said(figure))
+    assert {"Weighted by values", "length", "0", "0.36", "7.3"} <= set(said(figure))
     words = figures.attention_map_alt(values, list("abcdefg"), title="Rollout", high=7.3)
     assert words == ("Rollout, over 7 tokens. Strongest: “g” (token 6) looking at itself, 7.3.")
     with pytest.raises(ValueError, match=r"weights\[6, 6\] is 7.3"):

@@ -77,6 +77,27 @@ FIGURES: dict[str, Callable[[list[str], Theme, int], Figure]] = {
         theme=theme,
         width=width,
     ),
+    "ablation": lambda names, theme, width: figures.ablation_figure(
+        np.linspace(-12, 9, 144).reshape(12, 12),
+        np.linspace(9, -3, 12),
+        names[0],
+        theme=theme,
+        width=width,
+    ),
+    "ablation of 48 layers": lambda names, theme, width: figures.ablation_figure(
+        np.linspace(-1, 0, 48 * 25).reshape(48, 25),
+        np.zeros(48),
+        names[1],
+        theme=theme,
+        width=width,
+    ),
+    "before and after": lambda names, theme, width: figures.before_after_figure(
+        names[:18],
+        np.geomspace(0.9, 1e-6, 18),
+        np.geomspace(1e-6, 0.9, 18),
+        theme=theme,
+        width=width,
+    ),
     "large tiles": lambda names, theme, width: figures.tiles_figure(
         tiles(5, 48, 25), theme=theme, width=width
     ),

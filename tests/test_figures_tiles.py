@@ -32,7 +32,7 @@ def test_each_tile_lies_where_a_click_finds_it(layers: int, heads: int, width: i
 
 def test_the_future_is_blank_and_the_past_is_not() -> None:
     picture = figures.render(figures.tiles_figure(np.zeros((1, 1, 2, 2)), width=300))
-    opaque = np.argwhere((picture[124:, 60:, 3] == 255) & (picture[124:, 60:, 0] < 80))
+    opaque = np.argwhere((picture[124:, 76:, 3] == 255) & (picture[124:, 76:, 0] < 80))
     counts = np.bincount(opaque[:, 0])
     assert counts[-5] == 2 * counts[5] > 0  # two cells in the lower row, one in the upper
 

@@ -7,6 +7,7 @@ figure shows. No pyplot, so threads may draw at once. Imports: numpy, matplotlib
 
 from matplotlib.figure import Figure
 
+from gpt2.figures.ablation import ablation_alt, ablation_at, ablation_figure
 from gpt2.figures.attention import (
     MAX_TOKENS,
     attention_head_alt,
@@ -16,6 +17,7 @@ from gpt2.figures.attention import (
     strongest_pairs,
 )
 from gpt2.figures.bars import class_alt, class_figure, probability_alt, probability_figure
+from gpt2.figures.before_after import before_after_alt, before_after_figure
 from gpt2.figures.colors import CLASS_COLORS, class_color, color_legend, token_colors
 from gpt2.figures.export import to_csv, to_svg
 from gpt2.figures.layers import attention_layer_alt, attention_layer_figure, head_at
@@ -44,12 +46,17 @@ __all__ = [
     "MAX_TOKENS",
     "Figure",
     "Theme",
+    "ablation_alt",
+    "ablation_at",
+    "ablation_figure",
     "attention_head_alt",
     "attention_head_figure",
     "attention_layer_alt",
     "attention_layer_figure",
     "attention_map_alt",
     "attention_map_figure",
+    "before_after_alt",
+    "before_after_figure",
     "class_alt",
     "class_color",
     "class_figure",

@@ -5,7 +5,6 @@ cheaper, and a click can be mapped back to what lies under it. Imports: numpy, m
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -100,6 +99,22 @@ class Pixels(Artist):
         renderer.draw_image(renderer.new_gc(), round(x), round(y), self.image)
 
 
+def draw_key(
+    axes: Axes,
+    place: tuple[float, float],
+    entries: Sequence[tuple[str, str]],
+    *,
+    theme: Theme,
+    size: float,
+) -> None:
+    """Colours and what they stand for, (colour, words) each, in a line from (x, y) on."""
+    x, y = place
+    for color, words in entries:
+        boxes(axes, [(x, y - 0.4 * size, 0.8 * size, 0.8 * size)], facecolors=color)
+        write(axes, x + 1.2 * size, y, words, theme=theme, size=size)
+        x += 2.6 * size + text_width([words], size)
+
+
 def wrapped(words: str, size: float, room: float, *, bold: bool = False) -> list[str]:
     """A text broken between words into lines no wider than `room` pixels, where words allow."""
     lines = [""]
@@ -163,66 +178,3 @@ def spaced(weights: Any, x: Any, labels: Sequence[str], size: float) -> list[int
         if all(abs(x[index] - x[other]) >= halves[index] + halves[other] for other in kept):
             kept.append(index)
     return sorted(kept)
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Cells of one size in rows and columns, in CSS pixels.
-
-    Args:
-        left, top: of the first cell.
-        rows, columns: how many there are.
-        across, down: from one cell to the next, the gap included.
-        gap: between cells.
-    """
-
-    left: float
-    top: float
-    rows: int
-    columns: int
-    across: float
-    down: float
-    gap: float = 0
-
-    @property
-    def right(self) -> float:
-        """Where the last column ends."""
-        return self.left + self.columns * self.across - self.gap
-
-    @property
-    def bottom(self) -> float:
-        """Where the last row ends."""
-        return self.top + self.rows * self.down - self.gap
-
-    def box(self, row: int, column: int) -> tuple[float, float, float, float]:
-        """Left, top, width and height of a cell."""
-        left, top = self.left + column * self.across, self.top + row * self.down
-        return left, top, self.across - self.gap, self.down - self.gap
-
-    def middle(self, row: int, column: int) -> tuple[float, float]:
-        """The middle of a cell."""
-        left, top, across, down = self.box(row, column)
-        return left + across / 2, top + down / 2
-
-    def at(self, x: float, y: float) -> tuple[int, int] | None:
-        """Row and column of the cell under a place, None outside the grid; gaps go to the left."""
-        row, column = (y - self.top) // self.down, (x - self.left) // self.across
-        if not (0 <= row < self.rows and 0 <= column < self.columns):
-            return None
-        return int(row), int(column)
-
-
-def mosaic(images: np.ndarray, grid: Grid) -> np.ndarray:
-    """Images [rows, columns, n, n, 4] at their cells: uint8 RGBA from the grid's first corner.
-
-    Cells and gaps must be whole CSS pixels; between the cells it is transparent.
-    """
-    rows, columns, n = images.shape[:3]
-    across, down, gap = (int(DENSITY * value) for value in (grid.across, grid.down, grid.gap))
-    inner = across - gap, down - gap
-    pick_x, pick_y = (np.arange(length) * n // length for length in inner)
-    pixels = np.ascontiguousarray(images).view(np.uint32)[..., 0]  # a pixel moves as one number
-    out = np.zeros((rows, down, columns, across), np.uint32)
-    large = pixels[:, :, pick_y[:, None], pick_x]  # [rows, columns, y, x]
-    out[:, : inner[1], :, : inner[0]] = large.transpose(0, 2, 1, 3)
-    return out.view(np.uint8).reshape(rows * down, columns * across, 4)

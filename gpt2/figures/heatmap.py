@@ -113,7 +113,7 @@ def color_bar(
     style: dict[str, Any] = {"theme": theme, "size": size, "color": theme.muted}
     for tick in ticks:
         x = left + length * float(norm(tick))
-        write(axes, x, top + _BAR + 0.8 * size, f"{tick:.3g}", ha="center", **style)
+        write(axes, x, top + _BAR + 0.8 * size, f"{tick:.2g}", ha="center", **style)
     write(axes, left, top + _BAR + 2.1 * size, unit, **style)
 
 

@@ -15,14 +15,15 @@ from matplotlib.path import Path
 from matplotlib.textpath import TextPath
 
 from gpt2.figures.attention import COLORS, GAMMA
-from gpt2.figures.canvas import Grid, Pixels, boxes, mosaic, new_canvas, write
-from gpt2.figures.style import LIGHT, Theme, check_array, check_width, font_size, tick_step
+from gpt2.figures.canvas import Pixels, boxes, new_canvas, write
+from gpt2.figures.grid import Grid, mosaic, number_grid
+from gpt2.figures.style import LIGHT, Theme, check_array, check_width, font_size
 from gpt2.figures.text import counted, fonts, text_width
 
 MAX_CELLS = 64  # of one tile's side
 
 _TOP = 62  # CSS pixels above the tiles: title, key, numbers of the heads
-_SIDE = 30  # beside them: numbers of the layers
+_SIDE = 38  # beside them: numbers of the layers
 _LARGEST = 60  # a tile's side at most, its gap included
 _TALLEST = 1440  # all rows together at most, while tiles keep 10 pixels
 
@@ -59,7 +60,7 @@ def tiles_figure(
     style = {"theme": theme, "size": size}
     write(axes, 2, 12, "Every head of every layer: where each token looks", **style)
     write(axes, 2, 31, _key(letters, size, width), **style | {"color": theme.muted})
-    _draw_numbers(axes, grid, theme=theme, size=size - 1)
+    number_grid(axes, grid, theme=theme, size=size - 1)
     for word, letter in letters.items():
         places = [grid.box(*at) for at in np.ndindex(layers, heads) if labels[at[0]][at[1]] == word]
         _stamp(axes, letter, places, theme=theme)
@@ -139,21 +140,6 @@ def _key(letters: dict[str, str], size: float, width: int) -> str:
     if text_width([f"marked: {words}"], size) < width - 4:
         words = f"marked: {words}"
     return words
-
-
-def _draw_numbers(axes: Axes, grid: Grid, *, theme: Theme, size: float) -> None:
-    """Numbers of the heads above and of the layers at the left, thinned where they would touch."""
-    style = {"theme": theme, "size": size, "color": theme.muted}
-    wide = text_width(["88"], size) * 1.4
-    step = max(1, int(np.ceil(wide / grid.across)))
-    write(axes, 2, grid.top - 9, "head", **style)
-    for head in range(0, grid.columns, step):
-        x, _ = grid.middle(0, head)
-        if x - wide / 2 > text_width(["head "], size):
-            write(axes, x, grid.top - 9, str(head), ha="center", **style)
-    for layer in range(0, grid.rows, tick_step(grid.rows, grid.down * grid.rows, size)):
-        _, y = grid.middle(layer, 0)
-        write(axes, grid.left - 6, y, str(layer), ha="right", **style)
 
 
 def _stamp(axes: Axes, letter: str, places: Sequence[tuple], *, theme: Theme) -> None:

@@ -1,0 +1,94 @@
+"""Cells in rows and columns: where they lie, what is under a click, their numbers, their pictures.
+
+Imports: numpy, matplotlib.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from gpt2.figures.canvas import write
+from gpt2.figures.style import DENSITY, Theme, tick_step
+from gpt2.figures.text import text_width
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Cells of one size in rows and columns, in CSS pixels.
+
+    Args:
+        left, top: of the first cell.
+        rows, columns: how many there are.
+        across, down: from one cell to the next, the gap included.
+        gap: between cells.
+    """
+
+    left: float
+    top: float
+    rows: int
+    columns: int
+    across: float
+    down: float
+    gap: float = 0
+
+    @property
+    def right(self) -> float:
+        """Where the last column ends."""
+        return self.left + self.columns * self.across - self.gap
+
+    @property
+    def bottom(self) -> float:
+        """Where the last row ends."""
+        return self.top + self.rows * self.down - self.gap
+
+    def box(self, row: int, column: int) -> tuple[float, float, float, float]:
+        """Left, top, width and height of a cell."""
+        left, top = self.left + column * self.across, self.top + row * self.down
+        return left, top, self.across - self.gap, self.down - self.gap
+
+    def middle(self, row: int, column: int) -> tuple[float, float]:
+        """The middle of a cell."""
+        left, top, across, down = self.box(row, column)
+        return left + across / 2, top + down / 2
+
+    def at(self, x: float, y: float) -> tuple[int, int] | None:
+        """Row and column of the cell under a place, None outside the grid; gaps go to the left."""
+        row, column = (y - self.top) // self.down, (x - self.left) // self.across
+        if not (0 <= row < self.rows and 0 <= column < self.columns):
+            return None
+        return int(row), int(column)
+
+
+def mosaic(images: np.ndarray, grid: Grid) -> np.ndarray:
+    """Images [rows, columns, n, n, 4] at their cells: uint8 RGBA from the grid's first corner.
+
+    Cells and gaps must be whole CSS pixels; between the cells it is transparent.
+    """
+    rows, columns, n = images.shape[:3]
+    across, down, gap = (int(DENSITY * value) for value in (grid.across, grid.down, grid.gap))
+    inner = across - gap, down - gap
+    pick_x, pick_y = (np.arange(length) * n // length for length in inner)
+    pixels = np.ascontiguousarray(images).view(np.uint32)[..., 0]  # a pixel moves as one number
+    out = np.zeros((rows, down, columns, across), np.uint32)
+    large = pixels[:, :, pick_y[:, None], pick_x]  # [rows, columns, y, x]
+    out[:, : inner[1], :, : inner[0]] = large.transpose(0, 2, 1, 3)
+    return out.view(np.uint8).reshape(rows * down, columns * across, 4)
+
+
+def number_grid(axes: Axes, grid: Grid, *, theme: Theme, size: float) -> None:
+    """Numbers of the heads above and of the layers at the left, thinned where they would touch."""
+    style = {"theme": theme, "size": size, "color": theme.muted}
+    wide = text_width(["88"], size) * 1.4
+    step = max(1, int(np.ceil(wide / grid.across)))
+    write(axes, 2, grid.top - 9, "head", **style)
+    for head in range(0, grid.columns, step):
+        x, _ = grid.middle(0, head)
+        if x - wide / 2 > text_width(["head "], size):
+            write(axes, x, grid.top - 9, str(head), ha="center", **style)
+    for layer in range(0, grid.rows, tick_step(grid.rows, grid.down * grid.rows, size)):
+        _, y = grid.middle(layer, 0)
+        write(axes, grid.left - 6, y, str(layer), ha="right", **style)
+    if grid.bottom - grid.top > text_width(["layer"], size):
+        middle = (grid.top + grid.bottom) / 2
+        write(axes, 2 + size / 2, middle, "layer", rotation=90, ha="center", va="center", **style)

@@ -1,0 +1,101 @@
+"""gpt2.figures.ablation and before_after: what switching parts off changes."""
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex, to_rgb
+from test_figures import said
+
+from gpt2 import figures
+from gpt2.figures import DARK, LIGHT, Theme
+
+HEADS = np.array([(0.1, -0.5, 0), (0.02, 0.3, -0.01)])
+MLPS = np.array([-3.9, 0.7])
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK])
+def test_zero_is_neutral_and_the_signs_have_their_hues(theme: Theme) -> None:
+    figure = figures.ablation_figure([[-1, 0, 1]], [0.0], "a", theme=theme)
+    low, zero, high, mlp = figure.axes[0].collections[0].get_facecolors()[:, :3]
+    assert low[2] > low[0] and high[0] > high[2]
+    assert np.ptp(zero) < 0.05 and zero.tolist() == mlp.tolist()
+    assert zero == pytest.approx(to_rgb(theme.diverging[2]), abs=0.02)
+
+
+def test_the_scale_is_the_same_on_both_sides_of_zero() -> None:
+    figure = figures.ablation_figure(HEADS, [-4.0, 0.7], "a")
+    places = [(text.get_text(), text.get_position()) for text in figure.axes[0].texts]
+    line = next(at[1] for words, at in places if words == "-4")
+    x = {words: at[0] for words, at in places if at[1] == line}  # the numbers of the colour bar
+    assert x["0"] - x["-4"] == pytest.approx(x["4"] - x["0"])
+    assert x["1"] - x["0"] == pytest.approx((x["4"] - x["0"]) / 2)  # the root of a quarter
+
+
+def test_the_strongest_are_named_and_outlined() -> None:
+    figure = figures.ablation_figure(HEADS, MLPS, "·tax")
+    words = said(figure)
+    listed = words[words.index("strongest:") + 1 :][:3]
+    assert listed == ["layer 0, MLP: -3.90", "layer 1, MLP: +0.70", "layer 0, head 1: -0.50"]
+    assert {"-3.90", "+0.70", "-0.50"} <= set(words)  # in the cells
+    outlines = [c for c in figure.axes[0].collections if len(c.get_edgecolors())]
+    assert [to_hex(c.get_edgecolors()[0]) for c in outlines] == [LIGHT.text] * 3
+
+
+@pytest.mark.parametrize("width", [300, 340, 1040])
+@pytest.mark.parametrize(("layers", "heads"), [(2, 3), (12, 12), (48, 25)])
+def test_a_click_finds_the_head_or_the_mlp(layers: int, heads: int, width: int) -> None:
+    figure = figures.ablation_figure(np.zeros((layers, heads)), np.zeros(layers), "a", width=width)
+    size = figure.get_size_inches() * 72
+    paths = figure.axes[0].collections[0].get_paths()  # row by row, the MLP last in each
+    wanted = [
+        (layer, head if head < heads else None) for layer, head in np.ndindex(layers, heads + 1)
+    ]
+    for path, at in list(zip(paths, wanted, strict=True))[:: max(1, layers * heads // 60)]:
+        place = path.vertices[:4].mean(0) / size
+        assert figures.ablation_at(*place, layers=layers, heads=heads, width=width) == at
+    assert figures.ablation_at(0.001, 0.001, layers=layers, heads=heads, width=width) is None
+
+
+def test_alt_names_the_strongest_with_their_unit() -> None:
+    assert figures.ablation_alt(HEADS, MLPS, "·tax") == (
+        "Change of the log-probability of “·tax” when each of 2 layers of 3 heads or an MLP is "
+        "off. Strongest: layer 0, MLP, -3.90 nats; layer 1, MLP, +0.70 nats; layer 0, head 1, "
+        "-0.50 nats."
+    )
+
+
+def test_bars_before_and_after_share_a_scale() -> None:
+    figure = figures.before_after_figure(("a", "b"), (0.5, 0.1), (0.25, 0.4), names=("on", "off"))
+    bars = {
+        color: [
+            float(np.ptp(c.get_paths()[0].vertices[:, 0]))
+            for c in figure.axes[0].collections[2:]
+            if to_hex(c.get_facecolors()[0]) == color
+        ]
+        for color in (LIGHT.bar, LIGHT.accent)
+    }
+    scale = bars[LIGHT.bar][0] / 0.5
+    assert bars[LIGHT.bar] == pytest.approx([0.5 * scale, 0.1 * scale])
+    assert bars[LIGHT.accent] == pytest.approx([0.25 * scale, 0.4 * scale])
+    assert {"on", "off", "50.0 → 25.0 %", "10.0 → 40.0 %"} <= set(said(figure))
+
+
+def test_before_after_alt_says_both_bests_and_the_greatest_change() -> None:
+    words = figures.before_after_alt(("a", "b"), (0.5, 0.1), (0.25, 0.4), names=("on", "off"))
+    assert words == (
+        "Probability of the next token. Most likely on: “a” 50.0 %, “b” 10.0 %. Most likely off: "
+        "“b” 40.0 %, “a” 25.0 %. Greatest change: “b”, 10.0 → 40.0 %."
+    )
+
+
+@pytest.mark.parametrize(
+    ("draw", "words"),
+    [
+        (lambda: figures.ablation_figure(HEADS, MLPS[:1], "a"), r"mlps has shape \[1\]"),
+        (lambda: figures.ablation_alt([[np.nan]], [0], "a"), r"heads\[0, 0\] is nan"),
+        (lambda: figures.before_after_figure("ab", (1, 0), (1,)), r"after has shape \[1\]"),
+        (lambda: figures.before_after_alt("ab", (1.5, 0), (1, 0)), r"before\[0\] is 1.5"),
+    ],
+)
+def test_wrong_data_is_refused(draw: object, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        draw()
