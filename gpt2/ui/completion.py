@@ -9,7 +9,7 @@ from html import escape
 
 import numpy as np
 
-from gpt2.engine import Engine, Sampling
+from gpt2.engine import Engine, Request, Sampling
 from gpt2.figures import (
     percent,
     probability_alt,
@@ -38,18 +38,30 @@ class Shown:
     """What the page keeps of a completion: enough to recompute every view of it.
 
     Args:
+        request: what was asked for, its seed no longer random.
         ids: of prompt and completion.
-        sampling: how its tokens were drawn.
+        prompt_length: how many are the prompt's.
+        completion: as text.
         selected: the place that the views are about.
         chosen: the places whose tokens the visitor chose.
     """
 
-    model: str
+    request: Request
     ids: tuple[int, ...]
     prompt_length: int
-    sampling: Sampling
+    completion: str
     selected: int
     chosen: frozenset[int] = frozenset()
+
+    @property
+    def model(self) -> str:
+        """Name of the model that wrote it."""
+        return self.request.model
+
+    @property
+    def sampling(self) -> Sampling:
+        """How its tokens were drawn."""
+        return self.request.sampling
 
 
 def count_words(engine: Engine, prompt: str, model: str) -> str:
@@ -96,10 +108,10 @@ def status_line(trace: Trace) -> str:
     return f'<p class="status">{escape(" · ".join(words))}</p>'
 
 
-def keep(trace: Trace, sampling: Sampling) -> Shown:
+def keep(trace: Trace, request: Request) -> Shown:
     """What the page keeps of a trace."""
     length = len(trace.prompt_ids)
-    return Shown(trace.model, trace.ids, length, sampling, selected=length)
+    return Shown(request, trace.ids, length, trace.completion, selected=length)
 
 
 def trace_strip(engine: Engine, trace: Trace, by: str, screen: Viewport) -> str:

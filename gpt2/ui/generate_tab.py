@@ -36,6 +36,7 @@ from gpt2.ui.completion import (
 from gpt2.ui.lens_view import build_lens
 from gpt2.ui.section import Page, Section
 from gpt2.ui.strip import PICK_JS, legend
+from gpt2.ui.switch_view import build_switch
 
 EXAMPLES = (
     "The president said on Tuesday that",
@@ -100,6 +101,7 @@ def build_generate(page: Page) -> None:
         bars = token.picture("bars")
     build_attention(page, shown, name="generate", model=names[0])
     build_lens(page, shown)
+    build_switch(page, shown, model=names[0])
 
     running: dict[str, threading.Event] = {}  # what Stop sets, by the session that is writing
 
@@ -141,7 +143,7 @@ def build_generate(page: Page) -> None:
                         status_line(trace),
                         trace_strip(engine, trace, by, screen),
                         gr.skip(),
-                        keep(trace, sampling) if trace.finish_reason else gr.skip(),
+                        keep(trace, request) if trace.finish_reason else gr.skip(),
                         gr.skip(),
                     )
                     if trace.finish_reason:

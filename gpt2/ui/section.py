@@ -123,6 +123,10 @@ class Section:
         self._pictures: list[gr.HTML] = []
         self._opened = gr.State(not title)
         self._accordion = gr.Accordion(title, open=False, elem_id=name) if title else None
+        if self._accordion:
+            quick = {"outputs": self._opened, "queue": False, "show_progress": "hidden", **PRIVATE}
+            self._expanded = self._accordion.expand(lambda: True, **quick)
+            self._accordion.collapse(lambda: False, **quick)
 
     def __enter__(self) -> "Section":
         if self._accordion:
@@ -176,11 +180,12 @@ class Section:
             **MODEL_EVENTS,
             **PRIVATE,
         }
-        quick = {"outputs": self._opened, "queue": False, "show_progress": "hidden", **PRIVATE}
         if self._accordion:
-            self._accordion.expand(lambda: True, **quick).then(**event)
-            self._accordion.collapse(lambda: False, **quick)
-        moved = [control.input for control in controls if hasattr(control, "input")]
+            self._expanded.then(**event)
+        moved = [
+            control.change if isinstance(control, gr.State) else control.input
+            for control in controls
+        ]
         gr.on([self.shown.change, *moved], **event, trigger_mode="always_last")
         for place, output in enumerate(outputs):
             if output in self._pictures:
