@@ -178,7 +178,8 @@ def watch(points: Iterable[dict], settings: FinetuneSettings, rows: int) -> list
                 epoch = math.ceil(point["texts"] / rows)
                 bar.write(
                     f"{point['stage']}, epoch {epoch}: {found['accuracy']:.1%} of held-out rows "
-                    f"right, {found['nll']:.3f} nats"
+                    f"right, {found['nll']:.3f} nats",
+                    file=sys.stderr,
                 )
     return seen
 
@@ -212,7 +213,7 @@ def main(argv: list[str] | None = None) -> int:
         )
         return 1
     if leads:
-        print(report.table(metrics, name=f"this run: {args.base}, {args.train}"))
+        print(report.table(metrics, name=f"this run: {Path(args.base).name}, {args.train}"))
         print(f"written: {args.out} (serve it: python app.py --classifier {args.out})")
     return 0
 

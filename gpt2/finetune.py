@@ -59,6 +59,7 @@ class FinetuneSettings:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be from 0 to below 1")
         if not self.epochs > 0:
             raise ValueError(f"epochs is {self.epochs}; it must be above 0")
+        TrainSettings(steps=1, lr=self.lr, average=self.average)  # refuses what it can't take
 
 
 @dataclass(frozen=True)
