@@ -1,0 +1,129 @@
+"""Looking inside, as a visitor does: every section opened, used by mouse and by keyboard."""
+
+import re
+import xml.dom.minidom
+
+import pytest
+
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+from steps import LIVELY, drawn, expect, generate  # noqa: E402
+
+pytestmark = pytest.mark.browser
+
+
+def open_section(page, title):
+    """Open a section; the button that does it."""
+    button = page.get_by_role("button", name=title).first
+    button.click()
+    return button
+
+
+def click_at(image, x, y):
+    """Click a picture at fractions of its sides."""
+    box = image.bounding_box()
+    image.click(position={"x": box["width"] * x, "y": box["height"] * y})
+
+
+def saved(page, picture, kind):
+    """A file that a picture is saved as."""
+    with page.expect_download() as download:
+        page.locator(f"{picture} [data-save={kind}], {picture} a[download$={kind}]").first.click()
+    with open(download.value.path(), "rb") as file:
+        return download.value.suggested_filename, file.read()
+
+
+def test_a_drawn_token_shows_each_step_of_its_draw(visit, engine):
+    page = visit()
+    generate(page, "Hello world", settings={"Temperature": 1.5, "Top-k": 40, "New tokens": 12})
+    words = page.locator("#bars img").get_attribute("alt")
+    assert "temperature 1.5" in words.lower() and "top-k 40" in words and "random number" in words
+    drawn(page).nth(5).click()
+    expect(page.locator("#bars img")).not_to_have_attribute("alt", words)
+    page.locator("#strip button[title='prompt token']").last.click()
+    expect(page.locator("#token")).to_contain_text("Prompt token 2")
+    expect(page.locator("#bars img")).not_to_have_attribute("alt", re.compile("random number"))
+
+
+def test_pictures_and_their_numbers_can_be_saved(visit):
+    page = visit()
+    generate(page, "Hello world", settings=LIVELY)
+    name, png = saved(page, "#bars", "png")
+    assert name == "token-2.png" and png.startswith(b"\x89PNG")
+    name, svg = saved(page, "#bars", "svg")
+    assert name == "token-2.svg"
+    assert xml.dom.minidom.parseString(svg).documentElement.tagName == "svg"
+    name, csv = saved(page, "#bars", "csv")
+    lines = csv.decode().splitlines()
+    assert name == "token-2.csv" and lines[0].startswith("id,token,softmax,")
+    assert len(lines) == 1 + 50257
+
+
+def test_all_heads_can_be_seen_and_one_clicked_to_enlarge(visit):
+    page = visit()
+    generate(page, "Hello world", settings=LIVELY)
+    open_section(page, "Attention")
+    one, many = page.locator("#generate-head img"), page.locator("#generate-heads img")
+    expect(one).to_have_attribute("alt", re.compile("layer 1, head 1", re.I))
+    expect(page.locator("#generate-does")).to_contain_text("previous token")
+    click_at(many, 0.05, 0.5)
+    expect(one).to_have_attribute("alt", re.compile("layer 1, head 0", re.I))
+    page.get_by_label("heads of all layers").first.check()
+    expect(many).to_have_attribute("alt", re.compile("2 layers of 2 heads"))
+    for name, words in (
+        ("weighted by value", "length of what"),
+        ("rollout through all layers", "Rollout"),
+        ("attention", "layer 1, head 0"),
+    ):
+        page.get_by_label(name, exact=True).first.check()
+        expect(one).to_have_attribute("alt", re.compile(words, re.I))
+
+
+def test_the_logit_lens_follows_the_selected_token(visit):
+    page = visit()
+    generate(page, "Hello world", settings=LIVELY)
+    open_section(page, "Logit lens")
+    ranks = page.locator("#lens-ranks img")
+    expect(page.locator("#lens-grid img")).to_have_attribute("alt", re.compile("2 layers"))
+    before = ranks.get_attribute("alt")
+    drawn(page).nth(8).focus()
+    page.keyboard.press("Enter")
+    expect(ranks).not_to_have_attribute("alt", before)
+    header, *rows = saved(page, "#lens-grid", "csv")[1].decode().splitlines()
+    assert header == "layer,position,after token,guess,token,probability"
+    assert len(rows) == 3 * 16 * 5  # the embedding and two layers; five guesses
+
+
+def test_heads_are_switched_off_and_the_text_written_again(visit):
+    page = visit()
+    generate(page, "Hello world", settings={"Temperature": 0, "New tokens": 12})
+    open_section(page, "Switch heads off")
+    expect(page.locator("#switch-map img")).to_have_attribute("alt", re.compile("2 layers"))
+    expect(page.locator("#switch-words")).to_contain_text("as trained")
+    page.get_by_label("Scale", exact=True).click()
+    page.get_by_role("option", name="a whole layer").click()
+    page.get_by_role("button", name="Set", exact=True).press("Enter")
+    expect(page.locator("#switch-words")).to_contain_text("Now: layer 0 off.")
+    expect(page.locator("#switch-bars img")).to_be_visible()
+    page.get_by_role("button", name="Write it again like this").click()
+    texts = page.locator("#switch-texts p")
+    expect(texts).to_have_count(2)
+    expect(page.locator("#switch-texts mark").first).not_to_be_empty()
+    page.get_by_role("button", name="All as trained").click()
+    expect(page.locator("#switch-words")).to_contain_text("All heads work as trained.")
+    page.get_by_role("button", name="Write it again like this").click()
+    expect(page.locator("#switch-texts mark").first).to_be_empty()
+
+
+def test_a_closed_section_draws_nothing(visit):
+    page = visit()
+    generate(page, "Hello world", settings=LIVELY)
+    button = open_section(page, "Logit lens")
+    expect(page.locator("#lens-ranks img")).to_be_visible()
+    before = page.locator("#lens-ranks img").get_attribute("alt")
+    button.click()
+    drawn(page).nth(8).click()
+    expect(page.locator("#token")).to_contain_text("Token 9 ")
+    page.wait_for_timeout(500)
+    assert page.locator("#lens-ranks img").get_attribute("alt") == before
+    button.click()
+    expect(page.locator("#lens-ranks img")).not_to_have_attribute("alt", before)
