@@ -172,12 +172,14 @@ def page_server(
     classifier_directory: Path,
     make_model: Callable[..., GPT2],
 ) -> Iterator[Page]:
-    """The page over the tiny models; "other" and "broken", which is damaged, can be picked too."""
+    """The page over the tiny models; of the others there one is damaged, one has a long context."""
     directory = tmp_path_factory.mktemp("page")
     other, broken = (directory / "checkpoints" / name for name in ("other", "broken"))
     config = GPT2Config(n_ctx=48, n_embd=16, n_layer=3, n_head=4)
     weights.save(make_model(config, seed=5), other, vocabulary=model_directory)
     shutil.copytree(other, broken)
+    config = GPT2Config(n_ctx=256, n_embd=16, n_layer=2, n_head=2)
+    weights.save(make_model(config), directory / "checkpoints" / "long", vocabulary=model_directory)
     os.truncate(broken / weights.WEIGHTS_FILE, 100_000)
     (directory / "pause").write_text("0")
     (directory / "steps").write_text("")

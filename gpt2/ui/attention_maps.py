@@ -16,6 +16,8 @@ from gpt2.figures import (
     attention_layer_figure,
     attention_map_alt,
     attention_map_figure,
+    overview_alt,
+    overview_figure,
     percent,
     tiles_alt,
     tiles_figure,
@@ -33,6 +35,7 @@ KINDS = {
     "from which tokens each place is made.",
 }
 TILE_CELLS = 24  # a side of a head's tile
+OVERVIEW_CELLS = 128  # a side of an overview
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,31 @@ class AttentionMaps:
             alt = attention_map_alt(shown, pieces, title=title, high=high)
         return Drawing(figure, alt, width, name, lambda: _columns(shown, pieces, self.first))
 
+    def overview(self, kind: str) -> Drawing | str:
+        """A text too long for one map as a whole, with the map's window outlined."""
+        if not self.last_start:
+            return ""
+        pooled = self.engine.overview(
+            self.ids, self.layer, OVERVIEW_CELLS, model=self.model, weighted=kind == WEIGHTED
+        )
+        maps = pooled.weights
+        cells = maps.mean(axis=0) if self.head < 0 else maps[self.head]
+        values = {
+            "tokens": len(self.ids),
+            "window": self.window,
+            "title": f"Layer {self.layer}, {_head_name(self.head)}: the whole text",
+            "high": max(1.0, float(cells.max())),
+        }
+        width = min(self.screen.width, 560)
+        return Drawing(
+            overview_figure(cells, **values, theme=self.screen.theme, width=width),
+            overview_alt(cells, **values),
+            width,
+            f"attention-overview-layer-{self.layer}-head-{self.head}",
+            lambda: _cell_columns(cells, pooled.edges),
+            clickable=True,
+        )
+
     def whole_layer(self, kind: str) -> Drawing:
         """The maps of all heads of the layer, small."""
         maps = self.layer_maps(HEAD if kind == ROLLOUT else kind)
@@ -164,6 +192,16 @@ def _columns(values: np.ndarray, pieces: Sequence[str], first: int) -> dict[str,
         "key": (columns + first).tolist(),
         "key token": [pieces[column] for column in columns],
         "value": values[rows, columns].tolist(),
+    }
+
+
+def _cell_columns(cells: np.ndarray, edges: Sequence[int]) -> dict[str, list]:
+    """An overview as columns: every pair of runs of tokens, by the first token of each."""
+    rows, columns = np.tril_indices(len(cells))
+    return {
+        "query from": [edges[row] for row in rows],
+        "key from": [edges[column] for column in columns],
+        "value": cells[rows, columns].tolist(),
     }
 
 

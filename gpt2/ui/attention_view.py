@@ -5,7 +5,7 @@ Shared by both tabs. Imports: gradio, engine, figures.
 
 import gradio as gr
 
-from gpt2.figures import head_at, tile_at
+from gpt2.figures import head_at, overview_at, tile_at
 from gpt2.ui.attention_maps import HEAD, KINDS, AttentionMaps
 from gpt2.ui.common import PRIVATE
 from gpt2.ui.section import Page, Section, clicked
@@ -35,6 +35,7 @@ def build_attention(page: Page, shown: gr.State, *, name: str, model: str) -> No
             layer = _slider(0, layers - 1, min(5, layers - 1), "Layer")
             head = _slider(-1, heads - 1, min(2, heads - 1), "Head (-1 is the mean)")
             start = _slider(0, 1, 0, "First token shown", visible=False)
+        whole = section.picture(f"{name}-overview")
         one = section.picture(f"{name}-head")
         does = gr.HTML(elem_id=f"{name}-does")
         below = gr.Radio([LAYER, MODEL], value=LAYER, label="Below it")
@@ -52,6 +53,7 @@ def build_attention(page: Page, shown: gr.State, *, name: str, model: str) -> No
             screen=screen,
         )
         return (
+            view.overview(kind),
             view.single(kind),
             view.what_it_does(kind),
             view.whole_model() if below == MODEL else view.whole_layer(kind),
@@ -74,9 +76,21 @@ def build_attention(page: Page, shown: gr.State, *, name: str, model: str) -> No
             found = None if found is None else (int(layer), found)
         return found or (gr.skip(), gr.skip())
 
+    def move(event: gr.EventData, shown):  # noqa: ANN001, ANN202
+        """Show the tokens around the place that was clicked in the overview."""
+        place = clicked(event)
+        if shown is None or place is None:
+            return gr.skip()
+        x, y, width = place
+        tokens = min(len(shown.ids), engine.shape(shown.model).n_ctx)
+        found = overview_at(x, y, tokens=tokens, width=width)
+        room = engine.limits.attention_tokens
+        return gr.skip() if found is None else min(max(0, found[0] - room // 2), tokens - room)
+
     redraw = section.wire(
-        draw, [kind, layer, head, start, below], [one, does, every, layer, head, start]
+        draw, [kind, layer, head, start, below], [whole, one, does, every, layer, head, start]
     )
+    whole.pick(move, [shown], [start], show_progress="hidden", **PRIVATE).success(**redraw)
     every.pick(
         pick, [shown, layer, below], [layer, head], show_progress="hidden", **PRIVATE
     ).success(**redraw)

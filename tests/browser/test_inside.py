@@ -6,7 +6,7 @@ import xml.dom.minidom
 import pytest
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-from steps import LIVELY, drawn, expect, generate  # noqa: E402
+from steps import LIVELY, drawn, expect, generate, pick_model  # noqa: E402
 
 pytestmark = pytest.mark.browser
 
@@ -76,6 +76,18 @@ def test_all_heads_can_be_seen_and_one_clicked_to_enlarge(visit):
     ):
         page.get_by_label(name, exact=True).first.check()
         expect(one).to_have_attribute("alt", re.compile(words, re.I))
+
+
+def test_a_long_text_has_an_overview_to_move_the_map_by(visit):
+    page = visit()
+    pick_model(page, "long")
+    generate(page, "Hello world " * 60, settings={"New tokens": 5})
+    open_section(page, "Attention")
+    overview = page.locator("#generate-overview img")
+    expect(overview).to_have_attribute("alt", re.compile("Outlined: tokens 0 to 63"))
+    click_at(overview, 0.5, 0.8)
+    expect(overview).not_to_have_attribute("alt", re.compile("Outlined: tokens 0 to 63"))
+    expect(page.locator("#generate-does")).not_to_contain_text("Shown: tokens 1 to 64")
 
 
 def test_the_logit_lens_follows_the_selected_token(visit):
