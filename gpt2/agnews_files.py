@@ -18,13 +18,17 @@ SHA256 = {
 TIMEOUT = 10  # seconds without an answer
 
 
-def find_or_download(directory: Path = DIRECTORY) -> Path:
+def find_or_download(directory: Path | None = None) -> Path:
     """The directory of train.csv (29 MB) and test.csv (2 MB), downloaded if they are missing.
+
+    Args:
+        directory: DIRECTORY if None.
 
     Raises:
         FileNotFoundError: they can't be downloaded.
         ValueError: what was downloaded is not what was published; nothing is kept of it.
     """
+    directory = directory or DIRECTORY
     for name, sha256 in SHA256.items():
         if not (directory / name).is_file():
             _download(URL + name, directory / name, sha256)

@@ -628,3 +628,66 @@ def test_twelve_thumbnails_are_fast() -> None:
         figures.to_png(figures.attention_layer_figure(weights, layer=0, width=1040))
         seconds.append(time.perf_counter() - start)
     assert min(seconds) < 0.8  # about 0.2 on two quiet cores
+
+
+# Training
+
+
+def curves(count: int, epochs: int = 3) -> tuple[np.ndarray, ...]:
+    """Falling loss and rising accuracy over 32 texts a step, and held-out accuracy by epoch."""
+    steps = np.arange(1, count + 1)
+    loss = 1.4 * np.exp(-steps / count * 3)
+    marks = np.linspace(count * 32 / epochs, count * 32, epochs)
+    return steps * 32, loss, 1 - loss / 2, marks, np.linspace(0.8, 0.9, epochs)
+
+
+COUNTS = np.array([[850, 20, 50, 30], [10, 930, 5, 5], [40, 3, 820, 87], [20, 0, 90, 840]])
+
+
+@pytest.mark.parametrize("count", [1, 7, 500])
+def test_training_curves_draw_for_any_number_of_points(count: int) -> None:
+    figure = drawn(figures.training_figure(*curves(count, min(count, 3))))
+    assert {"loss (nats)", "accuracy (%)", "texts read"} <= set(said(figure))
+    above, below = figure.axes
+    assert above.get_ylim()[0] == 0
+    assert below.get_ylim() == (0, 100)
+
+
+def test_held_out_accuracy_is_drawn_where_it_was_measured() -> None:
+    read = curves(60)
+    figure = drawn(figures.training_figure(*read))
+    marks = figure.axes[1].lines[-1]
+    np.testing.assert_allclose(marks.get_xdata(), read[3])
+    np.testing.assert_allclose(marks.get_ydata(), 100 * read[4])
+
+
+def test_training_alt_says_where_it_began_and_ended() -> None:
+    alt = figures.training_alt(*curves(60))
+    assert "1920 texts" in alt
+    assert "90.0 %" in alt
+    assert "from 1.3" in alt
+
+
+def test_every_cell_of_a_confusion_matrix_is_written() -> None:
+    figure = drawn(figures.confusion_figure(COUNTS, LABELS))
+    words = said(figure)
+    for count in COUNTS.ravel():
+        assert any(word.split("\n")[0] == f"{count}" for word in words)
+    assert "0" in words  # and not < 1 %
+    assert "90.5 % of 3,800 rows right" in words
+
+
+def test_confusion_alt_names_the_most_frequent_mistake() -> None:
+    alt = figures.confusion_alt(COUNTS, LABELS)
+    assert "3800 rows" in alt
+    assert "Sci/Tech taken for Business, 90 rows" in alt
+    assert "wrong" not in figures.confusion_alt(np.eye(4), LABELS)
+
+
+def test_figures_of_training_refuse_what_can_not_be() -> None:
+    with pytest.raises(ValueError, match="counts has shape"):
+        figures.confusion_figure(COUNTS[:3], LABELS)
+    read = list(curves(9))
+    read[1] = read[1] * math.nan
+    with pytest.raises(ValueError, match="loss"):
+        figures.training_figure(*read)
