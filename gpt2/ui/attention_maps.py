@@ -108,8 +108,8 @@ class AttentionMaps:
         return Drawing(figure, alt, width, name, lambda: _columns(shown, pieces, self.first))
 
     def overview(self, kind: str) -> Drawing | str:
-        """A text too long for one map as a whole, with the map's window outlined."""
-        if not self.last_start:
+        """A text much too long for one map as a whole, with the map's window outlined."""
+        if 2 * len(self.ids) < 3 * self.engine.limits.attention_tokens:
             return ""
         pooled = self.engine.overview(
             self.ids, self.layer, OVERVIEW_CELLS, model=self.model, weighted=kind == WEIGHTED

@@ -4,6 +4,7 @@ Source: nostalgebraist 2020, "interpreting GPT: the logit lens". Imports: gradio
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import gradio as gr
 import numpy as np
@@ -11,6 +12,8 @@ import numpy as np
 from gpt2.engine import Engine
 from gpt2.figures import lens_alt, lens_columns, lens_figure, rank_alt, rank_figure
 from gpt2.trace import LogitLens
+from gpt2.ui.common import Viewport
+from gpt2.ui.completion import Shown
 from gpt2.ui.section import Drawing, Page, Section
 
 WORDS = (
@@ -27,47 +30,49 @@ def build_lens(page: Page, shown: gr.State) -> None:
         grid = section.picture("lens-grid")
         ranks = section.picture("lens-ranks")
 
-    def draw(shown, screen):  # noqa: ANN001, ANN202
-        before = shown.selected - 1  # the token after which the selected one was predicted
-        last = min(len(shown.ids), engine.shape(shown.model).n_ctx)
-        count = min(lens_columns(screen.width), last)
-        first = min(max(0, before - count // 2), last - count)
-        positions = range(first, first + count)
-        found = engine.logit_lens(shown.ids[:last], positions, model=shown.model)
-        inputs = engine.pieces([shown.ids[place] for place in positions], model=shown.model)
-        look = {"theme": screen.theme, "width": screen.width}
-        guesses = [engine.pieces(row, model=shown.model) for row in found.top_ids[:, :, 0].tolist()]
-        cells = (guesses, found.top_probs[:, :, 0], inputs)
-        column = before - first
-        if found.followed_ids[column] >= 0:
-            token, rank, prob = found.followed_ids, found.followed_ranks, found.followed_probs
-        else:  # a completion that filled the context has one token more than was read
-            token, rank, prob = found.predicted_ids, found.predicted_ranks, found.predicted_probs
-        piece = engine.pieces([int(token[column])], model=shown.model)[0]
-        path = (rank[:, column], prob[:, column], piece)
-        narrow = min(screen.width, 760)
-        return (
-            Drawing(
-                lens_figure(*cells, **look),
-                lens_alt(*cells),
-                screen.width,
-                "logit-lens",
-                lambda: _columns(engine, shown.model, found, inputs),
-            ),
-            Drawing(
-                rank_figure(*path, theme=screen.theme, width=narrow),
-                rank_alt(*path),
-                narrow,
-                f"rank-of-token-{shown.selected}",
-                lambda: {
-                    "layer": range(len(path[0])),
-                    "rank": path[0].tolist(),
-                    "probability": path[1].tolist(),
-                },
-            ),
-        )
+    section.wire(partial(lens_drawings, engine), [], [grid, ranks])
 
-    section.wire(draw, [], [grid, ranks])
+
+def lens_drawings(engine: Engine, shown: Shown, screen: Viewport) -> tuple[Drawing, Drawing]:
+    """The lens around the selected token, and that token's rank through the layers."""
+    before = shown.selected - 1  # the token after which the selected one was predicted
+    last = min(len(shown.ids), engine.shape(shown.model).n_ctx)
+    count = min(lens_columns(screen.width), last)
+    first = min(max(0, before - count // 2), last - count)
+    positions = range(first, first + count)
+    found = engine.logit_lens(shown.ids[:last], positions, model=shown.model)
+    inputs = engine.pieces([shown.ids[place] for place in positions], model=shown.model)
+    look = {"theme": screen.theme, "width": screen.width}
+    guesses = [engine.pieces(row, model=shown.model) for row in found.top_ids[:, :, 0].tolist()]
+    cells = (guesses, found.top_probs[:, :, 0], inputs)
+    column = before - first
+    if found.followed_ids[column] >= 0:
+        token, rank, prob = found.followed_ids, found.followed_ranks, found.followed_probs
+    else:  # a completion that filled the context has one token more than was read
+        token, rank, prob = found.predicted_ids, found.predicted_ranks, found.predicted_probs
+    piece = engine.pieces([int(token[column])], model=shown.model)[0]
+    path = (rank[:, column], prob[:, column], piece)
+    narrow = min(screen.width, 760)
+    return (
+        Drawing(
+            lens_figure(*cells, **look),
+            lens_alt(*cells),
+            screen.width,
+            "logit-lens",
+            lambda: _columns(engine, shown.model, found, inputs),
+        ),
+        Drawing(
+            rank_figure(*path, theme=screen.theme, width=narrow),
+            rank_alt(*path),
+            narrow,
+            f"rank-of-token-{shown.selected}",
+            lambda: {
+                "layer": range(len(path[0])),
+                "rank": path[0].tolist(),
+                "probability": path[1].tolist(),
+            },
+        ),
+    )
 
 
 def _columns(

@@ -4,6 +4,7 @@ Imports: gradio, engine, figures.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from html import escape
 
 import gradio as gr
@@ -17,7 +18,7 @@ from gpt2.figures import (
     before_after_alt,
     before_after_figure,
 )
-from gpt2.ui.common import MODEL_EVENTS, PRIVATE, errors_in_words, note
+from gpt2.ui.common import MODEL_EVENTS, PRIVATE, Viewport, errors_in_words, note
 from gpt2.ui.completion import Shown
 from gpt2.ui.section import Drawing, Page, Section, clicked
 
@@ -53,44 +54,6 @@ def build_switch(page: Page, shown: gr.State, *, model: str) -> None:
         again = gr.Button("Write it again like this", size="sm")
         texts = gr.HTML(elem_id="switch-texts")
 
-    def draw_map(shown, screen):  # noqa: ANN001, ANN202
-        config = engine.shape(shown.model)
-        found = engine.ablation_map(shown.ids, shown.selected, model=shown.model)
-        piece = engine.pieces([found.token], model=shown.model)[0]
-        values, width = (found.heads, found.mlps, piece), min(screen.width, 760)
-        figure = ablation_figure(*values, theme=screen.theme, width=width)
-        return (
-            Drawing(
-                figure,
-                ablation_alt(*values),
-                width,
-                f"heads-off-token-{shown.selected}",
-                lambda: _map_columns(found.heads, found.mlps),
-                clickable=True,
-            ),
-            gr.update(maximum=config.n_layer - 1),
-            gr.update(maximum=config.n_head - 1),
-        )
-
-    def draw_bars(shown, parts, screen):  # noqa: ANN001, ANN202
-        if not parts:
-            return note("All heads work as trained."), ""
-        scales = _scales(engine, shown.model, parts)
-        found = engine.ablate(shown.ids, shown.selected, scales, model=shown.model)
-        best = {*_best(found.before), *_best(found.after), found.token} - {-1}
-        ids = sorted(best, key=lambda token: -found.before[token])
-        pieces, width = engine.pieces(ids, model=shown.model), min(screen.width, 760)
-        values = (pieces, found.before[ids], found.after[ids])
-        names = ("as trained", "like this")
-        figure = before_after_figure(*values, names=names, theme=screen.theme, width=width)
-        return note(_said(parts)), Drawing(
-            figure,
-            before_after_alt(*values, names=names),
-            width,
-            f"switched-token-{shown.selected}",
-            lambda: dict(zip(("token", *names), map(list, values), strict=True)),
-        )
-
     def toggle(event: gr.EventData, shown, parts):  # noqa: ANN001, ANN202
         """Switch the clicked head or MLP off, or on again."""
         place = clicked(event)
@@ -117,14 +80,58 @@ def build_switch(page: Page, shown: gr.State, *, model: str) -> None:
             for trace in engine.generate(shown.request, scales=scales):
                 yield compare(shown.completion, trace.completion)
 
-    section.wire(draw_map, [], [grid, layer, head])
-    section.wire(draw_bars, [parts], [words, bars])
+    section.wire(partial(map_drawing, engine), [], [grid, layer, head])
+    section.wire(partial(bars_drawing, engine), [parts], [words, bars])
     quick = {"show_progress": "hidden", "concurrency_limit": None, **PRIVATE}
     grid.pick(toggle, [shown, parts], parts, **quick)
     set_one.click(put, [parts, kind, layer, head, scale], parts, **quick)
     reset.click(lambda: (), None, parts, **quick)
     again.click(write_again, [shown, parts], texts, **MODEL_EVENTS, **PRIVATE)
     shown.change(lambda: "", None, texts, **quick)
+
+
+def map_drawing(engine: Engine, shown: Shown, screen: Viewport) -> tuple[Drawing, dict, dict]:
+    """What the selected token owes to each part; and the ends of the two sliders."""
+    config = engine.shape(shown.model)
+    found = engine.ablation_map(shown.ids, shown.selected, model=shown.model)
+    piece = engine.pieces([found.token], model=shown.model)[0]
+    values, width = (found.heads, found.mlps, piece), min(screen.width, 760)
+    figure = ablation_figure(*values, theme=screen.theme, width=width)
+    return (
+        Drawing(
+            figure,
+            ablation_alt(*values),
+            width,
+            f"heads-off-token-{shown.selected}",
+            lambda: _map_columns(found.heads, found.mlps),
+            clickable=True,
+        ),
+        gr.update(maximum=config.n_layer - 1),
+        gr.update(maximum=config.n_head - 1),
+    )
+
+
+def bars_drawing(
+    engine: Engine, shown: Shown, parts: Parts, screen: Viewport
+) -> tuple[str, Drawing | str]:
+    """What is scaled, in words, and what that does to the prediction of the selected token."""
+    if not parts:
+        return note("All heads work as trained."), ""
+    scales = _scales(engine, shown.model, parts)
+    found = engine.ablate(shown.ids, shown.selected, scales, model=shown.model)
+    best = {*_best(found.before), *_best(found.after), found.token} - {-1}
+    ids = sorted(best, key=lambda token: -found.before[token])
+    pieces, width = engine.pieces(ids, model=shown.model), min(screen.width, 760)
+    values = (pieces, found.before[ids], found.after[ids])
+    names = ("as trained", "like this")
+    figure = before_after_figure(*values, names=names, theme=screen.theme, width=width)
+    return note(_said(parts)), Drawing(
+        figure,
+        before_after_alt(*values, names=names),
+        width,
+        f"switched-token-{shown.selected}",
+        lambda: dict(zip(("token", *names), map(list, values), strict=True)),
+    )
 
 
 def compare(before: str, after: str) -> str:
