@@ -16,7 +16,18 @@ from gpt2.limits import Limits
 from gpt2.memory import Memory
 from gpt2.model import GPT2
 from gpt2.sampling import Sampling
-from gpt2.trace import Ablation, AblationMap, HeadScores, LogitLens, Pooled, Score, Step, Waterfall
+from gpt2.trace import (
+    Ablation,
+    AblationMap,
+    Attribution,
+    Faithfulness,
+    HeadScores,
+    LogitLens,
+    Pooled,
+    Score,
+    Step,
+    Waterfall,
+)
 
 
 class Views:
@@ -155,6 +166,69 @@ class Views:
         token = ids[index] if index < len(ids) else -1
         probs = [logits.softmax(dim=-1).cpu().numpy() for logits in (before, after)]
         return Ablation(index, token, *probs)
+
+    def attribute(
+        self,
+        ids: Sequence[int],
+        index: int,
+        answer: int,
+        *,
+        method: str,
+        model: str,
+        instead_of: int | None = None,
+    ) -> Attribution:
+        """How much each of ids[:index] counts for an answer after them.
+
+        Args:
+            index: 1 to len(ids).
+            answer: a token, or of a classifier a class, counted from 0.
+            method: one of lens.METHODS.
+            model: a language model or a classifier.
+            instead_of: another answer to compare with.
+
+        Raises:
+            ValueError: one of these is not there, or more tokens than the limit.
+        """
+        if method not in lens.METHODS:
+            raise ValueError(f"no method {method!r}; there are: {', '.join(lens.METHODS)}")
+        question = self._question(ids, index, answer, instead_of, model)
+        with self._predictions(ids, model) as (_, seen):
+            return lens.attribute(question, seen, index, method)
+
+    def faithfulness(
+        self,
+        ids: Sequence[int],
+        index: int,
+        answer: int,
+        *,
+        model: str,
+        instead_of: int | None = None,
+    ) -> Faithfulness:
+        """How well each method, and attention rollout, foretells what taking tokens away does.
+
+        Arguments and errors as of attribute.
+        """
+        question = self._question(ids, index, answer, instead_of, model)
+        with self._predictions(ids, model) as (backbone, seen):
+            scores = {
+                method: lens.attribute(question, seen, index, method).scores
+                for method in lens.METHODS
+            }
+            scores["attention rollout"] = lens.rollout(backbone, seen)[index - 1, :index]
+            return lens.faithfulness(question, ids[:index], scores)
+
+    def _question(
+        self, ids: Sequence[int], index: int, answer: int, instead_of: int | None, model: str
+    ) -> lens.Question:
+        _check_choice(ids, index)
+        limit = self.limits.attributed_tokens
+        if index > limit:
+            raise ValueError(
+                f"{index} tokens stand before this one; attribution takes at most {limit}; "
+                "choose an earlier token or shorten the text"
+            )
+        loaded = self.library.get(model)
+        return lens.Question(loaded.classifier or loaded.backbone, answer, instead_of=instead_of)
 
     def score_tokens(self, ids: Sequence[int], *, model: str) -> Score:
         """How each token after the first was predicted from those before it."""

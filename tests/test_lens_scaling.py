@@ -10,7 +10,7 @@ from transformers import GPT2LMHeadModel
 from gpt2 import lens, weights
 from gpt2.cache import KVCache
 from gpt2.generate import generate
-from gpt2.lens.ablation import last_token
+from gpt2.lens.blocks import last_token
 from gpt2.lens.scaling import ScaledModel, Scales
 from gpt2.sampling import Sampling
 

@@ -121,3 +121,35 @@ def test_a_text_is_written_anew_with_a_layer_off(fresh):
     )
     assert plain.steps == neutral.steps and plain.prompt_ids == without.prompt_ids
     assert plain.ids != without.ids
+
+
+def test_attribution_explains_a_token_of_the_text(fresh, passes):
+    backbone = fresh.library.get("tiny").backbone
+    for method in lens.METHODS:
+        found = fresh.attribute(IDS, 6, IDS[6], method=method, model="tiny")
+        logit = float(lens.next_token_logits(backbone, IDS)[5, IDS[6]])
+        assert found.method == method and found.scores.shape == (6,)
+        assert found.score == pytest.approx(logit, abs=1e-4)
+    truth = fresh.faithfulness(IDS, 6, IDS[6], model="tiny")
+    assert truth.names == (*lens.METHODS, "attention rollout", "random order")
+
+
+def test_attribution_explains_a_class_and_one_class_against_another(fresh):
+    verdict = fresh.classify("Oil prices climb")
+    ask = {"method": "integrated gradients", "model": "tiny-news"}
+    found = fresh.attribute(verdict.ids, 3, 2, **ask)
+    versus = fresh.attribute(verdict.ids, 3, 2, instead_of=1, **ask)
+    assert versus.score == pytest.approx(float(np.log(verdict.probs[2] / verdict.probs[1])), 1e-3)
+    assert found.scores.shape == versus.scores.shape == (3,)
+    with pytest.raises(ValueError, match="answer 4 is not between 0 and 3"):
+        fresh.attribute(verdict.ids, 3, 4, **ask)
+
+
+def test_attribution_has_its_limits(engine, fresh):
+    small = Engine(engine.library, Limits(attributed_tokens=4))
+    ask = {"method": "occlusion", "model": "tiny"}
+    assert len(small.attribute(IDS, 4, 7, **ask).scores) == 4
+    with pytest.raises(ValueError, match="5 tokens stand before this one; .* at most 4"):
+        small.attribute(IDS, 5, 7, **ask)
+    with pytest.raises(ValueError, match="no method 'magic'; there are: gradient x input"):
+        fresh.attribute(IDS, 5, 7, method="magic", model="tiny")

@@ -5,6 +5,14 @@ model computed when it stood at token t. Imports: torch.
 """
 
 from gpt2.lens.ablation import ablation_map
+from gpt2.lens.attribution import (
+    METHODS,
+    attribute,
+    gradient_x_input,
+    integrated_gradients,
+    occlusion,
+)
+from gpt2.lens.faithfulness import faithfulness
 from gpt2.lens.heads import head_scores, model_heads
 from gpt2.lens.logit_lens import logit_lens, logits_after
 from gpt2.lens.observe import (
@@ -17,6 +25,7 @@ from gpt2.lens.observe import (
     rollout,
     tiles,
 )
+from gpt2.lens.question import Question
 from gpt2.lens.replay import (
     check_index,
     next_logits,
@@ -30,15 +39,21 @@ from gpt2.lens.scaling import ScaledModel, Scales
 from gpt2.lens.waterfall import waterfall
 
 __all__ = [
+    "METHODS",
     "Observation",
+    "Question",
     "ScaledModel",
     "Scales",
     "ablation_map",
     "attention",
+    "attribute",
     "attention_maps",
     "attention_window",
     "check_index",
+    "faithfulness",
+    "gradient_x_input",
     "head_scores",
+    "integrated_gradients",
     "logit_lens",
     "logits_after",
     "model_heads",
@@ -46,6 +61,7 @@ __all__ = [
     "next_token_logits",
     "observe",
     "observed_step",
+    "occlusion",
     "overview",
     "replay_step",
     "rollout",

@@ -5,10 +5,10 @@ Source: Michel et al. 2019, "Are Sixteen Heads Really Better than One?", section
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from gpt2.lens.blocks import last_token
 from gpt2.lens.observe import Observation
-from gpt2.model import GPT2, Block
+from gpt2.model import GPT2
 from gpt2.trace import AblationMap
 
 
@@ -61,14 +61,6 @@ def _without(model: GPT2, layer: int, x: Tensor) -> Tensor:
     for block in later[:-1]:
         x = block(x)
     return last_token(later[-1], x)[:, -1] if later else x[:, -1]
-
-
-def last_token(block: Block, x: Tensor) -> Tensor:
-    """A block's output for the last token alone, a quarter of the work: [B, T, C] to [B, 1, C]."""
-    q, k, v = block.attn.qkv(block.ln_1(x))
-    answer = F.scaled_dot_product_attention(q[:, :, -1:], k, v)
-    x = x[:, -1:] + block.attn.c_proj(block.attn.join(answer))
-    return x + block.mlp(block.ln_2(x))
 
 
 def _logprobs(model: GPT2, x: Tensor, token: int) -> Tensor:

@@ -139,3 +139,49 @@ class Ablation:
     token: int
     before: np.ndarray
     after: np.ndarray
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """How much each token counts for one answer.
+
+    Args:
+        method: its name.
+        scores: [T], in logits; above 0 the token spoke for the answer.
+        score: the answer's logit, or its lead over the other one asked about.
+        empty: the same for a text of which every token was taken away; 0 where it plays no part.
+        error: how far the scores are from adding up to score - empty, as a share of that; NaN
+            for a method that does not promise it.
+        steps: gradients or passes that were computed.
+    """
+
+    method: str
+    scores: np.ndarray
+    score: float
+    empty: float
+    error: float
+    steps: int
+
+
+@dataclass(frozen=True)
+class Faithfulness:
+    """How well each method's order foretells what happens when tokens are taken away.
+
+    Args:
+        names: of the M methods, the last a random order, the mean of several.
+        fractions: [F] of the tokens, from 0 to 1.
+        deletion: [M, F], the answer's probability without that share of the first tokens.
+        insertion: [M, F], with that share of the first tokens alone.
+    """
+
+    names: tuple[str, ...]
+    fractions: tuple[float, ...]
+    deletion: np.ndarray
+    insertion: np.ndarray
+
+    @property
+    def areas(self) -> np.ndarray:
+        """[M], the area under insertion less that under deletion: -1..1, more is better."""
+        gain = self.insertion - self.deletion
+        widths = np.diff(self.fractions)
+        return ((gain[:, 1:] + gain[:, :-1]) / 2 * widths).sum(axis=1)

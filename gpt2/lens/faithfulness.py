@@ -1,0 +1,65 @@
+"""Is this picture true? Take the tokens away that it calls important, and see what is left.
+
+A good order makes the prediction fall at once when its first tokens are taken away, and come back
+at once when only they are put in. Source: Petsiuk et al. 2018, "RISE", section 4.3 (deletion and
+insertion); DeYoung et al. 2020, "ERASER", section 4 (the same for text). Imports: torch.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gpt2.lens.question import Question
+from gpt2.trace import Faithfulness
+
+FRACTIONS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
+RANDOM, SEEDS = "random order", 3
+ROWS = 16  # texts in one batch
+
+
+@torch.inference_mode()
+def faithfulness(
+    question: Question, ids: Sequence[int], scores: Mapping[str, np.ndarray]
+) -> Faithfulness:
+    """Both curves of each method and of a random order, on this very text.
+
+    Tokens go in the order of their scores, the largest first; a token that is away is replaced by
+    the mean embedding at its position, as in the methods themselves.
+
+    Args:
+        ids: the T tokens before the prediction.
+        scores: [T] by name.
+
+    Raises:
+        ValueError: a method has not one score for each token.
+    """
+    for name, values in scores.items():
+        if len(values) != len(ids):
+            raise ValueError(f"{name} has {len(values)} scores for {len(ids)} tokens")
+    orders = [np.argsort(-np.asarray(values), kind="stable") for values in scores.values()]
+    orders += [np.random.default_rng(seed).permutation(len(ids)) for seed in range(SEEDS)]
+    kept = np.stack([_masks(order) for order in orders])  # [M,2,F,T]
+    probs = _probs(question, ids, torch.from_numpy(kept).flatten(0, 2)).reshape(kept.shape[:3])
+    chance = probs[len(scores) :].mean(axis=0, keepdims=True)
+    deletion, insertion = np.concatenate([probs[: len(scores)], chance]).swapaxes(0, 1)
+    return Faithfulness((*scores, RANDOM), FRACTIONS, deletion, insertion)
+
+
+def _masks(order: np.ndarray) -> np.ndarray:
+    """Which tokens are there, when deleting and when inserting, at each fraction: [2, F, T]."""
+    place = np.argsort(order)  # of each token in the order
+    gone = np.stack([place < round(fraction * len(order)) for fraction in FRACTIONS])
+    return np.stack([~gone, gone])
+
+
+def _probs(question: Question, ids: Sequence[int], kept: Tensor) -> np.ndarray:
+    """The answer's probability with only some tokens there: [N, T] to [N]; equal rows run once."""
+    different, which = kept.to(question.removed().device).unique(dim=0, return_inverse=True)
+    x, empty = question.embed(ids), question.removed()
+    parts = [
+        question.prob(question.hidden(torch.where(some[..., None], x, empty)))
+        for some in different.split(ROWS)
+    ]
+    return torch.cat(parts)[which].cpu().numpy()

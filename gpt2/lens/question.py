@@ -1,0 +1,77 @@
+"""What an attribution explains: one score, read off the last token's final norm. Imports: torch."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from gpt2.classifier import GPT2Classifier
+from gpt2.lens.blocks import last_hidden
+from gpt2.model import GPT2
+
+
+class Question:
+    """Why this answer, or why this one rather than that one?
+
+    The score is the answer's logit, less the other's if one is named (Yin & Neubig 2022,
+    "Interpreting Language Models with Contrastive Explanations", section 3): what both share, such
+    as being a noun, then cancels out.
+    """
+
+    def __init__(
+        self, model: GPT2 | GPT2Classifier, answer: int, *, instead_of: int | None = None
+    ) -> None:
+        """Ask a language model for the next token, or a classifier for the class of a text.
+
+        Args:
+            answer: token or class index.
+            instead_of: another one to compare with.
+
+        Raises:
+            ValueError: there is no such answer, or both are the same.
+        """
+        if isinstance(model, GPT2Classifier):
+            self.backbone, head = model.transformer, model.score.weight
+        else:
+            self.backbone, head = model, model.wte.weight
+        self._head = head.detach()
+        count = len(head)
+        for index in (answer, answer if instead_of is None else instead_of):
+            if not 0 <= index < count:
+                raise ValueError(f"answer {index} is not between 0 and {count - 1}")
+        if answer == instead_of:
+            raise ValueError(f"answer {answer} can't be compared with itself; name another one")
+        self._answer, self._instead_of = answer, instead_of
+
+    def score(self, hidden: Tensor) -> Tensor:
+        """The logit, or the difference of two: [N, C] to [N] in float32."""
+        direction = self._head[self._answer].float()
+        if self._instead_of is not None:
+            direction = direction - self._head[self._instead_of].float()
+        return hidden.float() @ direction
+
+    def prob(self, hidden: Tensor) -> Tensor:
+        """The answer's probability among all, or among the two: [N, C] to [N] in float32."""
+        if self._instead_of is not None:
+            return self.score(hidden).sigmoid()
+        parts = hidden.split(128)  # [128,V] is 26 MB
+        return torch.cat([self._softmax(part) for part in parts])
+
+    def _softmax(self, hidden: Tensor) -> Tensor:
+        return (hidden @ self._head.T).float().softmax(dim=-1)[:, self._answer]
+
+    def embed(self, ids: Iterable[int]) -> Tensor:
+        """The tokens' embeddings without positions, [T, C]: the input that is explained."""
+        return self.backbone.wte.weight.detach()[list(ids)]
+
+    def removed(self) -> Tensor:
+        """What stands in for a token that is taken away: the mean of all embeddings, [C].
+
+        Its position stays. It says no more than that some token is there; <|endoftext|> would say
+        that a new text begins, and zeros are an embedding that the model has never met.
+        """
+        return self.backbone.wte.weight.detach().mean(dim=0)
+
+    def hidden(self, embedded: Tensor) -> Tensor:
+        """The final norm at the last token of texts given as embeddings: [N, T, C] to [N, C]."""
+        return last_hidden(self.backbone, embedded + self.backbone.wpe.weight[: embedded.size(1)])

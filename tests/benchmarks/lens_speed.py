@@ -1,0 +1,87 @@
+"""How long each view of "Look inside" takes on this machine.
+
+    python tests/benchmarks/lens_speed.py [--model NAME|DIR] [--device auto|cpu|cuda] [--tokens N]
+
+One text of N tokens, the prediction that follows it; the medians of several runs are printed as one
+JSON object, in milliseconds.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import torch  # noqa: E402
+
+from gpt2 import lens  # noqa: E402
+from gpt2.library import find_directory, pick_dtype  # noqa: E402
+from gpt2.model import GPT2  # noqa: E402
+from gpt2.tokenizer import Tokenizer  # noqa: E402
+from gpt2.training import pick_device  # noqa: E402
+from gpt2.weights import load_language_model  # noqa: E402
+
+TEXT = (
+    "The old man walked slowly down the road to the village, thinking of his wife and of the "
+    "children who had left the house many years before. When he came to the bridge he stopped and "
+    "looked at the water. It was cold, and the wind was strong. He said to himself that he would "
+    "go no further than the bridge that night. "
+)
+
+
+def views(model: GPT2, ids: list[int], answer: int) -> dict[str, Callable[[], object]]:
+    """What is timed, by name; each starts from a kept observation but the first."""
+    seen, question, count = lens.observe(model, ids), lens.Question(model, answer), len(ids)
+    scores = {
+        method: lens.attribute(question, seen, count, method).scores for method in lens.METHODS
+    }
+    timed = {
+        "observe": lambda: lens.observe(model, ids),
+        "attention": lambda: lens.attention(model, seen, 0),
+        "tiles 16": lambda: lens.tiles(model, seen, 16),
+        "rollout": lambda: lens.rollout(model, seen),
+        "logit lens, one position": lambda: lens.logit_lens(model, seen, [count - 1]),
+        "logit lens, all positions": lambda: lens.logit_lens(model, seen, range(count)),
+        "model heads": lambda: lens.model_heads(model),
+        "ablation map": lambda: lens.ablation_map(model, seen, count, answer),
+        "faithfulness": lambda: lens.faithfulness(question, ids, scores),
+    }
+    for method in lens.METHODS:
+        timed[method] = lambda method=method: lens.attribute(question, seen, count, method)
+    return timed
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--runs", type=int, default=7)
+    args = parser.parse_args()
+    device = pick_device(args.device)
+    dtype = pick_dtype("auto", device)
+    directory = find_directory(args.model)
+    model = load_language_model(directory, device=device, dtype=dtype)
+    ids = Tokenizer(directory).encode(TEXT * (1 + args.tokens // 60))[: args.tokens + 1]
+    medians = {}
+    for name, view in views(model, ids[:-1], ids[-1]).items():
+        times = []
+        for _ in range(args.runs + 1):  # the first is a warm-up
+            start = time.perf_counter()
+            view()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            times.append(1000 * (time.perf_counter() - start))
+        medians[name] = round(statistics.median(times[1:]), 1)
+    found = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
+    report = {"device": found, "threads": torch.get_num_threads(), "tokens": len(ids) - 1}
+    print(json.dumps(report | {"runs": args.runs, "milliseconds": medians}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
