@@ -39,6 +39,7 @@ def tiles(cells: int, layers: int, heads: int) -> np.ndarray:
     return attention(cells, heads=layers * heads).reshape(layers, heads, cells, cells)
 
 
+METHODS = ("gradient × input", "integrated gradients", "occlusion", "rollout", "random order")
 FIGURES: dict[str, Callable[[list[str], Theme, int], Figure]] = {
     "waterfall": lambda names, theme, width: figures.waterfall_figure(
         **fall(names[:11]), theme=theme, width=width
@@ -95,6 +96,24 @@ FIGURES: dict[str, Callable[[list[str], Theme, int], Figure]] = {
         names[:18],
         np.geomspace(0.9, 1e-6, 18),
         np.geomspace(1e-6, 0.9, 18),
+        theme=theme,
+        width=width,
+    ),
+    "attribution": lambda names, theme, width: figures.attribution_figure(
+        names,
+        np.random.default_rng(0).normal(size=(5, 64)) ** 3,
+        METHODS,
+        target=names[0],
+        theme=theme,
+        width=width,
+    ),
+    "faithfulness": lambda names, theme, width: figures.faithfulness_figure(
+        (0, 0.5, 1), np.eye(5, 3) * 12, np.ones((5, 3)), METHODS, random=4, theme=theme, width=width
+    ),
+    "score": lambda names, theme, width: figures.score_figure(
+        np.geomspace(1, 50257, 900),
+        np.linspace(0, 10.8, 900),
+        np.full(900, -9.0),
         theme=theme,
         width=width,
     ),

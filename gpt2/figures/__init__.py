@@ -16,14 +16,22 @@ from gpt2.figures.attention import (
     attention_map_figure,
     strongest_pairs,
 )
+from gpt2.figures.attribution import (
+    MAX_BARS,
+    attribution_alt,
+    attribution_figure,
+    strongest_tokens,
+)
 from gpt2.figures.bars import class_alt, class_figure, probability_alt, probability_figure
 from gpt2.figures.before_after import before_after_alt, before_after_figure
 from gpt2.figures.colors import CLASS_COLORS, class_color, color_legend, token_colors
 from gpt2.figures.export import to_csv, to_svg
+from gpt2.figures.faithfulness import faithfulness_alt, faithfulness_figure
 from gpt2.figures.layers import attention_layer_alt, attention_layer_figure, head_at
 from gpt2.figures.lens import lens_alt, lens_columns, lens_figure
 from gpt2.figures.overview import overview_alt, overview_at, overview_figure
 from gpt2.figures.rank import rank_alt, rank_figure
+from gpt2.figures.score import score_alt, score_figure
 from gpt2.figures.similarity import MAX_POSITIONS, similarity_alt, similarity_figure
 from gpt2.figures.style import DARK, LIGHT, Theme, render, to_png
 from gpt2.figures.text import percent, shorten
@@ -41,6 +49,7 @@ __all__ = [
     "CLASS_COLORS",
     "DARK",
     "LIGHT",
+    "MAX_BARS",
     "MAX_CELLS",
     "MAX_POSITIONS",
     "MAX_TOKENS",
@@ -55,6 +64,8 @@ __all__ = [
     "attention_layer_figure",
     "attention_map_alt",
     "attention_map_figure",
+    "attribution_alt",
+    "attribution_figure",
     "before_after_alt",
     "before_after_figure",
     "class_alt",
@@ -64,6 +75,8 @@ __all__ = [
     "confusion_alt",
     "confusion_figure",
     "decided_at",
+    "faithfulness_alt",
+    "faithfulness_figure",
     "head_at",
     "lens_alt",
     "lens_columns",
@@ -77,10 +90,13 @@ __all__ = [
     "rank_alt",
     "rank_figure",
     "render",
+    "score_alt",
+    "score_figure",
     "shorten",
     "similarity_alt",
     "similarity_figure",
     "strongest_pairs",
+    "strongest_tokens",
     "tile_at",
     "tiles_alt",
     "tiles_figure",

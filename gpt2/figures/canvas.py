@@ -110,7 +110,8 @@ def draw_key(
     """Colours and what they stand for, (colour, words) each, in a line from (x, y) on."""
     x, y = place
     for color, words in entries:
-        boxes(axes, [(x, y - 0.4 * size, 0.8 * size, 0.8 * size)], facecolors=color)
+        square = (x, y - 0.4 * size, 0.8 * size, 0.8 * size)
+        boxes(axes, [square], facecolors=color, edgecolors=theme.muted, linewidths=0.5)
         write(axes, x + 1.2 * size, y, words, theme=theme, size=size)
         x += 2.6 * size + text_width([words], size)
 
