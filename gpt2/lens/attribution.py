@@ -16,9 +16,8 @@ from torch import Tensor
 from gpt2.lens.blocks import last_hidden, last_hidden_after
 from gpt2.lens.observe import Observation
 from gpt2.lens.question import Question
-from gpt2.trace import Attribution
+from gpt2.trace import METHODS, Attribution
 
-METHODS = ("gradient x input", "integrated gradients", "occlusion")
 COMPLETE = 0.01  # of the change that is to be explained
 CLOSE = 0.005  # of a logit: an error below this can't be seen, however small the change
 FIRST_STEPS, MOST_STEPS = 20, 160

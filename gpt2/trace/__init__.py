@@ -6,6 +6,7 @@ read, inside.py what went on inside the model meanwhile. Imports: numpy.
 
 from gpt2.trace.inside import (
     HEAD_LABELS,
+    METHODS,
     Ablation,
     AblationMap,
     Attribution,
@@ -20,6 +21,7 @@ from gpt2.trace.text import FINISH_REASONS, Score, Step, Trace, Verdict
 __all__ = [
     "FINISH_REASONS",
     "HEAD_LABELS",
+    "METHODS",
     "Ablation",
     "AblationMap",
     "Attribution",

@@ -141,6 +141,9 @@ class Ablation:
     after: np.ndarray
 
 
+METHODS = ("gradient x input", "integrated gradients", "occlusion")
+
+
 @dataclass(frozen=True)
 class Attribution:
     """How much each token counts for one answer.

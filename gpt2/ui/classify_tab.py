@@ -20,6 +20,7 @@ from gpt2.ui.common import (
 )
 from gpt2.ui.section import Drawing, Page, Section
 from gpt2.ui.strip import class_strip
+from gpt2.ui.why_view import Question, build_why
 
 EXAMPLES = (
     "Oil prices climb as refineries shut down ahead of the storm, lifting shares of producers.",
@@ -71,6 +72,7 @@ def build_classify(page: Page) -> None:
     build_attention(page, shown, name="classify", model=names[0])
     with Section(page, shown, "When did it decide?", WHEN, name="decided") as decided:
         over = decided.picture("over-text")
+    build_why(page, shown, _ask, title="Why this topic?", name="classify", contrast=False)
     labels = ", ".join(engine.shape(names[0]).labels)
     gr.HTML(note(f"Topics: {labels}. Texts up to {engine.limits.prompt_chars:,} characters."))
 
@@ -121,6 +123,13 @@ def build_classify(page: Page) -> None:
     )
     topic.wire(draw_topics, [], [bars])
     decided.wire(draw_decision, [], [over])
+
+
+def _ask(shown: Read) -> Question:
+    """Why the topic that leads?"""
+    found = shown.verdict
+    answer = int(found.probs.argmax())
+    return Question(found.model, found.ids, len(found.ids), answer, found.labels[answer])
 
 
 def _headline(verdict: Verdict) -> str:

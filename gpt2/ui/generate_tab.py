@@ -8,10 +8,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import gradio as gr
 
-from gpt2.engine import SEED_LIMIT, Request, Sampling, seed_or_random
+from gpt2.engine import SEED_LIMIT, Engine, Request, Sampling, seed_or_random
 from gpt2.ui.attention_view import build_attention
 from gpt2.ui.common import (
     ERRORS,
@@ -23,6 +24,7 @@ from gpt2.ui.common import (
     note,
 )
 from gpt2.ui.completion import (
+    Shown,
     count_words,
     keep,
     limits_words,
@@ -34,9 +36,11 @@ from gpt2.ui.completion import (
     trace_strip,
 )
 from gpt2.ui.lens_view import build_lens
+from gpt2.ui.score_view import build_score
 from gpt2.ui.section import Page, Section
 from gpt2.ui.strip import PICK_JS, legend
 from gpt2.ui.switch_view import build_switch
+from gpt2.ui.why_view import Question, build_why
 
 EXAMPLES = (
     "The president said on Tuesday that",
@@ -102,6 +106,10 @@ def build_generate(page: Page) -> None:
     build_attention(page, shown, name="generate", model=names[0])
     build_lens(page, shown)
     build_switch(page, shown, model=names[0])
+    build_why(
+        page, shown, partial(_ask, engine), title="Why this token?", name="generate", contrast=True
+    )
+    build_score(page)
 
     running: dict[str, threading.Event] = {}  # what Stop sets, by the session that is writing
 
@@ -228,6 +236,13 @@ def build_generate(page: Page) -> None:
     )
     settings.label = settings_words(new_tokens.value, temperature.value, top_k.value, seed.value)
     gr.HTML(note(limits_words(engine)))
+
+
+def _ask(engine: Engine, shown: Shown) -> Question:
+    """Why the selected token?"""
+    answer = shown.ids[shown.selected]
+    name = engine.pieces([answer], model=shown.model)[0]
+    return Question(shown.model, shown.ids, shown.selected, answer, name)
 
 
 @contextmanager

@@ -183,7 +183,7 @@ class Section:
         if self._accordion:
             self._expanded.then(**event)
         moved = [
-            control.change if isinstance(control, gr.State) else control.input
+            control.change if isinstance(control, gr.State | gr.Textbox) else control.input
             for control in controls
         ]
         gr.on([self.shown.change, *moved], **event, trigger_mode="always_last")

@@ -6,7 +6,7 @@ import xml.dom.minidom
 import pytest
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-from steps import LIVELY, drawn, expect, generate, pick_model  # noqa: E402
+from steps import LIVELY, classify, drawn, expect, generate, pick_model  # noqa: E402
 
 pytestmark = pytest.mark.browser
 
@@ -139,3 +139,48 @@ def test_a_closed_section_draws_nothing(visit):
     assert page.locator("#lens-ranks img").get_attribute("alt") == before
     button.click()
     expect(page.locator("#lens-ranks img")).not_to_have_attribute("alt", before)
+
+
+def test_a_token_is_explained_and_the_explanation_checked(visit):
+    page = visit()
+    generate(page, "Hello world", settings=LIVELY)
+    drawn(page).nth(4).click()
+    expect(page.locator("#token")).to_contain_text("Token 5 ")
+    open_section(page, "Why this token?")
+    bars = page.locator("#generate-why-bars img")
+    expect(bars).to_have_attribute("alt", re.compile("gradient x input"))
+    for method in ("integrated gradients", "occlusion", "all three"):
+        page.get_by_label(method, exact=True).first.check()
+        words = "Strongest by" if method == "all three" else method
+        expect(bars).to_have_attribute("alt", re.compile(words))
+    expect(page.locator("#generate-why-words")).to_contain_text("the bars add up to")
+    page.get_by_label("Rather than").fill(" the")
+    expect(page.locator("#generate-why-words")).to_contain_text("Lead over ·the:")
+    open_section(page, "Is this picture true?")
+    expect(page.locator("#generate-true-curves img")).to_be_visible()
+    expect(page.locator("#generate-true-table tr")).to_have_count(6)
+    expect(page.locator("#generate-true-table")).to_contain_text("random order")
+
+
+def test_a_topic_is_explained(visit):
+    page = visit()
+    classify(page, "Oil prices climb as the storm nears.")
+    section = page.get_by_role("button", name="Why this topic?")
+    section.click()
+    expect(page.locator("#classify-why-bars img")).to_have_attribute("alt", re.compile("9 tokens"))
+
+
+def test_any_text_can_be_scored(visit, engine):
+    page = visit()
+    open_section(page, "Score a text")
+    page.get_by_label("Text to score").fill("Hello world, <b>hello</b>.")
+    page.get_by_role("button", name="Score", exact=True).click()
+    found = engine.score("Hello world, <b>hello</b>.")
+    expect(page.locator("#score-status")).to_contain_text(f" {found.nll:.2f} nats a token")
+    expect(page.locator("#score-strip")).to_contain_text("<b>hello</b>")
+    expect(page.locator("#score-picture img")).to_be_visible()
+    header, *rows = saved(page, "#score-picture", "csv")[1].decode().splitlines()
+    assert header == "id,token,logprob,rank,entropy" and len(rows) == len(found.ids)
+    page.get_by_label("Text to score").fill("")
+    page.get_by_role("button", name="Score", exact=True).click()
+    expect(page.get_by_text("the text is empty").first).to_be_visible()
