@@ -16,6 +16,7 @@ class Limits:
         models: models of each kind kept in memory; the one used longest ago goes first.
         attributed_tokens: tokens before a prediction whose shares in it are computed.
         observed_bytes: forward passes kept for the views, together.
+        draft_bytes: completions kept to branch from, together.
     """
 
     prompt_chars: int = 20_000
@@ -26,3 +27,4 @@ class Limits:
     models: int = 2
     attributed_tokens: int = 128
     observed_bytes: int = 128 * 2**20
+    draft_bytes: int = 128 * 2**20
