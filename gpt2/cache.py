@@ -27,6 +27,7 @@ class KVCache:
         shape = (config.n_layer, 1, config.n_head, capacity, config.head_dim)  # [L,B,H,T,D]
         self._keys = torch.empty(shape, device=device, dtype=dtype)
         self._values = torch.empty(shape, device=device, dtype=dtype)
+        self._config = config
         self.capacity = capacity
         self.length = 0
 
@@ -62,3 +63,25 @@ class KVCache:
         if not 0 <= length <= self.length:
             raise ValueError(f"cannot crop a cache of {self.length} tokens to {length}")
         self.length = length
+
+    def copy(self, length: int, *, capacity: int) -> "KVCache":
+        """A cache of its own that holds the first `length` tokens of this one.
+
+        Raises:
+            ValueError: this one holds fewer, or they do not fit.
+        """
+        if not 0 <= length <= min(self.length, capacity):
+            raise ValueError(
+                f"cannot copy {length} tokens of a cache of {self.length} to one for {capacity}"
+            )
+        place = {"device": self._keys.device, "dtype": self._keys.dtype}
+        made = KVCache(self._config, capacity, **place)
+        made._keys[:, :, :, :length] = self._keys[:, :, :, :length]
+        made._values[:, :, :, :length] = self._values[:, :, :, :length]
+        made.length = length
+        return made
+
+    @property
+    def nbytes(self) -> int:
+        """Memory it takes, used or not."""
+        return self._keys.nbytes + self._values.nbytes

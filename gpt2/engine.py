@@ -7,20 +7,21 @@ Imports: torch.
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 
 from gpt2.agnews import clean_news
 from gpt2.devices import pick_device
+from gpt2.drafts import Drafts
 from gpt2.generate import generate
 from gpt2.lens import ScaledModel, Scales
-from gpt2.library import Library, pick_dtype
+from gpt2.library import Library, Loaded, pick_dtype
 from gpt2.limits import Limits
 from gpt2.sampling import SEED_LIMIT, Sampling, check_number
 from gpt2.tokenizer import ENDOFTEXT, ENDOFTEXT_ID, check_text
-from gpt2.trace import Score, Trace, Verdict
+from gpt2.trace import Score, Step, Trace, Verdict
 from gpt2.views import Views
 
 
@@ -55,6 +56,10 @@ def seed_or_random(seed: int) -> int:
 
 class Engine(Views):
     """Answers requests; any number of threads may ask."""
+
+    def __init__(self, library: Library, limits: Limits) -> None:
+        super().__init__(library, limits)
+        self._drafts = Drafts(limits.draft_bytes)
 
     @classmethod
     def load(
@@ -119,6 +124,49 @@ class Engine(Views):
         Raises:
             ValueError: the request asks for more than the limits allow, or for nonsense.
         """
+        yield from self._write(request, scales, ())
+
+    def branch(
+        self,
+        request: Request,
+        ids: Sequence[int],
+        position: int,
+        token: int,
+        *,
+        scales: Scales | None = None,
+    ) -> Iterator[Trace]:
+        """Write a completion again, but with another token at one place.
+
+        What follows is drawn as ever, by seed and position: the token that was there gives the text
+        that was there. Traces begin with the chosen token and hold the whole completion.
+
+        Args:
+            request: as it was for the text; max_new_tokens counts all drawn tokens, kept ones too.
+            ids: the text, prompt and drawn tokens (Trace.ids); those from `position` on are
+                left behind.
+            position: index in ids of the token to replace, a drawn one.
+            token: what to put there.
+            scales: as of generate.
+
+        Raises:
+            ValueError: as generate, or the text, the position or the token is none.
+        """
+        loaded, count = self._check(request)
+        prompt, _ = self.prompt_ids(request.prompt, max_new_tokens=count, model=loaded.name)
+        if list(ids[: len(prompt)]) != prompt:
+            raise ValueError("the text does not begin with the prompt's tokens; send Trace.ids")
+        last = min(len(ids), len(prompt) + count) - 1
+        check_number("position", position, len(prompt), last, whole=True)
+        vocabulary = loaded.backbone.config.vocab_size
+        for written in (*ids[len(prompt) :], token):
+            check_number("token", written, 0, vocabulary - 1, whole=True)
+        forced = (*ids[len(prompt) : position], token)
+        for trace in self._write(request, scales, forced):
+            if len(trace.steps) >= len(forced) or trace.finish_reason:
+                yield trace
+
+    def _check(self, request: Request) -> tuple[Loaded, int]:
+        """The model that a request asks for and how many tokens, once it is in order."""
         limit = self.limits.new_tokens
         count = int(check_number("max_new_tokens", request.max_new_tokens, 1, limit, whole=True))
         check_text(request.stop)
@@ -126,11 +174,17 @@ class Engine(Views):
         if name not in self.library.models:
             there = ", ".join(self.library.models)
             raise ValueError(f"no language model {name!r}; there are: {there}")
-        loaded = self.library.get(name)
+        return self.library.get(name), count
+
+    def _write(
+        self, request: Request, scales: Scales | None, forced: Sequence[int]
+    ) -> Iterator[Trace]:
+        """A completion that begins with the forced tokens, after each of its tokens."""
+        loaded, count = self._check(request)
         start = time.perf_counter()
-        ids, truncated = self.prompt_ids(request.prompt, max_new_tokens=count, model=name)
+        ids, truncated = self.prompt_ids(request.prompt, max_new_tokens=count, model=loaded.name)
         trace = Trace(
-            model=name,
+            model=loaded.name,
             prompt=request.prompt,
             prompt_ids=tuple(ids),
             truncated=truncated,
@@ -140,8 +194,7 @@ class Engine(Views):
         )
         decoder = loaded.tokenizer.decoder()
         text = ""
-        writer = ScaledModel(loaded.backbone, scales) if scales else loaded.backbone
-        steps = generate(writer, ids, request.sampling, max_new_tokens=count)
+        steps = self._steps(loaded, ids, request.sampling, count, scales, forced)
         while not trace.finish_reason:
             with self._slot:
                 step = next(steps)
@@ -163,6 +216,42 @@ class Engine(Views):
                 seconds=seconds,
             )
             yield trace
+
+    def _steps(
+        self,
+        loaded: Loaded,
+        prompt: Sequence[int],
+        sampling: Sampling,
+        count: int,
+        scales: Scales | None,
+        forced: Sequence[int],
+    ) -> Iterator[Step]:
+        """The tokens of a completion; those that a kept one shares are not computed again."""
+        model = ScaledModel(loaded.backbone, scales) if scales else loaded.backbone
+        name, room = (loaded.name, scales), model.config.n_ctx
+        draft = self._drafts.open(
+            model,
+            name,
+            prompt,
+            sampling,
+            written=forced[:-1],
+            capacity=min(room, len(prompt) + count),
+        )
+        steps = list(draft.steps)
+        yield from draft.steps
+        try:
+            for step in generate(
+                model,
+                [*prompt, *(step.id for step in draft.steps)],
+                sampling,
+                max_new_tokens=count - len(draft.steps),
+                start=draft.start,
+                forced=forced[len(draft.steps) :],
+            ):
+                steps.append(step)
+                yield step
+        finally:
+            self._drafts.keep(name, sampling, replace(draft, steps=tuple(steps)))
 
     def score(self, text: str, *, model: str = "") -> Score:
         """How likely the model finds a text after <|endoftext|>, its first tokens if it is long.

@@ -4,6 +4,7 @@ Source: Radford et al. 2019, section 3.6; OpenAI's sample.py. Imports: torch.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -32,6 +33,19 @@ class LanguageModel(Protocol):
     def logits(self, hidden: Tensor) -> Tensor: ...
 
 
+@dataclass(frozen=True, eq=False)
+class Start:
+    """A text that was read before.
+
+    Args:
+        cache: holds all its tokens and has room for those to come.
+        logits: [V] in float32, after the last of them.
+    """
+
+    cache: KVCache
+    logits: Tensor
+
+
 def generate(
     model: LanguageModel,
     ids: Sequence[int],
@@ -39,6 +53,8 @@ def generate(
     *,
     max_new_tokens: int,
     eos: int = ENDOFTEXT_ID,
+    start: Start | None = None,
+    forced: Sequence[int] = (),
 ) -> Iterator[Step]:
     """Continue a prompt.
 
@@ -48,25 +64,34 @@ def generate(
         sampling: how each token is chosen.
         max_new_tokens: at least 1.
         eos: the token that ends the text; it is yielded too.
+        start: what reading ids gave, to read them only once; its cache is filled further.
+        forced: tokens to write first, described as if they had been drawn.
 
     Yields:
         A Step for each token; the last one's finish_reason is "eos", "length" or "context".
 
     Raises:
-        ValueError: the prompt is empty or longer than the context, or max_new_tokens is below 1.
+        ValueError: the prompt is empty or longer than the context, max_new_tokens is below 1, or
+            start is of a text of another length.
     """
     n_ctx = model.config.n_ctx
     if not 1 <= len(ids) <= n_ctx:
         raise ValueError(f"the prompt has {len(ids)} tokens; it must have 1 to {n_ctx}")
     if max_new_tokens < 1:
         raise ValueError(f"max_new_tokens is {max_new_tokens}; it must be at least 1")
-    capacity = min(n_ctx, len(ids) + max_new_tokens)
-    cache = KVCache(model.config, capacity, device=model.device, dtype=model.dtype)
-    logits = prefill(model, ids, cache)
+    if start is None:
+        start = read(model, ids, capacity=min(n_ctx, len(ids) + max_new_tokens))
+    cache, logits = start.cache, start.logits
+    if cache.length != len(ids):
+        raise ValueError(f"the start holds {cache.length} tokens; the prompt has {len(ids)}")
     seen = list(ids)
     while True:
         probs = distribution(logits, sampling, torch.tensor(seen, device=logits.device))
-        token = draw(probs, uniform(sampling.seed, len(seen)))
+        drawn = len(seen) - len(ids)
+        if drawn < len(forced):
+            token = forced[drawn]
+        else:
+            token = draw(probs, uniform(sampling.seed, len(seen)))
         seen.append(token)
         reason = ""
         if token == eos:
@@ -79,6 +104,17 @@ def generate(
         if reason:
             return
         logits = decode_one_token(model, token, cache)
+
+
+def read(model: LanguageModel, ids: Sequence[int], *, capacity: int) -> Start:
+    """Read a text into a cache of its own.
+
+    Args:
+        ids: at least 1 token.
+        capacity: most tokens the cache will hold.
+    """
+    cache = KVCache(model.config, capacity, device=model.device, dtype=model.dtype)
+    return Start(cache, prefill(model, ids, cache))
 
 
 @torch.inference_mode()

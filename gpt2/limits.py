@@ -14,8 +14,9 @@ class Limits:
         queue: requests that may wait.
         attention_tokens: tokens shown on a side of an attention map.
         models: models of each kind kept in memory; the one used longest ago goes first.
-        attributed_tokens: tokens before a prediction whose shares in it are computed.
+        explained_tokens: tokens before a prediction that is attributed to them or to heads.
         observed_bytes: forward passes kept for the views, together.
+        draft_bytes: completions kept to branch from, together.
     """
 
     prompt_chars: int = 20_000
@@ -24,5 +25,6 @@ class Limits:
     queue: int = 16
     attention_tokens: int = 64
     models: int = 2
-    attributed_tokens: int = 128
+    explained_tokens: int = 128
     observed_bytes: int = 128 * 2**20
+    draft_bytes: int = 128 * 2**20

@@ -148,6 +148,7 @@ class Views:
     def ablation_map(self, ids: Sequence[int], index: int, *, model: str) -> AblationMap:
         """What the prediction of ids[index] owes to each head and MLP; see lens.ablation_map."""
         lens.check_index(ids, index)
+        self._check_explained(index)
         with self._predictions(ids, model) as (backbone, seen):
             return lens.ablation_map(backbone, seen, index, ids[index])
 
@@ -221,14 +222,17 @@ class Views:
         self, ids: Sequence[int], index: int, answer: int, instead_of: int | None, model: str
     ) -> lens.Question:
         _check_choice(ids, index)
-        limit = self.limits.attributed_tokens
-        if index > limit:
-            raise ValueError(
-                f"{index} tokens stand before this one; attribution takes at most {limit}; "
-                "choose an earlier token or shorten the text"
-            )
+        self._check_explained(index)
         loaded = self.library.get(model)
         return lens.Question(loaded.classifier or loaded.backbone, answer, instead_of=instead_of)
+
+    def _check_explained(self, count: int) -> None:
+        limit = self.limits.explained_tokens
+        if count > limit:
+            raise ValueError(
+                f"{count} tokens stand before this one; a prediction is explained by at most "
+                f"{limit}; choose an earlier token or shorten the text"
+            )
 
     def score_tokens(self, ids: Sequence[int], *, model: str) -> Score:
         """How each token after the first was predicted from those before it."""

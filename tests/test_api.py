@@ -32,6 +32,30 @@ PARAMETERS = {
     "attention": {"text": "Hello world", "layer": 0, "head": 0},
     "classify": {"text": "Oil prices climb"},
     "models": {},
+    "lens": {"text": "Hello big world", "position": -1, "top": 5},
+    "ablate": {"text": "Hello big world", "position": -1, "heads": [], "mlps": [], "layers": []},
+    "attribute": {
+        "text": "Hello big world",
+        "position": -1,
+        "method": "integrated gradients",
+        "answer": "",
+        "instead_of": "",
+        "topic": False,
+    },
+    "branch": {
+        "prompt": "Hello world",
+        "ids": [15496, 995, 11],
+        "position": 2,
+        "token": 262,
+        "max_new_tokens": 12,
+        "temperature": 3.0,
+        "top_k": 0,
+        "top_p": 1.0,
+        "min_p": 0.0,
+        "repetition_penalty": 1.0,
+        "seed": 7,
+        "stop": "",
+    },
 }
 
 
@@ -90,7 +114,7 @@ def slow_model(page_server):
 # --- what it is ------------------------------------------------------------------------------
 
 
-def test_the_api_lists_the_five_endpoints_and_no_handler_of_the_page(http):
+def test_the_api_lists_the_endpoints_and_no_handler_of_the_page(http):
     info = http.get("gradio_api/info").json()
     assert set(info["named_endpoints"]) == {f"/{name}" for name in PARAMETERS}
     assert info["unnamed_endpoints"] == {}
@@ -122,6 +146,10 @@ def test_the_api_tells_its_defaults_and_docstrings(http):
         "attention": "How much each token",
         "classify": "The topic of a news text",
         "models": "The models",
+        "lens": "What GPT-2 would say after each",
+        "ablate": "What GPT-2 would say next",
+        "attribute": "How much each token of a text counts",
+        "branch": "Write a completion again",
     }
     for name, start in starts.items():
         assert info[f"/{name}"]["description"].startswith(start)
@@ -183,6 +211,77 @@ def test_classify_is_called_classify_and_not_classify_1(client):
     assert found["label"] == max(found["probs"], key=found["probs"].get)
     assert len(found["per_token"]) == len(found["pieces"]) == 3
     assert found["per_token"][-1] == pytest.approx(list(found["probs"].values()))
+
+
+def test_lens_reads_each_layer_and_ends_in_what_the_model_says(client, http, tokenizer):
+    found = client.predict("Hello big world", position=1, top=3, api_name="/lens")
+    assert found["pieces"] == ["Hello", "·big", "·world"] and found["position"] == 1
+    assert found["followed"] == {"id": tokenizer.encode(" world")[0], "piece": "·world"}
+    assert [row["layer"] for row in found["layers"]] == [0, 1, 2]
+    for row in found["layers"]:
+        probs = [token["prob"] for token in row["top"]]
+        assert probs == sorted(probs, reverse=True) and len(probs) == 3
+        assert row["followed_rank"] >= 1 and 0 <= row["followed_prob"] <= probs[0]
+    last = found["layers"][-1]
+    assert last["top"][0]["id"] == found["predicted"]["id"]
+    score = client.predict("<|endoftext|>Hello big world", position=2, api_name="/lens")
+    token = client.predict("Hello big world", api_name="/score")["tokens"][2]
+    assert score["layers"][-1]["followed_rank"] == token["rank"]
+    assert math.log(score["layers"][-1]["followed_prob"]) == pytest.approx(token["logprob"], 1e-4)
+    assert sum(found["rollout"]) == pytest.approx(1, abs=1e-5) and len(found["rollout"]) == 2
+    end = client.predict("Hello big world", api_name="/lens")
+    assert end["position"] == 2 and end["followed"] is None
+
+
+def test_ablate_tells_before_and_after(client):
+    same = client.predict("Hello big world", position=1, api_name="/ablate")
+    for one, other in zip(same["before"]["top"], same["after"]["top"], strict=True):
+        assert one["id"] == other["id"] and one["prob"] == pytest.approx(other["prob"], abs=1e-6)
+    off = client.predict(
+        "Hello big world",
+        position=1,
+        heads=[[0, 1, 0], [1, 0, 0.5]],
+        mlps=[[1, 2]],
+        api_name="/ablate",
+    )
+    assert off["before"] == same["before"] and off["after"] != same["after"]
+    assert off["followed"]["piece"] == "·world" and len(off["after"]["top"]) == 10
+    skipped = client.predict("Hello", layers=[[0, 0], [1, 0]], api_name="/ablate")
+    assert skipped["followed"] is None
+    lens = client.predict("Hello", top=10, api_name="/lens")
+    for one, other in zip(skipped["after"]["top"], lens["layers"][0]["top"], strict=True):
+        assert one["id"] == other["id"] and one["prob"] == pytest.approx(other["prob"], abs=1e-6)
+
+
+def test_attribute_gives_each_token_its_share(client):
+    for method in ("gradient x input", "integrated gradients", "occlusion"):
+        found = client.predict("Hello big world", position=1, method=method, api_name="/attribute")
+        assert (found["method"], found["answer"], found["instead_of"]) == (method, "·world", None)
+        assert len(found["scores"]) == len(found["pieces"]) == 2
+        assert (found["error"] is not None) == (method == "integrated gradients")
+    lead = client.predict(
+        "Hello big world", answer=" cat", instead_of=" dog", api_name="/attribute"
+    )
+    back = client.predict(
+        "Hello big world", answer=" dog", instead_of=" cat", api_name="/attribute"
+    )
+    assert lead["score"] == pytest.approx(-back["score"], abs=1e-4)
+    topic = client.predict("Oil prices climb", topic=True, api_name="/attribute")
+    verdict = client.predict("Oil prices climb", api_name="/classify")
+    assert (topic["answer"], topic["pieces"]) == (verdict["label"], verdict["pieces"])
+
+
+def test_branch_keeps_the_beginning_and_repeats_what_was_not_changed(client):
+    whole = list(client.submit("Hello world", **ASKED, api_name="/generate"))[-1]
+    ids = whole["prompt_ids"] + [token["id"] for token in whole["tokens"]]
+    same = client.submit("Hello world", ids, 6, ids[6], **ASKED, api_name="/branch")
+    assert list(same)[-1] == whole
+    parts = list(client.submit("Hello world", ids, 6, 262, **ASKED, api_name="/branch"))
+    assert [len(part["tokens"]) for part in parts] == list(range(5, 13))
+    assert set(parts[-1]) == GENERATE_KEYS
+    assert parts[-1]["tokens"][:4] == whole["tokens"][:4]
+    assert parts[-1]["tokens"][4]["piece"] == "·the"
+    assert parts[-1]["tokens"][4]["top"] == whole["tokens"][4]["top"]
 
 
 def test_models_tells_shape_and_fingerprint(client):
@@ -272,9 +371,12 @@ def test_a_layer_or_head_that_is_not_there_is_refused_in_words(http, layer, head
         ("x" * 20_001, "the limit is 20,000"),
     ],
 )
-@pytest.mark.parametrize("endpoint", ["generate", "score", "attention", "classify"])
+@pytest.mark.parametrize(
+    "endpoint",
+    ["generate", "score", "attention", "classify", "lens", "ablate", "attribute", "branch"],
+)
 def test_a_text_that_is_none_is_refused_in_words(http, endpoint, value, words):
-    name = "prompt" if endpoint == "generate" else "text"
+    name = "prompt" if endpoint in ("generate", "branch") else "text"
     assert words in refusal(call(http, endpoint, **{name: value}))
 
 
@@ -287,6 +389,42 @@ def test_an_empty_text_is_refused_in_words(http, endpoint, words):
 
 def test_attention_over_more_than_the_context_is_refused_in_words(http):
     assert "context holds 64" in refusal(call(http, "attention", text=" the" * 65))
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "changes", "words"),
+    [
+        ("lens", {"position": 3}, "position is 3; position must be a whole number from -1 to 2"),
+        ("lens", {"position": "=null"}, "position is None"),
+        ("lens", {"top": 51}, "top is 51; top must be a whole number from 1 to 50"),
+        ("ablate", {"position": -2}, "position is -2"),
+        ("ablate", {"heads": "=5"}, "heads must be a list of [layer, head, scale]"),
+        ("ablate", {"heads": "=[[0, 1]]"}, "heads must be a list of [layer, head, scale]"),
+        ("ablate", {"heads": "=[[0, 2, 0]]"}, "the head to scale is 2; "),
+        ("ablate", {"heads": "=[[[], {}, 0]]"}, "must be a whole number"),
+        ("ablate", {"mlps": "=[[0, 3]]"}, "the scale of MLP 0 is 3; "),
+        ("ablate", {"layers": "=[[0, null]]"}, "the scale of layer 0 is None; "),
+        ("attribute", {"method": "magic"}, "no method 'magic'; there are: gradient x input"),
+        ("attribute", {"answer": "two words"}, "answer is 2 tokens; name one"),
+        ("attribute", {"answer": "a", "instead_of": "a"}, "compared with itself"),
+        ("attribute", {"answer": "=null", "instead_of": "=7"}, "must be a string"),
+        ("attribute", {"topic": True, "answer": "Art"}, "the topics are: World, Sports"),
+        ("attribute", {"topic": True, "text": ""}, "news text is empty"),
+        ("branch", {"ids": "=null"}, "ids must be a list of token ids"),
+        ("branch", {"ids": "=[1, 2, 3]"}, "does not begin with the prompt's tokens"),
+        ("branch", {"position": 1}, "position is 1; position must be a whole number from 2 to 2"),
+        ("branch", {"token": 50257}, "token is 50257; token must be a whole number"),
+        ("branch", {"ids": '=[15496, 995, "x"]'}, "token is 'x'"),
+        ("branch", {"temperature": -1}, "temperature is -1"),
+    ],
+)
+def test_looking_inside_at_nothing_is_refused_in_words(http, endpoint, changes, words):
+    assert words in refusal(call(http, endpoint, **changes))
+
+
+@pytest.mark.parametrize("endpoint", ["lens", "ablate", "attribute"])
+def test_looking_inside_more_than_the_context_is_refused_in_words(http, endpoint):
+    assert "context holds 64" in refusal(call(http, endpoint, text=" the" * 65))
 
 
 @pytest.mark.parametrize("stop", ["=null", "=7", '="\\udfff"'])
@@ -333,7 +471,7 @@ def test_every_answer_has_the_two_headers(http):
         assert headers["referrer-policy"] == "strict-origin-when-cross-origin"
 
 
-@pytest.mark.parametrize("name", ["generate", "score", "attention", "classify", "models"])
+@pytest.mark.parametrize("name", list(PARAMETERS))
 @pytest.mark.parametrize("way", ["run", "api"])
 def test_nothing_goes_past_the_queue(http, name, way):
     assert http.post(f"gradio_api/{way}/{name}", json={"data": ["x"]}).status_code == 404

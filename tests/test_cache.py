@@ -104,3 +104,30 @@ def test_two_caches_of_one_model_do_not_share_memory(tiny_config, tiny_model, id
     after = tiny_model.hidden(ids[:, 5:6], one)
     fresh = tiny_model.hidden(ids[:, :6])[:, 5:]
     torch.testing.assert_close(after, fresh, atol=TOLERANCE, rtol=0)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kept", [0, 3, 5])
+def test_a_copy_goes_on_by_itself_and_leaves_the_first_as_it_was(tiny_model, ids, cache, kept):
+    decode(tiny_model, ids[:, :5], cache, prefill=5)
+    copy = cache.copy(kept, capacity=9)
+    assert (copy.length, copy.capacity, cache.length) == (kept, 9, 5)
+    text = torch.cat([ids[:, :kept], ids[:, :4]], dim=1)
+    parts = [tiny_model.hidden(token[:, None], copy) for token in ids[:, :4].unbind(1)]
+    fresh = tiny_model.hidden(text)[:, kept:]
+    torch.testing.assert_close(torch.cat(parts, dim=1), fresh, atol=TOLERANCE, rtol=0)
+    after = tiny_model.hidden(ids[:, 5:6], cache)
+    whole = tiny_model.hidden(ids[:, :6])[:, 5:]
+    torch.testing.assert_close(after, whole, atol=TOLERANCE, rtol=0)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("length", "capacity"), [(6, 12), (-1, 12), (4, 3)])
+def test_a_copy_of_more_than_there_is_or_fits_is_refused(tiny_model, ids, cache, length, capacity):
+    tiny_model.hidden(ids[:, :5], cache)
+    with pytest.raises(ValueError, match=f"cannot copy {length} tokens of a cache of 5"):
+        cache.copy(length, capacity=capacity)
+
+
+def test_a_cache_knows_its_size(tiny_config):
+    assert new_cache(tiny_config, 12).nbytes == 2 * 3 * 32 * 12 * 4  # k and v, layers, width, bytes

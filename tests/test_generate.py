@@ -170,3 +170,38 @@ def test_each_step_holds_what_a_whole_pass_over_the_text_says(tiny_model):
     for place, step in enumerate(steps, start=len(PROMPT) - 1):
         assert step.logprob == pytest.approx(float(logprobs[place, step.id]), abs=1e-4)
         assert step.top_ids[0] == int(logprobs[place].argmax())
+
+
+# --- a start that was read before, and forced tokens ------------------------------------------
+
+
+def test_a_start_saves_the_reading_and_changes_nothing(tiny_model, monkeypatch):
+    plain = list(generate(tiny_model, PROMPT, LIVELY, max_new_tokens=9, eos=NO_EOS))
+    start = generate_module.read(tiny_model, PROMPT, capacity=13)
+    lengths, prefill = [], generate_module.prefill
+    monkeypatch.setattr(
+        generate_module,
+        "prefill",
+        lambda model, ids, cache: lengths.append(len(ids)) or prefill(model, ids, cache),
+    )
+    again = generate(tiny_model, PROMPT, LIVELY, max_new_tokens=9, eos=NO_EOS, start=start)
+    assert list(again) == plain and lengths == [1] * 8
+
+
+def test_a_start_of_another_text_is_refused(tiny_model):
+    start = generate_module.read(tiny_model, PROMPT[:3], capacity=13)
+    with pytest.raises(ValueError, match="the start holds 3 tokens; the prompt has 4"):
+        next(generate(tiny_model, PROMPT, LIVELY, max_new_tokens=9, start=start))
+
+
+def test_forced_tokens_are_written_and_described_and_then_the_seed_goes_on(tiny_model):
+    plain = list(generate(tiny_model, PROMPT, LIVELY, max_new_tokens=9, eos=NO_EOS))
+    own = [step.id for step in plain]
+    settings = {"max_new_tokens": 9, "eos": NO_EOS}
+    assert list(generate(tiny_model, PROMPT, LIVELY, forced=own[:5], **settings)) == plain
+    other = [*own[:4], (own[4] + 1) % 97]
+    found = list(generate(tiny_model, PROMPT, LIVELY, forced=other, **settings))
+    assert [step.id for step in found[:5]] == other and found[:4] == plain[:4]
+    assert found[4].top_ids == plain[4].top_ids and found[4].prob != plain[4].prob
+    rest = tokens(tiny_model, [*PROMPT, *other], LIVELY, 4)
+    assert [step.id for step in found[5:]] == rest

@@ -19,7 +19,8 @@ LAYERS = {
     ],
     "the model": ["cache", "filters", "sampling", "model", "classifier"],
     "what is done with it": [
-        *("lora", "losses", "generate", "lens", "weights", "hub", "data", "training", "fast"),
+        *("lora", "losses", "generate", "drafts", "lens", "weights", "hub", "data", "training"),
+        "fast",
         *("agnews_files", "baselines", "checkpoint", "devices", "flops", "rows", "trained"),
         *("vocabulary", "sources", "logit_check", "receipt", "conversion"),
     ],
@@ -32,6 +33,7 @@ NEIGHBOURS = {
     "sampling": {"filters"},
     "model": {"cache"},
     "classifier": {"model"},
+    "drafts": {"generate"},
     "hub": {"weights"},
     "checkpoint": {"devices"},
     "flops": {"devices"},

@@ -146,10 +146,12 @@ def test_attribution_explains_a_class_and_one_class_against_another(fresh):
 
 
 def test_attribution_has_its_limits(engine, fresh):
-    small = Engine(engine.library, Limits(attributed_tokens=4))
+    small = Engine(engine.library, Limits(explained_tokens=4))
     ask = {"method": "occlusion", "model": "tiny"}
     assert len(small.attribute(IDS, 4, 7, **ask).scores) == 4
-    with pytest.raises(ValueError, match="5 tokens stand before this one; .* at most 4"):
+    with pytest.raises(ValueError, match="5 tokens stand before this one; .* at most 4; choose an"):
         small.attribute(IDS, 5, 7, **ask)
+    with pytest.raises(ValueError, match="5 tokens stand before this one"):
+        small.ablation_map(IDS, 5, model="tiny")
     with pytest.raises(ValueError, match="no method 'magic'; there are: gradient x input"):
         fresh.attribute(IDS, 5, 7, method="magic", model="tiny")

@@ -1,4 +1,4 @@
-"""The API: six functions over HTTP, gradio_client and MCP, each answering with one JSON object.
+"""The API: functions over HTTP, gradio_client and MCP, each answering with one JSON object.
 
 The page's own handlers are not part of it. Imports: gradio, engine.
 """
@@ -7,7 +7,8 @@ import gradio as gr
 import numpy as np
 
 from gpt2.engine import Engine, Request, Sampling, check_number, seed_or_random
-from gpt2.trace import Step, Trace
+from gpt2.ui.api_json import trace_json
+from gpt2.ui.api_lens import lens_endpoints
 from gpt2.ui.common import MODEL_EVENTS, errors_in_words
 
 
@@ -49,7 +50,7 @@ def build_api(engine: Engine) -> None:
             )
             request = Request(prompt, max_new_tokens, sampling, stop)
             for trace in engine.generate(request):
-                yield _trace_json(engine, trace)
+                yield trace_json(engine, trace)
 
     def score(text: str) -> dict:
         """How likely GPT-2 finds a text, token by token, after <|endoftext|>.
@@ -123,40 +124,9 @@ def build_api(engine: Engine) -> None:
         with errors_in_words():
             return engine.describe()
 
-    for endpoint in (generate, score, attention, classify, models):
+    for endpoint in (generate, score, attention, classify, models, *lens_endpoints(engine)):
         gr.api(endpoint, api_name=endpoint.__name__, **MODEL_EVENTS)
 
 
 def _whole(name: str, value: object, low: int, high: int) -> int:
     return int(check_number(name, value, low, high, whole=True))
-
-
-def _trace_json(engine: Engine, trace: Trace) -> dict:
-    return {
-        "model": trace.model,
-        "prompt": trace.prompt,
-        "completion": trace.completion,
-        "text": trace.prompt + trace.completion,
-        "finish_reason": trace.finish_reason or None,
-        "seed": trace.seed,
-        "truncated": trace.truncated,
-        "prompt_ids": list(trace.prompt_ids),
-        "tokens": [_step_json(engine, trace.model, step) for step in trace.steps],
-    }
-
-
-def _step_json(engine: Engine, model: str, step: Step) -> dict:
-    piece, *top = engine.pieces([step.id, *step.top_ids], model=model)
-    return {
-        "id": step.id,
-        "piece": piece,
-        "prob": step.prob,
-        "sampled_prob": step.sampled_prob,
-        "logprob": step.logprob,
-        "rank": step.rank,
-        "entropy": step.entropy,
-        "top": [
-            {"id": token, "piece": shown, "prob": prob}
-            for token, shown, prob in zip(step.top_ids, top, step.top_probs, strict=True)
-        ],
-    }

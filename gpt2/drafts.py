@@ -1,0 +1,100 @@
+"""Texts that were written, kept so that a branch of one does not read it all again.
+
+Whatever is kept, the answer is the same to the last bit: a prompt is always read at once and what
+follows token by token, and a kept part was computed in that very order. Imports: torch.
+"""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from gpt2.generate import LanguageModel, Start, decode_one_token, read
+from gpt2.memory import Memory
+from gpt2.sampling import Sampling
+from gpt2.trace import Step
+
+
+@dataclass(frozen=True, eq=False)
+class Draft:
+    """A text as far as it was written.
+
+    Args:
+        prompt: the tokens it began with.
+        first: [V], the logits after them.
+        steps: of the tokens written so far.
+        start: its cache, and the logits from which writing goes on.
+    """
+
+    prompt: tuple[int, ...]
+    first: torch.Tensor
+    steps: tuple[Step, ...]
+    start: Start
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of its tensors."""
+        return self.start.cache.nbytes + self.first.nbytes + self.start.logits.nbytes
+
+
+class Drafts:
+    """A memory of drafts of at most so many bytes."""
+
+    def __init__(self, limit: int) -> None:
+        """Start empty; limit 0 keeps nothing."""
+        self._kept: Memory[Draft] = Memory(limit)
+
+    def open(
+        self,
+        model: LanguageModel,
+        name: Hashable,
+        prompt: Sequence[int],
+        sampling: Sampling,
+        *,
+        written: Sequence[int],
+        capacity: int,
+    ) -> Draft:
+        """A draft to write on, with as many of the written tokens as a kept one shares.
+
+        The last of these is read again: its logits are not kept.
+
+        Args:
+            name: of the model and of all that changes what it computes.
+            sampling: as for those tokens; another one, seeds aside, shares the prompt alone.
+            written: tokens that follow the prompt.
+            capacity: most tokens that the draft's cache will hold.
+        """
+        best, shared = None, 0
+        for key, kept in self._kept.items():
+            if key[:2] != (name, tuple(prompt)):
+                continue
+            count = _common(kept.steps, written) if key[2] == _unseeded(sampling) else 0
+            if best is None or count > shared:
+                best, shared = key, count
+        draft = self._kept.get(best) if best is not None else None
+        if draft is None:
+            start = read(model, prompt, capacity=capacity)
+            return Draft(tuple(prompt), start.logits, (), start)
+        cache = draft.start.cache.copy(len(prompt) + max(0, shared - 1), capacity=capacity)
+        logits = decode_one_token(model, written[shared - 1], cache) if shared else draft.first
+        return replace(draft, steps=draft.steps[:shared], start=Start(cache, logits))
+
+    def keep(self, name: Hashable, sampling: Sampling, draft: Draft) -> None:
+        """Remember a draft; nothing may be written to its cache any more."""
+        ids = tuple(step.id for step in draft.steps)
+        self._kept.keep((name, draft.prompt, _unseeded(sampling), ids), draft)
+
+
+def _unseeded(sampling: Sampling) -> Sampling:
+    """What of a sampling decides the numbers in a Step."""
+    return replace(sampling, seed=0)
+
+
+def _common(steps: Sequence[Step], written: Sequence[int]) -> int:
+    """How many tokens two texts share from their beginning on."""
+    count = 0
+    for step, token in zip(steps, written, strict=False):
+        if step.id != token:
+            break
+        count += 1
+    return count

@@ -1,0 +1,49 @@
+"""Records as the JSON objects of the API. Imports: engine."""
+
+from collections.abc import Iterable
+
+from gpt2.engine import Engine
+from gpt2.trace import Step, Trace
+
+
+def trace_json(engine: Engine, trace: Trace) -> dict:
+    """A completion so far, as /generate and /branch answer."""
+    return {
+        "model": trace.model,
+        "prompt": trace.prompt,
+        "completion": trace.completion,
+        "text": trace.prompt + trace.completion,
+        "finish_reason": trace.finish_reason or None,
+        "seed": trace.seed,
+        "truncated": trace.truncated,
+        "prompt_ids": list(trace.prompt_ids),
+        "tokens": [step_json(engine, trace.model, step) for step in trace.steps],
+    }
+
+
+def step_json(engine: Engine, model: str, step: Step) -> dict:
+    """One token of it with the likeliest others."""
+    return {
+        **token_json(engine, model, step.id),
+        "prob": step.prob,
+        "sampled_prob": step.sampled_prob,
+        "logprob": step.logprob,
+        "rank": step.rank,
+        "entropy": step.entropy,
+        "top": tokens_json(engine, model, step.top_ids, step.top_probs),
+    }
+
+
+def token_json(engine: Engine, model: str, token: int) -> dict:
+    """A token by id and in its visible form."""
+    return {"id": int(token), "piece": engine.pieces([int(token)], model=model)[0]}
+
+
+def tokens_json(
+    engine: Engine, model: str, tokens: Iterable[int], probs: Iterable[float]
+) -> list[dict]:
+    """Tokens with their probabilities."""
+    return [
+        {**token_json(engine, model, token), "prob": float(prob)}
+        for token, prob in zip(tokens, probs, strict=True)
+    ]

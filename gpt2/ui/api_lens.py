@@ -1,0 +1,252 @@
+"""The API's half that looks inside: logit lens, ablation, attribution and branches.
+
+Imports: gradio, engine.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from gpt2.engine import Engine, Request, Sampling, Scales, check_number, seed_or_random
+from gpt2.ui.api_json import token_json, tokens_json, trace_json
+from gpt2.ui.common import errors_in_words
+
+MOST_TOP = 50
+
+
+def lens_endpoints(engine: Engine) -> list[Callable]:
+    """The functions to serve under their names."""
+
+    def lens(text: str, position: int = -1, top: int = 5) -> dict:
+        """What GPT-2 would say after each of its layers (the logit lens), and attention rollout.
+
+        Args:
+            text: the text to read.
+            position: the token after which it speaks, counted from 0; -1 = the last.
+            top: likely tokens to name in each layer, 1 to 50.
+        """
+        with errors_in_words():
+            name, ids, place = _text(engine, text, position)
+            top = int(check_number("top", top, 1, MOST_TOP, whole=True))
+            found = engine.logit_lens(ids, [place], model=name, top=top)
+            layers = zip(
+                found.top_ids[:, 0],
+                found.top_probs[:, 0],
+                found.followed_probs[:, 0],
+                found.followed_ranks[:, 0],
+                strict=True,
+            )
+            followed = place + 1 < len(ids)
+            return {
+                "model": name,
+                "pieces": engine.pieces(ids, model=name),
+                "position": place,
+                "followed": token_json(engine, name, ids[place + 1]) if followed else None,
+                "predicted": token_json(engine, name, int(found.predicted_ids[0])),
+                "layers": [
+                    {
+                        "layer": layer,
+                        "top": tokens_json(engine, name, tops, probs),
+                        "followed_prob": float(prob) if followed else None,
+                        "followed_rank": int(rank) if followed else None,
+                    }
+                    for layer, (tops, probs, prob, rank) in enumerate(layers)
+                ],
+                "rollout": _rounded(engine.rollout(ids, model=name)[place, : place + 1]),
+            }
+
+    def ablate(
+        text: str,
+        position: int = -1,
+        heads: list = (),
+        mlps: list = (),
+        layers: list = (),
+    ) -> dict:
+        """What GPT-2 would say next with heads, MLPs or layers turned off, down or up.
+
+        Args:
+            text: the text to read.
+            position: the token after which it speaks, counted from 0; -1 = the last.
+            heads: a list of [layer, head, scale]; scale 0 = off, 1 = as trained, up to 2.
+            mlps: a list of [layer, scale].
+            layers: a list of [layer, scale].
+        """
+        with errors_in_words():
+            name, ids, place = _text(engine, text, position)
+            scales = Scales.of(
+                engine.shape(name),
+                heads={(row[0], row[1]): row[2] for row in _rows("heads", heads, 3)},
+                mlps=dict(_rows("mlps", mlps, 2)),
+                layers=dict(_rows("layers", layers, 2)),
+            )
+            found = engine.ablate(ids, place + 1, scales, model=name)
+            best = [probs.argsort()[::-1][:10] for probs in (found.before, found.after)]
+            followed = found.token >= 0
+            return {
+                "model": name,
+                "pieces": engine.pieces(ids, model=name),
+                "position": place,
+                "followed": token_json(engine, name, found.token) if followed else None,
+                **{
+                    when: {
+                        "followed_prob": float(probs[found.token]) if followed else None,
+                        "top": tokens_json(engine, name, tops, probs[tops]),
+                    }
+                    for when, probs, tops in zip(
+                        ("before", "after"), (found.before, found.after), best, strict=True
+                    )
+                },
+            }
+
+    def attribute(
+        text: str,
+        position: int = -1,
+        method: str = "integrated gradients",
+        answer: str = "",
+        instead_of: str = "",
+        topic: bool = False,
+    ) -> dict:
+        """How much each token of a text counts for what is said after it.
+
+        Args:
+            text: the text to read, or with topic a news text.
+            position: the token after which it speaks, counted from 0; -1 = the last.
+            method: "gradient x input", "integrated gradients" or "occlusion".
+            answer: the next token to explain; empty = the one that follows, or the likeliest. With
+                topic a label; empty = the likeliest.
+            instead_of: explain why it is not this one; empty = off.
+            topic: ask the classifier and not the language model.
+        """
+        with errors_in_words():
+            choose = _topic if topic is True else _next_token
+            name, ids, place, wanted, other = choose(engine, text, position, answer, instead_of)
+            found = engine.attribute(
+                ids, place + 1, wanted, method=method, model=name, instead_of=other
+            )
+            labels = engine.shape(name).labels
+
+            def named(index: int | None) -> str | None:
+                if index is None:
+                    return None
+                return labels[index] if labels else engine.pieces([index], model=name)[0]
+
+            return {
+                "model": name,
+                "pieces": engine.pieces(ids[: place + 1], model=name),
+                "position": place,
+                "method": found.method,
+                "answer": named(wanted),
+                "instead_of": named(other),
+                "score": found.score,
+                "scores": _rounded(found.scores),
+                "error": None if np.isnan(found.error) else found.error,
+            }
+
+    def branch(
+        prompt: str,
+        ids: list,
+        position: int,
+        token: int,
+        max_new_tokens: int = 60,
+        temperature: float = 0.8,
+        top_k: int = 50,
+        top_p: float = 1.0,
+        min_p: float = 0.0,
+        repetition_penalty: float = 1.0,
+        seed: int = 0,
+        stop: str = "",
+    ) -> dict:
+        """Write a completion again with another token at one place. Streams as generate does.
+
+        Args:
+            prompt: as it was for generate, and so all settings below.
+            ids: the text so far: prompt_ids and the id of each token that generate gave.
+            position: place in ids of the token to replace, one of those that generate gave.
+            token: the id to put there.
+            max_new_tokens: most tokens of the completion, kept ones too.
+            temperature: as of generate.
+            top_k: as of generate.
+            top_p: as of generate.
+            min_p: as of generate.
+            repetition_penalty: as of generate.
+            seed: the same one writes the same text where nothing was changed.
+            stop: as of generate.
+        """
+        with errors_in_words():
+            sampling = Sampling(
+                repetition_penalty=repetition_penalty,
+                temperature=temperature,
+                top_k=top_k,
+                top_p=top_p,
+                min_p=min_p,
+                seed=seed_or_random(seed),
+            )
+            request = Request(prompt, max_new_tokens, sampling, stop)
+            if not isinstance(ids, list):
+                raise ValueError("ids must be a list of token ids, as generate gives them")
+            for trace in engine.branch(request, ids, position, token):
+                yield trace_json(engine, trace)
+
+    return [lens, ablate, attribute, branch]
+
+
+def _text(engine: Engine, text: str, position: object) -> tuple[str, list[int], int]:
+    """The model's name, the text's tokens and the place that is asked for."""
+    name = engine.library.models[0]
+    ids = engine.encode(text, model=name)
+    return name, ids, _place(ids, position)
+
+
+def _place(ids: Sequence[int], position: object) -> int:
+    place = int(check_number("position", position, -1, len(ids) - 1, whole=True))
+    return len(ids) - 1 if place < 0 else place
+
+
+def _next_token(
+    engine: Engine, text: str, position: object, answer: str, instead_of: str
+) -> tuple[str, list[int], int, int, int | None]:
+    name, ids, place = _text(engine, text, position)
+    if answer:
+        wanted = _token(engine, name, "answer", answer)
+    elif place + 1 < len(ids):
+        wanted = ids[place + 1]
+    else:
+        wanted = int(engine.logit_lens(ids, [place], model=name, top=1).predicted_ids[0])
+    other = _token(engine, name, "instead_of", instead_of) if instead_of else None
+    return name, ids, place, wanted, other
+
+
+def _topic(
+    engine: Engine, text: str, position: object, answer: str, instead_of: str
+) -> tuple[str, list[int], int, int, int | None]:
+    verdict = engine.classify(text)
+    labels, ids = verdict.labels, list(verdict.ids)
+    for name, label in (("answer", answer), ("instead_of", instead_of)):
+        if label and label not in labels:
+            raise ValueError(f"{name} is {label!r}; the topics are: {', '.join(labels)}")
+    wanted = labels.index(answer or verdict.label)
+    other = labels.index(instead_of) if instead_of else None
+    return verdict.model, ids, _place(ids, position), wanted, other
+
+
+def _token(engine: Engine, model: str, name: str, text: str) -> int:
+    ids = engine.encode(text, model=model)
+    if len(ids) != 1:
+        raise ValueError(f"{name} is {len(ids)} tokens; name one, with the space before it if any")
+    return ids[0]
+
+
+def _rows(name: str, value: object, width: int) -> list[tuple]:
+    """Lists of numbers of one length, from outside."""
+    shape = "[layer, head, scale]" if width == 3 else "[layer, scale]"
+    rows = list(value) if isinstance(value, list | tuple) else None
+    if rows is None or not all(isinstance(row, list) and len(row) == width for row in rows):
+        raise ValueError(f"{name} must be a list of {shape}")
+    for row in rows:
+        for number in row[:-1]:
+            check_number(f"a layer or head of {name}", number, 0, 10_000, whole=True)
+    return [tuple(row) for row in rows]
+
+
+def _rounded(values: np.ndarray) -> list[float]:
+    return np.round(values.astype(float), 6).tolist()
