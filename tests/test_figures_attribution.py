@@ -76,8 +76,8 @@ def test_lines_fall_and_rise_and_the_random_one_is_grey() -> None:
 
 def test_names_stand_in_the_order_of_their_lines() -> None:
     figure = figures.faithfulness_figure(*CURVES, ("occlusion", "random"), random=1)
-    heights = [t.get_position()[1] for t in figure.axes[0].texts if t.get_text() == "occlusion"]
-    others = [t.get_position()[1] for t in figure.axes[0].texts if t.get_text() == "random"]
+    heights = [t.get_position()[1] for t in figure.texts if t.get_text() == "occlusion"]
+    others = [t.get_position()[1] for t in figure.texts if t.get_text() == "random"]
     assert heights[0] > others[0] and heights[1] < others[1]
 
 
