@@ -26,9 +26,9 @@ def test_bars_start_at_zero_and_go_to_their_sign() -> None:
     assert colors == [red, blue, red]
 
 
-def test_each_method_has_its_own_scale_and_says_its_longest_bar() -> None:
+def test_each_method_has_its_own_scale_and_says_its_greatest() -> None:
     words = said(figures.attribution_figure(PIECES, VALUES, NAMES, target="·on"))
-    assert {"longest: 1", "longest: 4", *NAMES, *PIECES, "What ·on rests on"} <= set(words)
+    assert {"max 1", "max 4", *NAMES, *PIECES, "What ·on rests on"} <= set(words)
 
 
 def test_of_a_long_text_the_strongest_stay_in_order_with_their_places() -> None:
