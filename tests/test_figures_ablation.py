@@ -23,7 +23,7 @@ def test_zero_is_neutral_and_the_signs_have_their_hues(theme: Theme) -> None:
 
 def test_the_scale_is_the_same_on_both_sides_of_zero() -> None:
     figure = figures.ablation_figure(HEADS, [-4.0, 0.7], "a")
-    places = [(text.get_text(), text.get_position()) for text in figure.axes[0].texts]
+    places = [(text.get_text(), text.get_position()) for text in figure.texts]
     line = next(at[1] for words, at in places if words == "-4")
     x = {words: at[0] for words, at in places if at[1] == line}  # the numbers of the colour bar
     assert x["0"] - x["-4"] == pytest.approx(x["4"] - x["0"])

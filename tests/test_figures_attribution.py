@@ -26,9 +26,9 @@ def test_bars_start_at_zero_and_go_to_their_sign() -> None:
     assert colors == [red, blue, red]
 
 
-def test_each_method_has_its_own_scale_and_says_its_longest_bar() -> None:
+def test_each_method_has_its_own_scale_and_says_its_greatest() -> None:
     words = said(figures.attribution_figure(PIECES, VALUES, NAMES, target="·on"))
-    assert {"longest: 1", "longest: 4", *NAMES, *PIECES, "What ·on rests on"} <= set(words)
+    assert {"max 1", "max 4", *NAMES, *PIECES, "What ·on rests on"} <= set(words)
 
 
 def test_of_a_long_text_the_strongest_stay_in_order_with_their_places() -> None:
@@ -76,8 +76,8 @@ def test_lines_fall_and_rise_and_the_random_one_is_grey() -> None:
 
 def test_names_stand_in_the_order_of_their_lines() -> None:
     figure = figures.faithfulness_figure(*CURVES, ("occlusion", "random"), random=1)
-    heights = [t.get_position()[1] for t in figure.axes[0].texts if t.get_text() == "occlusion"]
-    others = [t.get_position()[1] for t in figure.axes[0].texts if t.get_text() == "random"]
+    heights = [t.get_position()[1] for t in figure.texts if t.get_text() == "occlusion"]
+    others = [t.get_position()[1] for t in figure.texts if t.get_text() == "random"]
     assert heights[0] > others[0] and heights[1] < others[1]
 
 

@@ -15,7 +15,7 @@ INPUTS = ["The", "·cat"]
 
 def test_rows_are_layers_and_the_last_is_the_output() -> None:
     figure = figures.lens_figure(PIECES, PROBS, INPUTS)
-    heights = {text.get_text(): text.get_position()[1] for text in figure.axes[0].texts}
+    heights = {text.get_text(): text.get_position()[1] for text in figure.texts}
     names = ["read", "start", "layer 0", "layer 1", "output"]
     assert sorted(names, key=heights.__getitem__) == names
     assert heights["·dog"] == heights["output"] and heights["·first"] == heights["layer 0"]
@@ -26,7 +26,7 @@ def test_every_cell_can_be_read_and_the_likelier_is_brighter() -> None:
     words = [[f"w{index}"] for index in range(9)]
     figure = figures.lens_figure(words, probs, ["a"])
     shades = [to_hex(shade) for shade in figure.axes[0].collections[0].get_facecolors()]
-    inks = {text.get_text(): text.get_color() for text in figure.axes[0].texts}
+    inks = {text.get_text(): text.get_color() for text in figure.texts}
     assert min(contrast(shade, inks[f"w{i}"]) for i, shade in enumerate(shades)) >= 4
     brightness = [contrast(shade, "#000000") for shade in shades]
     assert brightness == sorted(brightness) and brightness[-1] > 10
@@ -64,7 +64,7 @@ def test_rank_one_is_at_the_top_and_the_scale_is_logarithmic() -> None:
     assert y[0] - y[1] == pytest.approx(y[1] - y[2])
     assert {"How ·sat rises through the layers", "50.0 %", "start", "output"} <= set(said(figure))
     x, at = figure.axes[0].lines[0].get_xdata()[-1], y[2]
-    labels = [t for t in figure.axes[0].texts if t.get_text() == "1" and t.get_position()[0] == x]
+    labels = [t for t in figure.texts if t.get_text() == "1" and t.get_position()[0] == x]
     assert [text.get_position()[1] > at for text in labels] == [True]
 
 

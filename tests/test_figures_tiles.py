@@ -50,6 +50,12 @@ def test_letters_mark_what_heads_do_and_a_key_says_so() -> None:
         assert found == places
 
 
+def test_tiles_too_small_for_letters_have_none() -> None:
+    figure = figures.tiles_figure(tiles(3, 48, 25), labels=[["first"] * 25] * 48, width=340)
+    assert not figure.axes[0].lines
+    assert not [words for words in said(figure) if "marked" in words]
+
+
 def test_words_with_the_same_first_letter_get_different_ones() -> None:
     words = said(figures.tiles_figure(tiles(3, 1, 3), labels=[["first", "far", ""]]))
     assert "marked: F far · I first" in words

@@ -27,7 +27,7 @@ MAX_BARS = 24  # tokens drawn; of more, the strongest
 
 _LIMIT = 1e9  # a score is any number
 _HEAD = 44  # CSS pixels for the title and what the sides mean
-_WIDEST = 300  # a method's column at most
+_WIDEST, _APART = 300, 10  # a method's column at most, and what parts it from the next
 
 
 def attribution_figure(
@@ -74,7 +74,7 @@ def attribution_figure(
         y = top - tall + 0.8 * size
         y = write_lines(axes, x, y, head[:-1], theme=theme, size=size, weight="bold")
         write(axes, x, y, head[-1], theme=theme, size=size, color=theme.muted)
-        _draw_bars(axes, scores[method, rows], (x, top, across - 14, row), theme=theme)
+        _draw_bars(axes, scores[method, rows], (x, top, across - _APART, row), theme=theme)
         for index, shown in enumerate(labels if over == 0 else []):
             y = top + (index + 0.5) * row
             write(axes, side - 8, y, shown, theme=theme, size=size, ha="right")
@@ -114,15 +114,13 @@ def _columns(
 ) -> tuple[list[list[str]], int, float]:
     """Lines above each method, methods side by side, and the width of each."""
     words = [word for name in names for word in name.split(" ")]
-    least = max(
-        64.0, text_width(words, size, bold=True), text_width(["longest: 0.00012"], size) - 22
-    )
-    blocks = ceil(len(names) / max(1, int(room // (least + 14))))
+    least = max(text_width(words, size, bold=True), text_width(["max 1.2e-05"], size))
+    blocks = ceil(len(names) / max(1, int(room // (least + _APART))))
     columns = ceil(len(names) / blocks)
     across = min(room / columns, _WIDEST)
-    heads = [wrapped(name, size, across - 14, bold=True) for name in names]
+    heads = [wrapped(name, size, across - _APART, bold=True) for name in names]
     for head, row in zip(heads, scores, strict=True):
-        head.append(f"longest: {np.abs(row).max():.2g}")
+        head.append(f"max {np.abs(row).max():.2g}")
     most = max(map(len, heads))
     return [[*head[:-1], *[""] * (most - len(head)), head[-1]] for head in heads], columns, across
 

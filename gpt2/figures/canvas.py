@@ -39,7 +39,9 @@ def write(
     axes: Axes, x: float, y: float, words: str, *, theme: Theme, size: float, **more: Any
 ) -> None:
     """A text at a place; by default it starts at x, its line centred on y."""
-    axes.text(x, y, words, **text_style(theme, size, **{"va": "center_baseline"} | more))
+    style = text_style(theme, size, **{"va": "center_baseline"} | more)
+    # Not axes.text, which takes a tenth longer to clip what is inside anyway.
+    axes.get_figure().text(x, y, words, transform=axes.transData, **style)
 
 
 def write_near(

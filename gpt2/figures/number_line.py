@@ -20,7 +20,7 @@ _NUMBER = (
     "One random number from 0 to 1 picks the token. Each token that is left owns a slice as wide "
     "as its probability, in the order of token ids."
 )
-_OTHERS = " Pale: tokens that are not listed above."
+_OTHERS = " Faint: tokens not listed above."
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ line width is a number of pixels too. It is rendered at twice that density.
 Imports: numpy, matplotlib.
 """
 
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,12 +16,12 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from gpt2.figures.png import encode
 from gpt2.figures.text import CSS_DPI, fitted, fonts, text_width
 
 DENSITY = 2  # rendered pixels per CSS pixel
 MIN_WIDTH, MAX_WIDTH = 300, 2400
 LINE_HEIGHT = 1.25  # of the font size: closer lines of text would touch
-_PNG = {"compress_level": 1, "compress_type": 3}  # 3: runs only, fast and small for flat colours
 PHONE = 600  # below this width labels must be shorter and fewer
 
 
@@ -106,13 +105,11 @@ def to_png(figure: Figure, *, background: str = "none") -> bytes:
         figure: any of the figures.
         background: "none" for a transparent one, or a colour such as a theme's background.
     """
-    buffer = io.BytesIO()
     figure.set_facecolor(background)
-    try:  # not savefig, which lays out and draws twice
-        FigureCanvasAgg(figure).print_png(buffer, pil_kwargs=_PNG)
+    try:
+        return encode(render(figure))
     finally:
         figure.set_facecolor("none")
-    return buffer.getvalue()
 
 
 def set_title(figure: Figure, title: str, *, theme: Theme, width: int) -> None:

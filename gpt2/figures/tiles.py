@@ -25,6 +25,7 @@ MAX_CELLS = 64  # of one tile's side
 _TOP = 62  # CSS pixels above the tiles: title, key, numbers of the heads
 _SIDE = 38  # beside them: numbers of the layers
 _LARGEST = 60  # a tile's side at most, its gap included
+_LETTERED = 16  # narrower tiles bear no letters
 _TALLEST = 1440  # all rows together at most, while tiles keep 10 pixels
 
 
@@ -42,7 +43,7 @@ def tiles_figure(
         maps: [L, H, n, n] attention maps pooled to n x n cells, 0..1; n is at most MAX_CELLS.
         selected: layer and head to outline, or None.
         labels: [L][H] a short word for what a head was measured to do, "" for none. Each word
-            is marked by a letter of its own and explained above.
+            is marked by a letter of its own and explained above, unless tiles are too small.
         theme, width: as everywhere.
 
     Raises:
@@ -52,6 +53,7 @@ def tiles_figure(
     layers, heads, cells = shares.shape[:3]
     grid = _grid(layers, heads, width)
     letters = _letters(labels, layers, heads)
+    letters = letters if grid.across >= _LETTERED else {}
     size = font_size(width) - 1
     figure, axes = new_canvas(width, grid.bottom + 4)
     colored = colormaps[COLORS](shares**GAMMA, bytes=True)  # [L,H,n,n,4]

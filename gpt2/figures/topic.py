@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from gpt2.figures.canvas import spread
 from gpt2.figures.colors import class_color
 from gpt2.figures.style import (
     LIGHT,
@@ -118,7 +119,7 @@ def _name_lines(
     axes: Axes, last: np.ndarray, ends: Sequence[str], *, theme: Theme, size: float
 ) -> None:
     """Write each class at the right end of its line, moved apart where lines end together."""
-    heights = _spread(last, LINE_HEIGHT * size / (_PLOT * 0.9))
+    heights = spread(last, LINE_HEIGHT * size / (_PLOT * 0.9))
     for index, height in enumerate(heights):
         strong = {"weight": "bold"} if index == int(last.argmax()) else {}
         at = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
@@ -128,20 +129,6 @@ def _name_lines(
         axes.annotate(
             ends[index], (1, height), xytext=(5 + _SWATCH, 0), annotation_clip=False, **at, **name
         )
-
-
-def _spread(heights: np.ndarray, gap: float) -> np.ndarray:
-    """Heights in 0..1 moved apart by at least `gap`, in the same order, near where they were."""
-    order = np.argsort(heights, kind="stable")
-    spread = heights[order].copy()
-    for i in range(1, len(spread)):
-        spread[i] = max(spread[i], spread[i - 1] + gap)
-    spread[-1] = min(spread[-1], max(1.0, gap * (len(spread) - 1)))
-    for i in range(len(spread) - 2, -1, -1):
-        spread[i] = min(spread[i], spread[i + 1] - gap)
-    out = np.empty_like(spread)
-    out[order] = spread
-    return out
 
 
 def _mark_decision(
