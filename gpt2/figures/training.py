@@ -10,10 +10,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from gpt2.figures.style import (
     LIGHT,
     LINE_HEIGHT,
+    PHONE,
     Theme,
     check_array,
     font_size,
@@ -60,21 +62,28 @@ def training_figure(
     above, below = figure.subplots(2, 1, sharex=True)
     above.plot(read, losses, color=theme.bar, linewidth=1, alpha=0.5)
     above.plot(read, _smooth(losses), color=theme.accent, linewidth=2)
-    above.set_ylim(bottom=0)
+    top = 1.05 * max(float(losses.max()), 0.1)
+    above.set_ylim(0, top)
     below.plot(read, 100 * _smooth(shares), color=theme.accent, linewidth=2, label="training rows")
     style = {"color": theme.text, "marker": "o", "markersize": 6, "linewidth": 1.4}
     below.plot(marks, 100 * scores, linestyle=(0, (3, 3)), label="held-out rows", **style)
     below.set_ylim(0, 100)
-    for axes, name in ((above, "loss (nats)"), (below, "accuracy (%)")):
+    below.set_xlim(0, 1.02 * max(read[-1], marks[-1]))
+    muted = text_style(theme, size - 1, color=theme.muted)
+    for axes, name, ticks in (
+        (above, "loss (nats)", _ticks(top)),
+        (below, "accuracy (%)", (0, 25, 50, 75, 100)),
+    ):
         plain_axes(axes, theme, size - 1, frame=("bottom",))
-        axes.set_ylabel(name, **text_style(theme, size - 1, color=theme.muted))
+        axes.set_ylabel(name, **muted)
+        axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks], **muted)
         axes.grid(axis="y", color=theme.grid, linewidth=1)
         axes.set_axisbelow(True)
-    legend = below.legend(frameon=False, loc="lower right", fontsize=size - 1)
-    for text in legend.get_texts():
-        text.set(color=theme.text, fontfamily=text_style(theme, size)["fontfamily"])
-    style = text_style(theme, size - 1, color=theme.muted)
-    below.set_xlabel("texts read", loc="left", **style)
+    for text in below.legend(frameon=False, loc="lower right").get_texts():
+        text.set(**text_style(theme, size - 1))
+    places = _ticks(below.get_xlim()[1], count=4 if width < PHONE else 8)
+    below.set_xticks(places, [f"{place:,g}" for place in places], **muted)
+    below.set_xlabel("texts read", loc="left", **muted)
     title = f"Fine-tuning: {percent(scores.max())} of held-out rows named right at best"
     set_title(figure, title, theme=theme, width=width)
     return figure
@@ -163,6 +172,12 @@ def _name_axes(
     style = text_style(theme, size - 1, color=theme.muted)
     axes.set_xlabel("named", loc="left", **style)
     axes.set_ylabel("true class", **style)
+
+
+def _ticks(top: float, *, count: int = 4) -> np.ndarray:
+    """Round numbers from 0 to at most `top`, so many or a few less."""
+    ticks = MaxNLocator(count).tick_values(0, top)
+    return ticks[ticks <= top]
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
