@@ -59,7 +59,7 @@ def training_figure(
     )
     size = font_size(width)
     figure = new_figure(width, 2 * _PANEL + 5 * size)
-    above, below = figure.subplots(2, 1, sharex=True)
+    above, below = figure.subplots(2, 1)
     above.plot(read, losses, color=theme.bar, linewidth=1, alpha=0.5)
     above.plot(read, _smooth(losses), color=theme.accent, linewidth=2)
     top = 1.05 * max(float(losses.max()), 0.1)
@@ -68,22 +68,14 @@ def training_figure(
     style = {"color": theme.text, "marker": "o", "markersize": 6, "linewidth": 1.4}
     below.plot(marks, 100 * scores, linestyle=(0, (3, 3)), label="held-out rows", **style)
     below.set_ylim(0, 100)
-    below.set_xlim(0, 1.02 * max(read[-1], marks[-1]))
-    muted = text_style(theme, size - 1, color=theme.muted)
-    for axes, name, ticks in (
-        (above, "loss (nats)", _ticks(top)),
-        (below, "accuracy (%)", (0, 25, 50, 75, 100)),
-    ):
-        plain_axes(axes, theme, size - 1, frame=("bottom",))
-        axes.set_ylabel(name, **muted)
-        axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks], **muted)
-        axes.grid(axis="y", color=theme.grid, linewidth=1)
-        axes.set_axisbelow(True)
+    end = 1.02 * max(read[-1], marks[-1], 1)
+    ticks = {above: _ticks(top), below: np.arange(0, 101, 25)}
+    for axes, name in ((above, "loss (nats)"), (below, "accuracy (%)")):
+        axes.set_ylabel(name, **text_style(theme, size - 1, color=theme.muted))
+        _scale(axes, end, ticks[axes], named=axes is below, theme=theme, width=width)
     for text in below.legend(frameon=False, loc="lower right").get_texts():
         text.set(**text_style(theme, size - 1))
-    places = _ticks(below.get_xlim()[1], count=4 if width < PHONE else 8)
-    below.set_xticks(places, [f"{place:,g}" for place in places], **muted)
-    below.set_xlabel("texts read", loc="left", **muted)
+    below.set_xlabel("texts read", loc="left", **text_style(theme, size - 1, color=theme.muted))
     title = f"Fine-tuning: {percent(scores.max())} of held-out rows named right at best"
     set_title(figure, title, theme=theme, width=width)
     return figure
@@ -174,9 +166,24 @@ def _name_axes(
     axes.set_ylabel("true class", **style)
 
 
+def _scale(
+    axes: Axes, end: float, heights: np.ndarray, *, named: bool, theme: Theme, width: int
+) -> None:
+    """Ticks of one curve; only where `named` the texts are written."""
+    size = font_size(width) - 1
+    plain_axes(axes, theme, size, frame=("bottom",))
+    style = text_style(theme, size, color=theme.muted)
+    places = _ticks(end, count=4 if width < PHONE else 8)
+    axes.set_xlim(0, end)
+    axes.set_xticks(places, [f"{place:,g}" if named else "" for place in places], **style)
+    axes.set_yticks(heights, [f"{height:g}" for height in heights], **style)
+    axes.grid(axis="y", color=theme.grid, linewidth=1)
+    axes.set_axisbelow(True)
+
+
 def _ticks(top: float, *, count: int = 4) -> np.ndarray:
     """Round numbers from 0 to at most `top`, so many or a few less."""
-    ticks = MaxNLocator(count).tick_values(0, top)
+    ticks = MaxNLocator(count, steps=(1, 2, 2.5, 5, 10)).tick_values(0, top)
     return ticks[ticks <= top]
 
 
