@@ -70,7 +70,7 @@ def write(directory: Path, metrics: dict[str, Any], points: Sequence[dict]) -> N
         metrics: with `held_out`, and `test` if there were test rows, as gpt2.scoring makes them.
         points: of the classifier's curve, as gpt2.finetune yields them; thinned to 500 or so.
     """
-    classifier = [point for point in points if "accuracy" in point]
+    classifier = _running([point for point in points if "accuracy" in point])
     thin = classifier[:: max(1, len(classifier) // 500)]
     measured = [point for point in classifier if "held_out" in point]
     curves = (
@@ -94,6 +94,17 @@ def write(directory: Path, metrics: dict[str, Any], points: Sequence[dict]) -> N
     alts = {name: alt for name, (_, alt) in drawn.items()}
     full = {**metrics, "figures": alts, "epochs": measured, "curve": thin}
     (directory / "metrics.json").write_text(json.dumps(full, indent=1) + "\n", encoding="utf-8")
+
+
+def _running(points: Sequence[dict]) -> list[dict]:
+    """The points with the texts of all their stages so far, and not of their own stage."""
+    made: list[dict] = []
+    before = 0
+    for point in points:
+        if made and made[-1]["stage"] != point["stage"]:
+            before = made[-1]["texts"]
+        made.append({**point, "texts": before + point["texts"]})
+    return made
 
 
 def table(metrics: dict[str, Any], *, name: str) -> str:

@@ -49,6 +49,17 @@ def pieces(count: int) -> list[str]:
     return list(itertools.islice(itertools.cycle(HARD), count))
 
 
+def curves(count: int, epochs: int = 3) -> tuple[np.ndarray, ...]:
+    """Falling loss and rising accuracy over 32 texts a step, and held-out accuracy by epoch."""
+    steps = np.arange(1, count + 1)
+    loss = 1.4 * np.exp(-steps / count * 3)
+    marks = np.linspace(count * 32 / epochs, count * 32, epochs)
+    return steps * 32, loss, 1 - loss / 2, marks, np.linspace(0.8, 0.9, epochs)
+
+
+COUNTS = np.array([[850, 20, 50, 30], [10, 930, 5, 5], [40, 3, 820, 87], [20, 0, 90, 840]])
+
+
 def ten(theme: Theme = LIGHT, width: int = 350, **more: object) -> Figure:
     """A probability figure: rows 7 to 9 cut, row 2 drawn."""
     probs = np.linspace(0.19, 0.01, 10)
@@ -72,6 +83,10 @@ FIGURES: dict[str, Callable[[Theme, int], Figure]] = {
     ),
     "similarity": lambda theme, width: figures.similarity_figure(
         np.eye(20), pieces(20), theme=theme, width=width
+    ),
+    "training": lambda theme, width: figures.training_figure(*curves(60), theme=theme, width=width),
+    "confusion": lambda theme, width: figures.confusion_figure(
+        COUNTS, LABELS, theme=theme, width=width
     ),
 }
 
@@ -631,17 +646,6 @@ def test_twelve_thumbnails_are_fast() -> None:
 
 
 # Training
-
-
-def curves(count: int, epochs: int = 3) -> tuple[np.ndarray, ...]:
-    """Falling loss and rising accuracy over 32 texts a step, and held-out accuracy by epoch."""
-    steps = np.arange(1, count + 1)
-    loss = 1.4 * np.exp(-steps / count * 3)
-    marks = np.linspace(count * 32 / epochs, count * 32, epochs)
-    return steps * 32, loss, 1 - loss / 2, marks, np.linspace(0.8, 0.9, epochs)
-
-
-COUNTS = np.array([[850, 20, 50, 30], [10, 930, 5, 5], [40, 3, 820, 87], [20, 0, 90, 840]])
 
 
 @pytest.mark.parametrize("count", [1, 7, 500])

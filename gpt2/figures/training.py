@@ -10,10 +10,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from gpt2.figures.style import (
     LIGHT,
     LINE_HEIGHT,
+    PHONE,
     Theme,
     check_array,
     font_size,
@@ -57,24 +59,23 @@ def training_figure(
     )
     size = font_size(width)
     figure = new_figure(width, 2 * _PANEL + 5 * size)
-    above, below = figure.subplots(2, 1, sharex=True)
+    above, below = figure.subplots(2, 1)
     above.plot(read, losses, color=theme.bar, linewidth=1, alpha=0.5)
     above.plot(read, _smooth(losses), color=theme.accent, linewidth=2)
-    above.set_ylim(bottom=0)
+    top = 1.05 * max(float(losses.max()), 0.1)
+    above.set_ylim(0, top)
     below.plot(read, 100 * _smooth(shares), color=theme.accent, linewidth=2, label="training rows")
     style = {"color": theme.text, "marker": "o", "markersize": 6, "linewidth": 1.4}
     below.plot(marks, 100 * scores, linestyle=(0, (3, 3)), label="held-out rows", **style)
     below.set_ylim(0, 100)
+    end = 1.02 * max(read[-1], marks[-1], 1)
+    ticks = {above: _ticks(top), below: np.arange(0, 101, 25)}
     for axes, name in ((above, "loss (nats)"), (below, "accuracy (%)")):
-        plain_axes(axes, theme, size - 1, frame=("bottom",))
         axes.set_ylabel(name, **text_style(theme, size - 1, color=theme.muted))
-        axes.grid(axis="y", color=theme.grid, linewidth=1)
-        axes.set_axisbelow(True)
-    legend = below.legend(frameon=False, loc="lower right", fontsize=size - 1)
-    for text in legend.get_texts():
-        text.set(color=theme.text, fontfamily=text_style(theme, size)["fontfamily"])
-    style = text_style(theme, size - 1, color=theme.muted)
-    below.set_xlabel("texts read", loc="left", **style)
+        _scale(axes, end, ticks[axes], named=axes is below, theme=theme, width=width)
+    for text in below.legend(frameon=False, loc="lower right").get_texts():
+        text.set(**text_style(theme, size - 1))
+    below.set_xlabel("texts read", loc="left", **text_style(theme, size - 1, color=theme.muted))
     title = f"Fine-tuning: {percent(scores.max())} of held-out rows named right at best"
     set_title(figure, title, theme=theme, width=width)
     return figure
@@ -163,6 +164,27 @@ def _name_axes(
     style = text_style(theme, size - 1, color=theme.muted)
     axes.set_xlabel("named", loc="left", **style)
     axes.set_ylabel("true class", **style)
+
+
+def _scale(
+    axes: Axes, end: float, heights: np.ndarray, *, named: bool, theme: Theme, width: int
+) -> None:
+    """Ticks of one curve; only where `named` the texts are written."""
+    size = font_size(width) - 1
+    plain_axes(axes, theme, size, frame=("bottom",))
+    style = text_style(theme, size, color=theme.muted)
+    places = _ticks(end, count=4 if width < PHONE else 8)
+    axes.set_xlim(0, end)
+    axes.set_xticks(places, [f"{place:,g}" if named else "" for place in places], **style)
+    axes.set_yticks(heights, [f"{height:g}" for height in heights], **style)
+    axes.grid(axis="y", color=theme.grid, linewidth=1)
+    axes.set_axisbelow(True)
+
+
+def _ticks(top: float, *, count: int = 4) -> np.ndarray:
+    """Round numbers from 0 to at most `top`, so many or a few less."""
+    ticks = MaxNLocator(count, steps=(1, 2, 2.5, 5, 10)).tick_values(0, top)
+    return ticks[ticks <= top]
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
