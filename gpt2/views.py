@@ -250,6 +250,10 @@ class Views:
         tokenizer = self.library.get(model).tokenizer
         return [tokenizer.piece(token) for token in ids]
 
+    def text(self, ids: Sequence[int], *, model: str) -> str:
+        """What tokens say together; bytes that make no character show as U+FFFD."""
+        return self.library.get(model).tokenizer.decode(ids)
+
 
 def _check_choice(ids: Sequence[int], index: int) -> None:
     """Refuse a token that no token stands before; the one after the last is still to be chosen."""

@@ -282,10 +282,10 @@ def test_cut_tokens_say_so_and_are_hatched() -> None:
     assert len(bars) == 3
 
 
-def test_the_drawn_token_is_marked_in_words_and_in_colour() -> None:
+def test_the_token_in_the_text_is_marked_in_words_and_in_colour() -> None:
     figure = ten()
-    words = [text for text in said(figure) if "drawn" in text]
-    assert words == ["15.0 → 16.4 % · drawn"]
+    words = [text for text in said(figure) if "in the text" in text]
+    assert words == ["15.0 → 16.4 % · in the text"]
     accented = [p for p in figure.axes[0].patches if to_hex(p.get_facecolor()) == LIGHT.accent]
     assert [round(bar.get_width(), 3) for bar in accented] == [0.15]
 

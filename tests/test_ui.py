@@ -1,6 +1,7 @@
 """gpt2.ui without a browser: what is escaped, what is told, and the shield in front of it."""
 
 import asyncio
+import base64
 import json
 import os
 import re
@@ -18,8 +19,8 @@ from gpt2.trace import Trace
 from gpt2.ui import build_app, launch_options
 from gpt2.ui.common import Viewport, errors_in_words, note
 from gpt2.ui.completion import count_words, limits_words, settings_words, status_line
+from gpt2.ui.drawing import Drawing, clicked
 from gpt2.ui.guard import MAX_BODY, Guard
-from gpt2.ui.section import Drawing, clicked
 from gpt2.ui.strip import MOST_PROMPT_TOKENS, Numbers, class_strip, legend, token_strip
 
 HOSTILE = ("<img src=x onerror=f()>", '"onmouseover="f()', "'><script>f()</script>", "&lt;b&gt;")
@@ -150,15 +151,20 @@ def test_notes_and_drawings_escape_what_they_say():
     for hostile in HOSTILE:
         assert Tags(note(hostile)).tags == {"p"}
         seen = Tags(drawing(hostile, hostile).html())
-        assert seen.tags == {"figure", "img", "figcaption", "span", "a", "button"}
+        assert seen.tags == {"figure", "img", "figcaption", "span", "button"}
         assert not {name for name in seen.attributes if name.startswith("on")}
         assert hostile in seen.text
 
 
-def test_a_drawing_can_be_saved_as_svg_and_its_numbers_as_csv():
-    svg, csv = (drawing().file(kind) for kind in ("svg", "csv"))
-    assert svg["name"] == "picture.svg" and svg["text"].startswith("<?xml")
-    assert csv["text"] == 'token,prob\n·a,0.5\n",",0.25\n"""",0.25\n'
+def decoded(file):
+    return base64.b64decode(file["url"].partition(";base64,")[2])
+
+
+def test_a_drawing_can_be_saved_as_a_picture_and_its_numbers_as_csv():
+    png, svg, csv = (drawing().file(kind) for kind in ("png", "svg", "csv"))
+    assert svg["name"] == "picture.svg" and csv["name"] == "picture.csv"
+    assert decoded(svg).startswith(b"<?xml") and decoded(png).startswith(b"\x89PNG")
+    assert decoded(csv) == 'token,prob\r\n·a,0.5\r\n",",0.25\r\n"""",0.25\r\n'.encode()
 
 
 @pytest.mark.parametrize(
@@ -219,7 +225,8 @@ def app(engine):
 
 def test_the_app_hides_its_own_handlers(app):
     shown = {fn.api_name for fn in app.fns.values() if fn.api_visibility == "public"}
-    assert shown == {"generate", "score", "attention", "classify", "models"}
+    contract = {"generate", "score", "attention", "classify", "models"}
+    assert shown == contract | {"lens", "ablate", "attribute", "branch"}
     models = [fn for fn in app.fns.values() if fn.concurrency_id == "model"]
     assert len(models) >= 10 and {fn.concurrency_limit for fn in models} == {4}
 

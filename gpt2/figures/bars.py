@@ -39,7 +39,7 @@ class _Row:
     prob: float
     after: float
     rank: int
-    drawn: bool
+    here: bool
 
     @property
     def cut(self) -> bool:
@@ -52,14 +52,14 @@ class _Row:
 
     @property
     def words(self) -> str:
-        """What is written after the bar: 18.3 → 31.0 % · drawn."""
+        """What is written after the bar: 18.3 → 31.0 % · in the text."""
         said = [percent(self.prob)]
         if self.moved:
             said = [f"{said[0].removesuffix(' %')} → {percent(self.after)}"]
         if self.cut:
             said.append("cut")
-        if self.drawn:
-            said.append("drawn")
+        if self.here:
+            said.append("in the text")
         return " · ".join(said)
 
 
@@ -76,10 +76,10 @@ def probability_figure(
     """The most likely next tokens: a solid bar each, and an outline after temperature and filters.
 
     Args:
-        pieces: N token pieces, most likely first; a drawn one that is not among the ten is last.
+        pieces: N tokens, most likely first; the one in the text is last if it is not among them.
         probs: [N] under the raw softmax.
         sampled_probs: [N] after penalty, temperature and filters; 0 = cut.
-        chosen: the row that was drawn, None if none was.
+        chosen: the row of the token in the text, None if it is not there.
         ranks: [N] of the raw softmax, from 1; by default 1, 2, 3 ...
         theme: LIGHT or DARK.
         width: of the figure, in CSS pixels.
@@ -100,15 +100,15 @@ def probability_figure(
     longest = _axis_end(rows, room, size)
     for row, place in zip(rows, places, strict=True):
         _draw_row(axes, row, place, theme=theme)
-        style = {"weight": "bold" if row.drawn else "normal"}
-        style |= {"color": theme.muted} if row.cut and not row.drawn else {}
+        style = {"weight": "bold" if row.here else "normal"}
+        style |= {"color": theme.muted} if row.cut and not row.here else {}
         end = max(row.prob, row.after) + longest * _GAP / room
         axes.text(end, place, row.words, va="center_baseline", **text_style(theme, size, **style))
     axes.set_xlim(0, longest)
     axes.set_ylim(places[-1] + 0.8, -0.6)
     axes.set_yticks(places, names, **text_style(theme, size))
     for row, tick in zip(rows, axes.get_yticklabels(), strict=True):
-        tick.set_fontweight("bold" if row.drawn else "normal")
+        tick.set_fontweight("bold" if row.here else "normal")
     if any(row.moved for row in rows):
         style = text_style(theme, size - 1, color=theme.muted)
         figure.suptitle(_KEY, x=2 / width, ha="left", **style)
@@ -130,8 +130,8 @@ def probability_alt(
     best = ", ".join(f"{quoted(row.piece)} {percent(row.prob)}" for row in rows[:3])
     said = f"Most likely next tokens: {best}."
     for row in rows:
-        if row.drawn:
-            said += f" Drawn: {quoted(row.piece)}, rank {row.rank:,}, {percent(row.prob)}"
+        if row.here:
+            said += f" In the text: {quoted(row.piece)}, rank {row.rank:,}, {percent(row.prob)}"
             said += f", {percent(row.after)} after the settings." if row.moved else "."
     cut = sum(row.cut for row in rows)
     return said + (f" The settings cut {cut} of the {len(rows)} shown." if cut else "")
@@ -195,8 +195,8 @@ def _rows(
         raise ValueError(f"{len(ranks)} ranks for {len(raw)} tokens; pass one rank for each")
     if chosen is not None and not 0 <= chosen < len(raw):
         raise ValueError(f"chosen row {chosen} is not between 0 and {len(raw) - 1}, nor None")
-    drawn = [row == chosen for row in range(len(raw))]
-    return [_Row(*row) for row in zip(pieces, raw, after, ranks, drawn, strict=True)]
+    here = [row == chosen for row in range(len(raw))]
+    return [_Row(*row) for row in zip(pieces, raw, after, ranks, here, strict=True)]
 
 
 def _check_probs(name: str, values: Any, count: int) -> np.ndarray:
@@ -209,7 +209,7 @@ def _check_probs(name: str, values: Any, count: int) -> np.ndarray:
 
 
 def _draw_row(axes: Axes, row: _Row, place: float, *, theme: Theme) -> None:
-    style: dict[str, Any] = {"color": theme.accent if row.drawn else theme.bar}
+    style: dict[str, Any] = {"color": theme.accent if row.here else theme.bar}
     if row.cut:
         style = {"facecolor": "none", "edgecolor": theme.muted, "hatch": "//////", "linewidth": 0}
     axes.barh(place, row.prob, height=0.54, **style)
@@ -222,7 +222,7 @@ def _axis_end(rows: Sequence[_Row], room: float, size: float) -> float:
     """Where the axis must end so that every bar and the words after it fit in `room` pixels."""
     ends = []
     for row in rows:
-        words = text_width([row.words], size, bold=row.drawn) + 2 * _GAP
+        words = text_width([row.words], size, bold=row.here) + 2 * _GAP
         ends.append(max(row.prob, row.after) / max(1 - words / room, 0.08))
     return max(ends) or 1.0
 

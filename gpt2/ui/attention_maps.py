@@ -24,7 +24,7 @@ from gpt2.figures import (
 )
 from gpt2.trace import HEAD_LABELS, HeadScores
 from gpt2.ui.common import Viewport, note
-from gpt2.ui.section import Drawing
+from gpt2.ui.drawing import Drawing
 
 HEAD, ROLLOUT, WEIGHTED = "attention", "rollout through all layers", "weighted by value"
 KINDS = {

@@ -8,7 +8,8 @@ import gradio as gr
 from gpt2.figures import head_at, overview_at, tile_at
 from gpt2.ui.attention_maps import HEAD, KINDS, AttentionMaps
 from gpt2.ui.common import PRIVATE
-from gpt2.ui.section import Page, Section, clicked
+from gpt2.ui.drawing import clicked
+from gpt2.ui.section import Page, Section
 
 WORDS = (
     "Each row is a token; the colours in its row say how much it looks back at each token before "

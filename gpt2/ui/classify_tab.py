@@ -18,7 +18,8 @@ from gpt2.ui.common import (
     errors_in_words,
     note,
 )
-from gpt2.ui.section import Drawing, Page, Section
+from gpt2.ui.drawing import Drawing
+from gpt2.ui.section import Page, Section
 from gpt2.ui.strip import class_strip
 from gpt2.ui.why_view import Question, build_why
 

@@ -19,7 +19,7 @@ from gpt2.figures import (
 )
 from gpt2.trace import Step, Trace
 from gpt2.ui.common import Viewport
-from gpt2.ui.section import Drawing
+from gpt2.ui.drawing import Drawing
 from gpt2.ui.strip import Numbers, token_strip
 
 FINISHED = {
@@ -42,6 +42,7 @@ class Shown:
         ids: of prompt and completion.
         prompt_length: how many are the prompt's.
         completion: as text.
+        status: the line about it.
         selected: the place that the views are about.
         chosen: the places whose tokens the visitor chose.
     """
@@ -50,6 +51,7 @@ class Shown:
     ids: tuple[int, ...]
     prompt_length: int
     completion: str
+    status: str
     selected: int
     chosen: frozenset[int] = frozenset()
 
@@ -108,14 +110,23 @@ def status_line(trace: Trace) -> str:
     return f'<p class="status">{escape(" · ".join(words))}</p>'
 
 
-def keep(trace: Trace, request: Request) -> Shown:
+def keep(
+    trace: Trace, request: Request, *, selected: int, chosen: frozenset[int] = frozenset()
+) -> Shown:
     """What the page keeps of a trace."""
-    length = len(trace.prompt_ids)
-    return Shown(request, trace.ids, length, trace.completion, selected=length)
+    return Shown(
+        request,
+        trace.ids,
+        len(trace.prompt_ids),
+        trace.completion,
+        status_line(trace),
+        selected,
+        chosen,
+    )
 
 
-def trace_strip(engine: Engine, trace: Trace, by: str, screen: Viewport) -> str:
-    """The strip while it is written; at the end its first drawn token is marked."""
+def trace_strip(engine: Engine, trace: Trace, by: str, screen: Viewport, *, selected: int) -> str:
+    """The strip while it is written; at the end the selected token is marked."""
     return token_strip(
         engine.pieces(trace.ids, model=trace.model),
         Numbers(
@@ -126,7 +137,7 @@ def trace_strip(engine: Engine, trace: Trace, by: str, screen: Viewport) -> str:
         prompt_length=len(trace.prompt_ids),
         by=by,
         theme=screen.theme,
-        selected=len(trace.prompt_ids) if trace.finish_reason else None,
+        selected=selected if trace.finish_reason else None,
     )
 
 

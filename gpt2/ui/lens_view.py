@@ -14,7 +14,8 @@ from gpt2.figures import lens_alt, lens_columns, lens_figure, rank_alt, rank_fig
 from gpt2.trace import LogitLens
 from gpt2.ui.common import Viewport
 from gpt2.ui.completion import Shown
-from gpt2.ui.section import Drawing, Page, Section
+from gpt2.ui.drawing import Drawing
+from gpt2.ui.section import Page, Section
 
 WORDS = (
     "Each column is a token, each row a layer: a cell names the next word that the model would "

@@ -14,7 +14,8 @@ from gpt2.engine import ENDOFTEXT
 from gpt2.figures import score_alt, score_figure
 from gpt2.trace import Score
 from gpt2.ui.common import MODEL_EVENTS, PRIVATE, VIEWPORT_JS, Viewport, errors_in_words, note
-from gpt2.ui.section import Drawing, Page, Section
+from gpt2.ui.drawing import Drawing
+from gpt2.ui.section import Page, Section
 from gpt2.ui.strip import Numbers, legend, token_strip
 
 WORDS = (

@@ -1,89 +1,19 @@
-"""A part of a tab that explains the text above it, and the pictures in it.
+"""A part of a tab that explains the text above it.
 
 It draws when it is opened, and anew when the text, the selected token or one of its controls
 changes; never while it is closed. Imports: gradio, figures.
 """
 
-import base64
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from html import escape
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
 
 from gpt2.engine import Engine
-from gpt2.figures import Figure, to_csv, to_png, to_svg
+from gpt2.figures import LIGHT
 from gpt2.ui.common import MODEL_EVENTS, PRIVATE, VIEWPORT_JS, Viewport, errors_in_words, note
-
-FILE_TYPES = {"svg": "image/svg+xml", "csv": "text/csv"}
-
-# SVG and CSV are made when asked for. A picture that can be clicked tells where, as fractions of
-# its sides, and the width it was drawn for.
-PICTURE_JS = """
-element.addEventListener('click', (event) => {
-    const save = event.target.closest('button[data-save]');
-    if (save) trigger('save', {kind: save.dataset.save});
-    const image = event.target.closest('img[data-pick]');
-    if (image) {
-        const box = image.getBoundingClientRect();
-        trigger('pick', {
-            x: (event.clientX - box.left) / box.width,
-            y: (event.clientY - box.top) / box.height,
-            width: Number(image.getAttribute('width')),
-        });
-    }
-});
-"""
-DOWNLOAD_JS = """(file) => {
-    const link = document.createElement('a');
-    link.href = URL.createObjectURL(new Blob([file.text], {type: file.type}));
-    link.download = file.name;
-    link.click();
-    URL.revokeObjectURL(link.href);
-}"""
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A figure on its way to the page.
-
-    Args:
-        figure: what is drawn.
-        alt: what it shows, in words.
-        width: in CSS pixels.
-        name: of its files, without ending.
-        table: gives its numbers as columns by name, for the CSV file.
-        clickable: a click on it tells the page where.
-    """
-
-    figure: Figure
-    alt: str
-    width: int
-    name: str
-    table: Callable[[], Mapping[str, Sequence]]
-    clickable: bool = False
-
-    def html(self) -> str:
-        """The image, what it shows in words, and its downloads."""
-        data = base64.b64encode(to_png(self.figure)).decode("ascii")
-        source, said, name = f"data:image/png;base64,{data}", escape(self.alt), escape(self.name)
-        buttons = "".join(
-            f'<button type="button" data-save="{kind}">{kind.upper()}</button>'
-            for kind in FILE_TYPES
-        )
-        pick = " data-pick" if self.clickable else ""
-        return (
-            f'<figure class="picture">'
-            f'<img src="{source}" alt="{said}" width="{self.width}"{pick}>'
-            f'<figcaption>{said} <span class="save">Save as <a href="{source}" '
-            f'download="{name}.png">PNG</a>{buttons}</span></figcaption></figure>'
-        )
-
-    def file(self, kind: str) -> dict[str, str]:
-        """The picture or its numbers as a file: name, type and text."""
-        text = to_csv(self.table()) if kind == "csv" else to_svg(self.figure).decode("utf-8")
-        return {"name": f"{self.name}.{kind}", "type": FILE_TYPES[kind], "text": text}
+from gpt2.ui.drawing import DOWNLOAD_JS, FILE_TYPES, PICTURE_JS, Drawing
 
 
 @dataclass(frozen=True)
@@ -201,7 +131,8 @@ class Section:
                 return gr.skip()
             with errors_in_words():
                 *values, viewport = rest
-                drawing = draw(shown, *values, Viewport.read(viewport))[place]
+                screen = replace(Viewport.read(viewport), theme=LIGHT)  # for paper
+                drawing = draw(shown, *values, screen)[place]
                 return drawing.file(kind) if isinstance(drawing, Drawing) else gr.skip()
 
         output.save(
@@ -213,16 +144,6 @@ class Section:
             **MODEL_EVENTS,
             **PRIVATE,
         ).success(None, self.page.file, None, js=DOWNLOAD_JS, **PRIVATE)
-
-
-def clicked(event: gr.EventData) -> tuple[float, float, int] | None:
-    """Where a picture was clicked, x and y in 0..1, and its width in CSS pixels."""
-    data = event._data if isinstance(event._data, dict) else {}
-    place = [data.get(key) for key in ("x", "y", "width")]
-    if not all(isinstance(value, int | float) and 0 <= value < 10_000 for value in place):
-        return None
-    x, y, width = place
-    return float(x), float(y), round(width)
 
 
 def _one_or_all(values: Sequence[Any]) -> Any:

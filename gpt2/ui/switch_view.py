@@ -5,7 +5,6 @@ Imports: gradio, engine, figures.
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from html import escape
 
 import gradio as gr
 import numpy as np
@@ -20,7 +19,8 @@ from gpt2.figures import (
 )
 from gpt2.ui.common import MODEL_EVENTS, PRIVATE, Viewport, errors_in_words, note
 from gpt2.ui.completion import Shown
-from gpt2.ui.section import Drawing, Page, Section, clicked
+from gpt2.ui.drawing import Drawing, clicked, compare
+from gpt2.ui.section import Page, Section
 
 WORDS = (
     "Each cell is a head: its colour tells how much likelier or less likely the selected token "
@@ -78,7 +78,7 @@ def build_switch(page: Page, shown: gr.State, *, model: str) -> None:
             yield note("Writing …")
             scales = _scales(engine, shown.model, parts)
             for trace in engine.generate(shown.request, scales=scales):
-                yield compare(shown.completion, trace.completion)
+                yield compare(shown.completion, trace.completion, ("As trained", "Like this"))
 
     section.wire(partial(map_drawing, engine), [], [grid, layer, head])
     section.wire(partial(bars_drawing, engine), [parts], [words, bars])
@@ -132,18 +132,6 @@ def bars_drawing(
         f"switched-token-{shown.selected}",
         lambda: dict(zip(("token", *names), map(list, values), strict=True)),
     )
-
-
-def compare(before: str, after: str) -> str:
-    """Two completions side by side; what they do not share is marked."""
-    same = 0
-    while same < min(len(before), len(after)) and before[same] == after[same]:
-        same += 1
-    sides = "".join(
-        f"<div><b>{title}</b><p>{escape(text[:same])}<mark>{escape(text[same:])}</mark></p></div>"
-        for title, text in (("As trained", before), ("Like this", after))
-    )
-    return f'<div class="compare">{sides}</div>'
 
 
 def _with(parts: Parts, part: Part, scale: float) -> Parts:

@@ -20,7 +20,8 @@ from gpt2.figures import (
 )
 from gpt2.trace import METHODS
 from gpt2.ui.common import Viewport, note
-from gpt2.ui.section import Drawing, Page, Section
+from gpt2.ui.drawing import Drawing
+from gpt2.ui.section import Page, Section
 
 WORDS = (
     "Which of the tokens before it made the model say this? A bar to the right spoke for it, a bar "

@@ -6,7 +6,7 @@ import xml.dom.minidom
 import pytest
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-from steps import LIVELY, classify, drawn, expect, generate, pick_model  # noqa: E402
+from steps import LIVELY, classify, completion, drawn, expect, generate, pick_model  # noqa: E402
 
 pytestmark = pytest.mark.browser
 
@@ -27,7 +27,7 @@ def click_at(image, x, y):
 def saved(page, picture, kind):
     """A file that a picture is saved as."""
     with page.expect_download() as download:
-        page.locator(f"{picture} [data-save={kind}], {picture} a[download$={kind}]").first.click()
+        page.locator(f"{picture} [data-save={kind}]").first.click()
     with open(download.value.path(), "rb") as file:
         return download.value.suggested_filename, file.read()
 
@@ -184,3 +184,49 @@ def test_any_text_can_be_scored(visit, engine):
     page.get_by_label("Text to score").fill("")
     page.get_by_role("button", name="Score", exact=True).click()
     expect(page.get_by_text("the text is empty").first).to_be_visible()
+
+
+def test_another_token_is_chosen_and_the_branches_walked(visit, engine):
+    from gpt2.engine import Request, Sampling
+
+    page = visit()
+    generate(page, "Hello world", settings={"Temperature": 1, "Top-k": 0, "New tokens": 12})
+    first = completion(page)
+    drawn(page).nth(4).click()
+    expect(page.locator("#token")).to_contain_text("Token 5 ")
+    choice = page.locator("#alternatives [data-choice]").nth(2)
+    token = int(choice.get_attribute("data-choice"))
+    choice.focus()
+    page.keyboard.press("Enter")
+    tree = page.locator("#tree [data-choice]")
+    expect(tree).to_have_count(3)  # two texts and Undo
+    expect(page.locator("#token")).to_contain_text("chosen by you")
+    second = completion(page)
+    assert second != first and drawn(page).count() == 12
+    request = Request("Hello world", 12, Sampling(temperature=1, top_k=0))
+    *_, trace = engine.generate(request)
+    place = len(trace.prompt_ids) + 4
+    *_, wanted = engine.branch(request, trace.ids, place, token)
+    assert second == wanted.completion  # the page wrote what the engine does, and it replays
+    drawn(page).nth(8).click()
+    page.get_by_label("Or type a token to go on with").fill(" never")
+    page.get_by_role("button", name="Go on with it").click()
+    expect(tree).to_have_count(4)
+    expect(page.locator("#token code")).to_have_text("·never")
+    expect(page.locator("#tree .compare b")).to_have_text(["Text 2", "Text 3"])
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_label("Completion", exact=True)).to_have_value(second)
+    tree.first.click()
+    expect(page.get_by_label("Completion", exact=True)).to_have_value(first)
+    generate(page, "Hello world", settings={"New tokens": 5})
+    expect(tree).to_have_count(0)
+
+
+def test_a_token_of_the_prompt_has_no_branches(visit):
+    page = visit()
+    generate(page, "Hello world", settings=LIVELY)
+    page.locator("#strip button[title='prompt token']").last.click()
+    expect(page.locator("#alternatives")).to_contain_text("change it there")
+    page.get_by_label("Or type a token to go on with").fill(" never")
+    page.get_by_role("button", name="Go on with it").click()
+    expect(page.get_by_text("position").first).to_be_visible()

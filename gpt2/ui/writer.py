@@ -1,0 +1,164 @@
+"""A completion as it is written: the text, its status, and its tokens as a strip.
+
+Imports: gradio, engine, figures.
+"""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import gradio as gr
+
+from gpt2.engine import Request
+from gpt2.trace import Trace
+from gpt2.ui.common import (
+    ERRORS,
+    MODEL_EVENTS,
+    PRIVATE,
+    VIEWPORT_JS,
+    Viewport,
+    errors_in_words,
+    note,
+)
+from gpt2.ui.completion import Shown, keep, shown_strip, status_line, trace_strip
+from gpt2.ui.section import Page
+from gpt2.ui.strip import PICK_JS, legend
+
+COLOUR_BY = ("probability", "rank", "entropy")
+
+
+class Writer:
+    """The part of the page that a completion is written to."""
+
+    def __init__(self, page: Page, shown: gr.State) -> None:
+        """Build the components.
+
+        Args:
+            shown: gets the record of a finished text, None while one is written.
+        """
+        self.engine, self.page, self.shown = page.engine, page, shown
+        # No copy button: Gradio puts it inside the label, which then names it and not the text.
+        self.completion = gr.Textbox(label="Completion", lines=4, max_lines=16, interactive=False)
+        self.status = gr.HTML(note("Nothing written yet."), elem_id="status")
+        self.by = gr.Radio(COLOUR_BY, value="probability", label="Colour tokens by")
+        self.strip = gr.HTML(js_on_load=PICK_JS, elem_id="strip", min_height=56)
+        self.key = gr.HTML(elem_id="legend")
+        self.outputs = [self.completion, self.status, self.strip, self.key, shown]
+        self._running: dict[str, threading.Event] = {}  # what Stop sets, by session
+        self._wire()
+
+    def write(
+        self,
+        traces: Iterator[Trace],
+        request: Request,
+        by: str,
+        viewport: object,
+        visitor: gr.Request,
+        *,
+        chosen: frozenset[int] = frozenset(),
+    ) -> Iterator[tuple[Any, ...]]:
+        """Values of `outputs` while the text grows.
+
+        Args:
+            traces: of the text so far.
+            request: what was asked for.
+            by: what tints the tokens.
+            viewport: from VIEWPORT_JS.
+            chosen: places whose tokens the visitor chose; the last one is selected at the end.
+        """
+        screen, due = Viewport.read(viewport), 0.0
+        with errors_in_words(), _stoppable(self._running, visitor) as told_to_stop:
+            # At once, so that Stop has something to stop.
+            yield "", note("Reading the prompt …"), "", legend(by, theme=screen.theme), None
+            try:
+                for trace in traces:
+                    now = time.monotonic()
+                    if told_to_stop.is_set() and not trace.finish_reason:
+                        trace = replace(trace, finish_reason="cancelled")
+                    if now < due and not trace.finish_reason:
+                        continue
+                    due = now + 0.06 + 0.001 * len(trace.steps)  # long strips take longer to show
+                    selected = max(chosen, default=len(trace.prompt_ids))
+                    done = keep(trace, request, selected=selected, chosen=chosen)
+                    yield (
+                        trace.completion,
+                        status_line(trace),
+                        trace_strip(self.engine, trace, by, screen, selected=selected),
+                        gr.skip(),
+                        done if trace.finish_reason else gr.skip(),
+                    )
+                    if trace.finish_reason:
+                        break
+            except ERRORS as error:  # said here too, for a message goes away
+                yield gr.skip(), note(str(error)), *[gr.skip()] * 3
+                raise
+
+    def again(self, shown: Shown, by: str, viewport: object) -> tuple[Any, ...]:
+        """Values of `outputs` for a text that was written before."""
+        screen = Viewport.read(viewport)
+        with errors_in_words():
+            return (
+                shown.completion,
+                shown.status,
+                shown_strip(self.engine, shown, by, screen),
+                legend(by, theme=screen.theme),
+                shown,
+            )
+
+    def stop(self, visitor: gr.Request) -> None:
+        """Have the text end that is being written for a visitor.
+
+        Not through Gradio's cancels: what was under way would overwrite the last words, or end in
+        an error.
+        """
+        if told_to_stop := self._running.get(visitor.session_hash):
+            told_to_stop.set()
+
+    def walk(self, shown: Shown | None, by: str, viewport: object, *, step: int) -> tuple[Any, Any]:
+        """Select the token `step` places on: the record, and the strip with the mark."""
+        if shown is None:
+            return gr.skip(), gr.skip()
+        with errors_in_words():
+            place = min(max(1, shown.selected + step), len(shown.ids) - 1)
+            shown = replace(shown, selected=place)
+            return shown, shown_strip(self.engine, shown, by, Viewport.read(viewport))
+
+    def _wire(self) -> None:
+        def pick(shown, event: gr.EventData):  # noqa: ANN001, ANN202
+            index = event._data.get("index") if isinstance(event._data, dict) else None
+            if shown is None or not isinstance(index, int) or not 1 <= index < len(shown.ids):
+                return gr.skip()
+            return replace(shown, selected=index)
+
+        def recolour(shown, by, viewport):  # noqa: ANN001, ANN202
+            screen = Viewport.read(viewport)
+            with errors_in_words():
+                strip = gr.skip() if shown is None else shown_strip(self.engine, shown, by, screen)
+                return strip, legend(by, theme=screen.theme)
+
+        # Through the queue though it is quick: a state's change is only told there.
+        quick = {"show_progress": "hidden", "concurrency_limit": None, **PRIVATE}
+        self.strip.pick(pick, self.shown, self.shown, **quick)
+        self.by.change(
+            recolour,
+            [self.shown, self.by, self.page.viewport],
+            [self.strip, self.key],
+            js=VIEWPORT_JS,
+            **MODEL_EVENTS,
+            **PRIVATE,
+        )
+
+
+@contextmanager
+def _stoppable(
+    running: dict[str, threading.Event], visitor: gr.Request
+) -> Iterator[threading.Event]:
+    """An event that is found under the visitor's session while this lasts."""
+    told_to_stop = running[visitor.session_hash] = threading.Event()
+    try:
+        yield told_to_stop
+    finally:
+        running.pop(visitor.session_hash, None)
