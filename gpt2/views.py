@@ -140,7 +140,7 @@ class Views:
         Raises:
             ValueError: no such index.
         """
-        _check_choice(ids, index)
+        self._check_choice(ids, index, model)
         with self._predictions(ids, model) as (backbone, seen):
             logits = lens.logits_after(backbone, seen, index - 1)
             return lens.waterfall(logits, ids[:index], sampling)
@@ -160,7 +160,7 @@ class Views:
         Raises:
             ValueError: no such index, or the scales are of another model.
         """
-        _check_choice(ids, index)
+        self._check_choice(ids, index, model)
         with self._predictions(ids, model) as (backbone, seen):
             before = lens.logits_after(backbone, seen, index - 1)
             after = lens.next_logits(lens.ScaledModel(backbone, scales), ids[:index])
@@ -221,10 +221,17 @@ class Views:
     def _question(
         self, ids: Sequence[int], index: int, answer: int, instead_of: int | None, model: str
     ) -> lens.Question:
-        _check_choice(ids, index)
+        self._check_choice(ids, index, model)
         self._check_explained(index)
         loaded = self.library.get(model)
         return lens.Question(loaded.classifier or loaded.backbone, answer, instead_of=instead_of)
+
+    def _check_choice(self, ids: Sequence[int], index: int, model: str) -> None:
+        """Refuse a place that no token stands before, or that the context ends before; the one
+        after the last token is still to be chosen."""
+        last = min(len(ids), self.shape(model).n_ctx)
+        if not 1 <= index <= last:
+            raise ValueError(f"token {index} has no prediction; choose 1 to {last}")
 
     def _check_explained(self, count: int) -> None:
         limit = self.limits.explained_tokens
@@ -249,9 +256,3 @@ class Views:
         """The visible forms of tokens."""
         tokenizer = self.library.get(model).tokenizer
         return [tokenizer.piece(token) for token in ids]
-
-
-def _check_choice(ids: Sequence[int], index: int) -> None:
-    """Refuse a token that no token stands before; the one after the last is still to be chosen."""
-    if not 1 <= index <= len(ids):
-        raise ValueError(f"token {index} has no prediction; choose 1 to {len(ids)}")

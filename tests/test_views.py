@@ -74,6 +74,9 @@ def test_a_text_that_filled_the_context_has_its_last_token_predicted(fresh, pass
     assert passes == [64]
     with pytest.raises(ValueError, match="context holds 64"):
         fresh.attention(ids, 0, model="tiny")
+    fresh.waterfall(ids, 64, Sampling(), model="tiny")
+    with pytest.raises(ValueError, match="token 65 has no prediction; choose 1 to 64"):
+        fresh.waterfall(ids, 65, Sampling(), model="tiny")
 
 
 def test_what_heads_are_is_measured_once_a_model(fresh, passes):

@@ -193,7 +193,9 @@ def lens_endpoints(engine: Engine) -> list[Callable]:
 def _text(engine: Engine, text: str, position: object) -> tuple[str, list[int], int]:
     """The model's name, the text's tokens and the place that is asked for."""
     name = engine.library.models[0]
-    ids = engine.encode(text, model=name)
+    ids, n_ctx = engine.encode(text, model=name), engine.shape(name).n_ctx
+    if len(ids) > n_ctx:
+        raise ValueError(f"the text has {len(ids)} tokens; the context holds {n_ctx}; shorten it")
     return name, ids, _place(ids, position)
 
 
