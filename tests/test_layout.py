@@ -13,8 +13,8 @@ PACKAGE = ROOT / "gpt2"
 # A module may import those of the rows above its own. One that does not exist yet is no error;
 # one that is not listed is.
 LAYERS = {
-    "numbers and words": ["config", "trace", "tokenizer", "numpy_forward", "limits", "memory"],
-    "the model": ["cache", "filters", "sampling", "model", "classifier"],
+    "numbers and words": ["config", "trace", "tokenizer", "numpy_forward", "memory"],
+    "the model": ["cache", "filters", "sampling", "request", "model", "classifier"],
     "what is done with it": [
         *(
             "lora",
@@ -30,12 +30,13 @@ LAYERS = {
         ),
         *("vocabulary", "sources", "logit_check", "receipt", "conversion"),
     ],
-    "whole jobs": ["pretrain", "finetune", "evaluate", "library", "views", "engine"],
+    "whole jobs": ["pretrain", "finetune", "evaluate", "library", "views", "explain", "engine"],
     "the page": ["ui"],
 }
 # Within a row, these and no others.
 NEIGHBOURS = {
     "sampling": {"filters"},
+    "request": {"sampling"},
     "model": {"cache"},
     "classifier": {"model"},
     "drafts": {"generate"},
@@ -45,7 +46,8 @@ NEIGHBOURS = {
     "receipt": {"logit_check", "sources", "weights"},
     "conversion": {"logit_check", "receipt", "sources", "vocabulary", "weights"},
     "views": {"library"},
-    "engine": {"library", "views"},
+    "explain": {"library", "views"},
+    "engine": {"explain", "library"},
     "evaluate": {"finetune", "library"},
 }
 # Modules that see less than their row would let them.
@@ -60,7 +62,7 @@ HOMES = {
     "pandas": {"gpt2/data.py"},
     "transformers": set(),
 }
-TORCHLESS = ["config", "trace", "tokenizer", "numpy_forward", "limits", "memory", "data"]
+TORCHLESS = ["config", "trace", "tokenizer", "numpy_forward", "memory", "data"]
 TORCHLESS += ["vocabulary", "figures", "ui"]
 
 
