@@ -5,56 +5,35 @@ token, so that several take turns. What is kept between requests saves work and 
 Imports: torch.
 """
 
-import secrets
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-import torch
-
-from gpt2.agnews import clean_news
 from gpt2.devices import pick_device
 from gpt2.drafts import Drafts
+from gpt2.explain import Explain
 from gpt2.generate import generate
 from gpt2.lens import ScaledModel, Scales
 from gpt2.library import Library, Loaded, pick_dtype
-from gpt2.limits import Limits
+from gpt2.request import Limits, Request, seed_or_random
 from gpt2.sampling import SEED_LIMIT, Sampling, check_number
 from gpt2.tokenizer import ENDOFTEXT, ENDOFTEXT_ID, check_text
-from gpt2.trace import Score, Step, Trace, Verdict
-from gpt2.views import Views
+from gpt2.trace import Step, Trace
+
+__all__ = [  # all that the page needs
+    "ENDOFTEXT",
+    "SEED_LIMIT",
+    "Engine",
+    "Limits",
+    "Request",
+    "Sampling",
+    "Scales",
+    "check_number",
+    "seed_or_random",
+]
 
 
-@dataclass(frozen=True)
-class Request:
-    """A wish for a completion; sampling.seed may be replaced through `seeded`.
-
-    Args:
-        prompt: the text to continue, empty to start from nothing.
-        max_new_tokens: most tokens to write.
-        sampling: how to choose them.
-        stop: end before this text, empty for none.
-        model: a name from Library.models, empty for the first.
-    """
-
-    prompt: str
-    max_new_tokens: int = 60
-    sampling: Sampling = field(default_factory=Sampling)
-    stop: str = ""
-    model: str = ""
-
-
-def seed_or_random(seed: int) -> int:
-    """The seed itself, or a random one for -1.
-
-    Raises:
-        ValueError: not a whole number from -1 to 2**31 - 1.
-    """
-    seed = int(check_number("seed", seed, -1, SEED_LIMIT - 1, whole=True))
-    return secrets.randbelow(SEED_LIMIT) if seed == -1 else seed
-
-
-class Engine(Views):
+class Engine(Explain):
     """Answers requests; any number of threads may ask."""
 
     def __init__(self, library: Library, limits: Limits) -> None:
@@ -85,20 +64,6 @@ class Engine(Views):
         number_type = pick_dtype(dtype, where)
         library = Library(model, classifier, device=where, dtype=number_type, keep=limits.models)
         return cls(library, limits)
-
-    def check_text(self, text: str, *, what: str = "prompt") -> str:
-        """A text, once it is known to be one and short enough.
-
-        Raises:
-            ValueError: it is not, in one sentence.
-        """
-        check_text(text)
-        if len(text) > self.limits.prompt_chars:
-            raise ValueError(
-                f"the {what} has {len(text):,} characters; the limit is "
-                f"{self.limits.prompt_chars:,}; shorten it"
-            )
-        return text
 
     def prompt_ids(self, prompt: str, *, max_new_tokens: int, model: str) -> tuple[list[int], int]:
         """The tokens a prompt becomes, and how many were dropped on the left to fit the context.
@@ -252,43 +217,6 @@ class Engine(Views):
                 yield step
         finally:
             self._drafts.keep(name, sampling, replace(draft, steps=tuple(steps)))
-
-    def score(self, text: str, *, model: str = "") -> Score:
-        """How likely the model finds a text after <|endoftext|>, its first tokens if it is long.
-
-        Raises:
-            ValueError: the text is empty or too long.
-        """
-        loaded = self.library.get(model or self.library.models[0])
-        ids = loaded.tokenizer.encode(self.check_text(text, what="text"))
-        if not ids:
-            raise ValueError(f"the text is empty; there is nothing to score after {ENDOFTEXT}")
-        ids = ids[: loaded.backbone.config.n_ctx]
-        return self.score_tokens([ENDOFTEXT_ID, *ids], model=loaded.name)
-
-    def classify(self, text: str, *, classifier: str = "") -> Verdict:
-        """The topic of a text.
-
-        Raises:
-            ValueError: the text is empty or too long.
-        """
-        loaded = self.library.get(classifier or self.library.classifiers[0])
-        if loaded.classifier is None:
-            raise ValueError(f"{loaded.name} is no classifier")
-        ids = loaded.tokenizer.encode(clean_news(self.check_text(text, what="news text")))
-        if not ids:
-            raise ValueError("the news text is empty; paste a headline or an article")
-        n_ctx = loaded.backbone.config.n_ctx
-        truncated, ids = max(0, len(ids) - n_ctx), ids[:n_ctx]
-        with self._slot, torch.inference_mode():
-            logits = loaded.classifier.per_token(torch.tensor([ids], device=self.library.device))[0]
-            per_token = logits.float().softmax(dim=-1).cpu().numpy()
-        labels = loaded.backbone.config.labels
-        return Verdict(loaded.name, labels, per_token[-1], tuple(ids), truncated, per_token)
-
-    def encode(self, text: str, *, model: str) -> list[int]:
-        """A text's tokens, <|endoftext|> for an empty one."""
-        return self.library.get(model).tokenizer.encode(self.check_text(text)) or [ENDOFTEXT_ID]
 
     def describe(self) -> dict:
         """What is loaded and what can be asked for, as /models answers."""

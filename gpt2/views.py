@@ -1,4 +1,4 @@
-"""What Engine answers about a text that is already there: ids in, records and arrays out.
+"""What Engine answers about a text that is already there: text or ids in, records and arrays out.
 
 A text is read once: the views of a selection share one Observation. Imports: torch.
 """
@@ -8,35 +8,26 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
 import numpy as np
+import torch
 
 from gpt2 import lens
+from gpt2.agnews import clean_news
 from gpt2.config import GPT2Config
 from gpt2.library import Library
-from gpt2.limits import Limits
 from gpt2.memory import Memory
 from gpt2.model import GPT2
+from gpt2.request import Limits
 from gpt2.sampling import Sampling
-from gpt2.trace import (
-    Ablation,
-    AblationMap,
-    Attribution,
-    Faithfulness,
-    HeadScores,
-    LogitLens,
-    Pooled,
-    Score,
-    Step,
-    Waterfall,
-)
+from gpt2.tokenizer import ENDOFTEXT, ENDOFTEXT_ID, check_text
+from gpt2.trace import LogitLens, Pooled, Score, Step, Verdict, Waterfall
 
 
 class Views:
-    """The half of Engine that explains. `ids` are the tokens of a text, `model` a loaded name."""
+    """The half of Engine that reads. `ids` are the tokens of a text, `model` a name in Library."""
 
     def __init__(self, library: Library, limits: Limits) -> None:
         self.library, self.limits = library, limits
         self._slot = threading.Lock()
-        self._heads: dict[str, HeadScores] = {}  # by model; a few hundred bytes each
         self._observed: Memory[lens.Observation] = Memory(limits.observed_bytes)
 
     @contextmanager
@@ -109,19 +100,6 @@ class Views:
         with self._observation(ids, model) as (backbone, seen):
             return lens.logit_lens(backbone, seen, positions, top=top)
 
-    def heads(self, ids: Sequence[int], *, model: str) -> HeadScores:
-        """What each head does on this text; see lens.head_scores."""
-        with self._observation(ids, model) as (backbone, seen):
-            return lens.head_scores(backbone, seen)
-
-    def model_heads(self, *, model: str) -> HeadScores:
-        """What each head is, measured once on repeated random tokens; see lens.model_heads."""
-        backbone = self.library.get(model).backbone
-        with self._slot:
-            if model not in self._heads:
-                self._heads[model] = lens.model_heads(backbone)
-            return self._heads[model]
-
     def step(self, ids: Sequence[int], index: int, sampling: Sampling, *, model: str) -> Step:
         """The choice of one token of a text, recomputed from the tokens before it."""
         lens.check_index(ids, index)
@@ -140,99 +118,10 @@ class Views:
         Raises:
             ValueError: no such index.
         """
-        _check_choice(ids, index)
+        self._check_choice(ids, index, model)
         with self._predictions(ids, model) as (backbone, seen):
             logits = lens.logits_after(backbone, seen, index - 1)
             return lens.waterfall(logits, ids[:index], sampling)
-
-    def ablation_map(self, ids: Sequence[int], index: int, *, model: str) -> AblationMap:
-        """What the prediction of ids[index] owes to each head and MLP; see lens.ablation_map."""
-        lens.check_index(ids, index)
-        self._check_explained(index)
-        with self._predictions(ids, model) as (backbone, seen):
-            return lens.ablation_map(backbone, seen, index, ids[index])
-
-    def ablate(
-        self, ids: Sequence[int], index: int, scales: lens.Scales, *, model: str
-    ) -> Ablation:
-        """The prediction of token `index` as it is and with parts scaled; len(ids) is yet to come.
-
-        Raises:
-            ValueError: no such index, or the scales are of another model.
-        """
-        _check_choice(ids, index)
-        with self._predictions(ids, model) as (backbone, seen):
-            before = lens.logits_after(backbone, seen, index - 1)
-            after = lens.next_logits(lens.ScaledModel(backbone, scales), ids[:index])
-        token = ids[index] if index < len(ids) else -1
-        probs = [logits.softmax(dim=-1).cpu().numpy() for logits in (before, after)]
-        return Ablation(index, token, *probs)
-
-    def attribute(
-        self,
-        ids: Sequence[int],
-        index: int,
-        answer: int,
-        *,
-        method: str,
-        model: str,
-        instead_of: int | None = None,
-    ) -> Attribution:
-        """How much each of ids[:index] counts for an answer after them.
-
-        Args:
-            index: 1 to len(ids).
-            answer: a token, or of a classifier a class, counted from 0.
-            method: one of lens.METHODS.
-            model: a language model or a classifier.
-            instead_of: another answer to compare with.
-
-        Raises:
-            ValueError: one of these is not there, or more tokens than the limit.
-        """
-        if method not in lens.METHODS:
-            raise ValueError(f"no method {method!r}; there are: {', '.join(lens.METHODS)}")
-        question = self._question(ids, index, answer, instead_of, model)
-        with self._predictions(ids, model) as (_, seen):
-            return lens.attribute(question, seen, index, method)
-
-    def faithfulness(
-        self,
-        ids: Sequence[int],
-        index: int,
-        answer: int,
-        *,
-        model: str,
-        instead_of: int | None = None,
-    ) -> Faithfulness:
-        """How well each method, and attention rollout, foretells what taking tokens away does.
-
-        Arguments and errors as of attribute.
-        """
-        question = self._question(ids, index, answer, instead_of, model)
-        with self._predictions(ids, model) as (backbone, seen):
-            scores = {
-                method: lens.attribute(question, seen, index, method).scores
-                for method in lens.METHODS
-            }
-            scores["attention rollout"] = lens.rollout(backbone, seen)[index - 1, :index]
-            return lens.faithfulness(question, ids[:index], scores)
-
-    def _question(
-        self, ids: Sequence[int], index: int, answer: int, instead_of: int | None, model: str
-    ) -> lens.Question:
-        _check_choice(ids, index)
-        self._check_explained(index)
-        loaded = self.library.get(model)
-        return lens.Question(loaded.classifier or loaded.backbone, answer, instead_of=instead_of)
-
-    def _check_explained(self, count: int) -> None:
-        limit = self.limits.explained_tokens
-        if count > limit:
-            raise ValueError(
-                f"{count} tokens stand before this one; a prediction is explained by at most "
-                f"{limit}; choose an earlier token or shorten the text"
-            )
 
     def score_tokens(self, ids: Sequence[int], *, model: str) -> Score:
         """How each token after the first was predicted from those before it."""
@@ -240,6 +129,64 @@ class Views:
             hidden = backbone.ln_f(seen.streams[-1, : len(ids) - 1])
             logprobs, ranks, entropies = lens.score_hidden(backbone, hidden, ids[1:])
         return Score(model, tuple(ids[1:]), logprobs, ranks, entropies)
+
+    def _check_choice(self, ids: Sequence[int], index: int, model: str) -> None:
+        """Refuse a place that no token stands before, or that the context ends before; the one
+        after the last token is still to be chosen."""
+        last = min(len(ids), self.shape(model).n_ctx)
+        if not 1 <= index <= last:
+            raise ValueError(f"token {index} has no prediction; choose 1 to {last}")
+
+    def score(self, text: str, *, model: str = "") -> Score:
+        """How likely the model finds a text after <|endoftext|>, its first tokens if it is long.
+
+        Raises:
+            ValueError: the text is empty or too long.
+        """
+        loaded = self.library.get(model or self.library.models[0])
+        ids = loaded.tokenizer.encode(self.check_text(text, what="text"))
+        if not ids:
+            raise ValueError(f"the text is empty; there is nothing to score after {ENDOFTEXT}")
+        ids = ids[: loaded.backbone.config.n_ctx]
+        return self.score_tokens([ENDOFTEXT_ID, *ids], model=loaded.name)
+
+    def classify(self, text: str, *, classifier: str = "") -> Verdict:
+        """The topic of a text.
+
+        Raises:
+            ValueError: the text is empty or too long.
+        """
+        loaded = self.library.get(classifier or self.library.classifiers[0])
+        if loaded.classifier is None:
+            raise ValueError(f"{loaded.name} is no classifier")
+        ids = loaded.tokenizer.encode(clean_news(self.check_text(text, what="news text")))
+        if not ids:
+            raise ValueError("the news text is empty; paste a headline or an article")
+        n_ctx = loaded.backbone.config.n_ctx
+        truncated, ids = max(0, len(ids) - n_ctx), ids[:n_ctx]
+        with self._slot, torch.inference_mode():
+            logits = loaded.classifier.per_token(torch.tensor([ids], device=self.library.device))[0]
+            per_token = logits.float().softmax(dim=-1).cpu().numpy()
+        labels = loaded.backbone.config.labels
+        return Verdict(loaded.name, labels, per_token[-1], tuple(ids), truncated, per_token)
+
+    def check_text(self, text: str, *, what: str = "prompt") -> str:
+        """A text, once it is known to be one and short enough.
+
+        Raises:
+            ValueError: it is not, in one sentence.
+        """
+        check_text(text)
+        if len(text) > self.limits.prompt_chars:
+            raise ValueError(
+                f"the {what} has {len(text):,} characters; the limit is "
+                f"{self.limits.prompt_chars:,}; shorten it"
+            )
+        return text
+
+    def encode(self, text: str, *, model: str) -> list[int]:
+        """A text's tokens, <|endoftext|> for an empty one."""
+        return self.library.get(model).tokenizer.encode(self.check_text(text)) or [ENDOFTEXT_ID]
 
     def shape(self, model: str) -> GPT2Config:
         """A model's configuration."""
@@ -253,9 +200,3 @@ class Views:
     def text(self, ids: Sequence[int], *, model: str) -> str:
         """What tokens say together; bytes that make no character show as U+FFFD."""
         return self.library.get(model).tokenizer.decode(ids)
-
-
-def _check_choice(ids: Sequence[int], index: int) -> None:
-    """Refuse a token that no token stands before; the one after the last is still to be chosen."""
-    if not 1 <= index <= len(ids):
-        raise ValueError(f"token {index} has no prediction; choose 1 to {len(ids)}")

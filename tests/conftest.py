@@ -144,6 +144,22 @@ def engine(model_directory: Path, classifier_directory: Path) -> Engine:
     return Engine.load(str(model_directory), str(classifier_directory), device="cpu")
 
 
+@pytest.fixture
+def fresh_engine(engine: Engine) -> Engine:
+    """Another one of the same models, which remembers nothing yet."""
+    return Engine(engine.library, engine.limits)
+
+
+@pytest.fixture
+def passes(engine: Engine) -> Iterator[list[int]]:
+    """How many tokens went through the language model's first block, pass by pass."""
+    seen: list[int] = []
+    block = engine.library.get(engine.library.models[0]).backbone.h[0]
+    hook = block.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].size(1)))
+    yield seen
+    hook.remove()
+
+
 @dataclass(frozen=True)
 class Page:
     """The page over the tiny models, served by another process."""

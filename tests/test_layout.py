@@ -14,10 +14,9 @@ PACKAGE = ROOT / "gpt2"
 # one that is not listed is.
 LAYERS = {
     "numbers and words": [
-        *("config", "trace", "tokenizer", "numpy_forward", "limits", "memory"),
-        *("agnews", "scoring"),
+        *("config", "trace", "tokenizer", "numpy_forward", "memory", "agnews", "scoring"),
     ],
-    "the model": ["cache", "filters", "sampling", "model", "classifier"],
+    "the model": ["cache", "filters", "sampling", "request", "model", "classifier"],
     "what is done with it": [
         *("lora", "losses", "generate", "drafts", "lens", "weights", "hub", "data", "training"),
         "fast",
@@ -25,12 +24,15 @@ LAYERS = {
         *("vocabulary", "sources", "logit_check", "receipt", "conversion"),
     ],
     "what is minimized": ["next_token", "objective", "pretrain_flags"],
-    "whole jobs": ["pretrain", "finetune", "report", "evaluate", "library", "views", "engine"],
+    "whole jobs": [
+        *("pretrain", "finetune", "report", "evaluate", "library", "views", "explain", "engine"),
+    ],
     "the page": ["ui"],
 }
 # Within a row, these and no others.
 NEIGHBOURS = {
     "sampling": {"filters"},
+    "request": {"sampling"},
     "model": {"cache"},
     "classifier": {"model"},
     "drafts": {"generate"},
@@ -45,7 +47,8 @@ NEIGHBOURS = {
     "receipt": {"logit_check", "sources", "weights"},
     "conversion": {"logit_check", "receipt", "sources", "vocabulary", "weights"},
     "views": {"library"},
-    "engine": {"library", "views"},
+    "explain": {"library", "views"},
+    "engine": {"explain", "library"},
     "evaluate": {"library"},
     "report": {"figures"},
 }
@@ -62,7 +65,7 @@ HOMES = {
     "sklearn": {"gpt2/baselines.py"},
     "transformers": set(),
 }
-TORCHLESS = ["config", "trace", "tokenizer", "numpy_forward", "limits", "memory", "data"]
+TORCHLESS = ["config", "trace", "tokenizer", "numpy_forward", "memory", "data"]
 TORCHLESS += ["agnews", "scoring"]
 TORCHLESS += ["vocabulary", "figures", "ui"]
 

@@ -41,15 +41,50 @@ def build_api(engine: Engine) -> None:
         """
         with errors_in_words():
             sampling = Sampling(
-                repetition_penalty=repetition_penalty,
-                temperature=temperature,
-                top_k=top_k,
-                top_p=top_p,
-                min_p=min_p,
-                seed=seed_or_random(seed),
+                repetition_penalty, temperature, top_k, top_p, min_p, seed_or_random(seed)
             )
             request = Request(prompt, max_new_tokens, sampling, stop)
             for trace in engine.generate(request):
+                yield trace_json(engine, trace)
+
+    def branch(
+        prompt: str,
+        ids: list,
+        position: int,
+        token: int,
+        max_new_tokens: int = 60,
+        temperature: float = 0.8,
+        top_k: int = 50,
+        top_p: float = 1.0,
+        min_p: float = 0.0,
+        repetition_penalty: float = 1.0,
+        seed: int = 0,
+        stop: str = "",
+    ) -> dict:
+        """Write a completion again with another token at one place. Streams as generate does.
+
+        Args:
+            prompt: as it was for generate, and so all settings below.
+            ids: the text so far: prompt_ids and the id of each token that generate gave.
+            position: place in ids of the token to replace, one of those that generate gave.
+            token: the id to put there.
+            max_new_tokens: most tokens of the completion, kept ones too.
+            temperature: as of generate.
+            top_k: as of generate.
+            top_p: as of generate.
+            min_p: as of generate.
+            repetition_penalty: as of generate.
+            seed: the same one writes the same text where nothing was changed.
+            stop: as of generate.
+        """
+        with errors_in_words():
+            sampling = Sampling(
+                repetition_penalty, temperature, top_k, top_p, min_p, seed_or_random(seed)
+            )
+            request = Request(prompt, max_new_tokens, sampling, stop)
+            if not isinstance(ids, list):
+                raise ValueError("ids must be a list of token ids, as generate gives them")
+            for trace in engine.branch(request, ids, position, token):
                 yield trace_json(engine, trace)
 
     def score(text: str) -> dict:
@@ -124,7 +159,7 @@ def build_api(engine: Engine) -> None:
         with errors_in_words():
             return engine.describe()
 
-    for endpoint in (generate, score, attention, classify, models, *lens_endpoints(engine)):
+    for endpoint in (generate, branch, score, attention, classify, models, *lens_endpoints(engine)):
         gr.api(endpoint, api_name=endpoint.__name__, **MODEL_EVENTS)
 
 

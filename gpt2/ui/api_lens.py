@@ -1,4 +1,4 @@
-"""The API's half that looks inside: logit lens, ablation, attribution and branches.
+"""The API's half that looks inside: logit lens, ablation and attribution.
 
 Imports: gradio, engine.
 """
@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from gpt2.engine import Engine, Request, Sampling, Scales, check_number, seed_or_random
-from gpt2.ui.api_json import token_json, tokens_json, trace_json
+from gpt2.engine import Engine, Scales, check_number
+from gpt2.ui.api_json import token_json, tokens_json
 from gpt2.ui.common import errors_in_words
 
 MOST_TOP = 50
@@ -142,58 +142,15 @@ def lens_endpoints(engine: Engine) -> list[Callable]:
                 "error": None if np.isnan(found.error) else found.error,
             }
 
-    def branch(
-        prompt: str,
-        ids: list,
-        position: int,
-        token: int,
-        max_new_tokens: int = 60,
-        temperature: float = 0.8,
-        top_k: int = 50,
-        top_p: float = 1.0,
-        min_p: float = 0.0,
-        repetition_penalty: float = 1.0,
-        seed: int = 0,
-        stop: str = "",
-    ) -> dict:
-        """Write a completion again with another token at one place. Streams as generate does.
-
-        Args:
-            prompt: as it was for generate, and so all settings below.
-            ids: the text so far: prompt_ids and the id of each token that generate gave.
-            position: place in ids of the token to replace, one of those that generate gave.
-            token: the id to put there.
-            max_new_tokens: most tokens of the completion, kept ones too.
-            temperature: as of generate.
-            top_k: as of generate.
-            top_p: as of generate.
-            min_p: as of generate.
-            repetition_penalty: as of generate.
-            seed: the same one writes the same text where nothing was changed.
-            stop: as of generate.
-        """
-        with errors_in_words():
-            sampling = Sampling(
-                repetition_penalty=repetition_penalty,
-                temperature=temperature,
-                top_k=top_k,
-                top_p=top_p,
-                min_p=min_p,
-                seed=seed_or_random(seed),
-            )
-            request = Request(prompt, max_new_tokens, sampling, stop)
-            if not isinstance(ids, list):
-                raise ValueError("ids must be a list of token ids, as generate gives them")
-            for trace in engine.branch(request, ids, position, token):
-                yield trace_json(engine, trace)
-
-    return [lens, ablate, attribute, branch]
+    return [lens, ablate, attribute]
 
 
 def _text(engine: Engine, text: str, position: object) -> tuple[str, list[int], int]:
     """The model's name, the text's tokens and the place that is asked for."""
     name = engine.library.models[0]
-    ids = engine.encode(text, model=name)
+    ids, n_ctx = engine.encode(text, model=name), engine.shape(name).n_ctx
+    if len(ids) > n_ctx:
+        raise ValueError(f"the text has {len(ids)} tokens; the context holds {n_ctx}; shorten it")
     return name, ids, _place(ids, position)
 
 

@@ -1,0 +1,122 @@
+"""What Engine answers about causes: what each head does, and what a prediction owes to each part.
+
+Imports: torch.
+"""
+
+from collections.abc import Sequence
+
+from gpt2 import lens
+from gpt2.library import Library
+from gpt2.request import Limits
+from gpt2.trace import Ablation, AblationMap, Attribution, Faithfulness, HeadScores
+from gpt2.views import Views
+
+
+class Explain(Views):
+    """Views that change something, model or text, to see what comes of it."""
+
+    def __init__(self, library: Library, limits: Limits) -> None:
+        super().__init__(library, limits)
+        self._heads: dict[str, HeadScores] = {}  # by model; a few hundred bytes each
+
+    def heads(self, ids: Sequence[int], *, model: str) -> HeadScores:
+        """What each head does on this text; see lens.head_scores."""
+        with self._observation(ids, model) as (backbone, seen):
+            return lens.head_scores(backbone, seen)
+
+    def model_heads(self, *, model: str) -> HeadScores:
+        """What each head is, measured once on repeated random tokens; see lens.model_heads."""
+        backbone = self.library.get(model).backbone
+        with self._slot:
+            if model not in self._heads:
+                self._heads[model] = lens.model_heads(backbone)
+            return self._heads[model]
+
+    def ablation_map(self, ids: Sequence[int], index: int, *, model: str) -> AblationMap:
+        """What the prediction of ids[index] owes to each head and MLP; see lens.ablation_map."""
+        lens.check_index(ids, index)
+        self._check_explained(index)
+        with self._predictions(ids, model) as (backbone, seen):
+            return lens.ablation_map(backbone, seen, index, ids[index])
+
+    def ablate(
+        self, ids: Sequence[int], index: int, scales: lens.Scales, *, model: str
+    ) -> Ablation:
+        """The prediction of token `index` as it is and with parts scaled; len(ids) is yet to come.
+
+        Raises:
+            ValueError: no such index, or the scales are of another model.
+        """
+        self._check_choice(ids, index, model)
+        with self._predictions(ids, model) as (backbone, seen):
+            before = lens.logits_after(backbone, seen, index - 1)
+            after = lens.next_logits(lens.ScaledModel(backbone, scales), ids[:index])
+        token = ids[index] if index < len(ids) else -1
+        probs = [logits.softmax(dim=-1).cpu().numpy() for logits in (before, after)]
+        return Ablation(index, token, *probs)
+
+    def attribute(
+        self,
+        ids: Sequence[int],
+        index: int,
+        answer: int,
+        *,
+        method: str,
+        model: str,
+        instead_of: int | None = None,
+    ) -> Attribution:
+        """How much each of ids[:index] counts for an answer after them.
+
+        Args:
+            index: 1 to len(ids).
+            answer: a token, or of a classifier a class, counted from 0.
+            method: one of lens.METHODS.
+            model: a language model or a classifier.
+            instead_of: another answer to compare with.
+
+        Raises:
+            ValueError: one of these is not there, or more tokens than the limit.
+        """
+        if method not in lens.METHODS:
+            raise ValueError(f"no method {method!r}; there are: {', '.join(lens.METHODS)}")
+        question = self._question(ids, index, answer, instead_of, model)
+        with self._predictions(ids, model) as (_, seen):
+            return lens.attribute(question, seen, index, method)
+
+    def faithfulness(
+        self,
+        ids: Sequence[int],
+        index: int,
+        answer: int,
+        *,
+        model: str,
+        instead_of: int | None = None,
+    ) -> Faithfulness:
+        """How well each method, and attention rollout, foretells what taking tokens away does.
+
+        Arguments and errors as of attribute.
+        """
+        question = self._question(ids, index, answer, instead_of, model)
+        with self._predictions(ids, model) as (backbone, seen):
+            scores = {
+                method: lens.attribute(question, seen, index, method).scores
+                for method in lens.METHODS
+            }
+            scores["attention rollout"] = lens.rollout(backbone, seen)[index - 1, :index]
+            return lens.faithfulness(question, ids[:index], scores)
+
+    def _question(
+        self, ids: Sequence[int], index: int, answer: int, instead_of: int | None, model: str
+    ) -> lens.Question:
+        self._check_choice(ids, index, model)
+        self._check_explained(index)
+        loaded = self.library.get(model)
+        return lens.Question(loaded.classifier or loaded.backbone, answer, instead_of=instead_of)
+
+    def _check_explained(self, count: int) -> None:
+        limit = self.limits.explained_tokens
+        if count > limit:
+            raise ValueError(
+                f"{count} tokens stand before this one; a prediction is explained by at most "
+                f"{limit}; choose an earlier token or shorten the text"
+            )

@@ -1,0 +1,62 @@
+"""A wish for a completion, and what one request may ask for. Imports: stdlib."""
+
+import secrets
+from dataclasses import dataclass, field
+
+from gpt2.sampling import SEED_LIMIT, Sampling, check_number
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request may ask for.
+
+    Args:
+        prompt_chars: characters of a prompt or text.
+        new_tokens: tokens of a completion.
+        seconds: wall time of a completion.
+        queue: requests that may wait.
+        attention_tokens: tokens shown on a side of an attention map.
+        models: models of each kind kept in memory; the one used longest ago goes first.
+        explained_tokens: tokens before a prediction that is attributed to them or to heads.
+        observed_bytes: forward passes kept for the views, together.
+        draft_bytes: completions kept to branch from, together.
+    """
+
+    prompt_chars: int = 20_000
+    new_tokens: int = 512
+    seconds: float = 60.0
+    queue: int = 16
+    attention_tokens: int = 64
+    models: int = 2
+    explained_tokens: int = 128
+    observed_bytes: int = 128 * 2**20
+    draft_bytes: int = 128 * 2**20
+
+
+@dataclass(frozen=True)
+class Request:
+    """A wish for a completion; sampling.seed may be replaced through `seeded`.
+
+    Args:
+        prompt: the text to continue, empty to start from nothing.
+        max_new_tokens: most tokens to write.
+        sampling: how to choose them.
+        stop: end before this text, empty for none.
+        model: a name from Library.models, empty for the first.
+    """
+
+    prompt: str
+    max_new_tokens: int = 60
+    sampling: Sampling = field(default_factory=Sampling)
+    stop: str = ""
+    model: str = ""
+
+
+def seed_or_random(seed: int) -> int:
+    """The seed itself, or a random one for -1.
+
+    Raises:
+        ValueError: not a whole number from -1 to 2**31 - 1.
+    """
+    seed = int(check_number("seed", seed, -1, SEED_LIMIT - 1, whole=True))
+    return secrets.randbelow(SEED_LIMIT) if seed == -1 else seed

@@ -1,0 +1,79 @@
+"""gpt2.explain: heads, ablation and attribution through the engine, and their limits."""
+
+import numpy as np
+import pytest
+
+from gpt2 import lens
+from gpt2.engine import Engine, Request
+from gpt2.lens import Scales
+from gpt2.request import Limits
+from gpt2.sampling import Sampling
+
+IDS = (15496, 995, 11, 262, 262, 995, 318, 15496)
+
+
+def test_what_heads_are_is_measured_once_a_model(fresh_engine, passes):
+    first = fresh_engine.model_heads(model="tiny")
+    count = len(passes)
+    assert count and fresh_engine.model_heads(model="tiny") is first and len(passes) == count
+    assert fresh_engine.heads(IDS, model="tiny").counts[0] == 7
+
+
+def test_a_scaled_prediction_stands_beside_the_plain_one(fresh_engine, passes):
+    config = fresh_engine.shape("tiny")
+    off = Scales.of(config, heads={(0, 1): 0})
+    found = fresh_engine.ablate(IDS, 5, off, model="tiny")
+    step = fresh_engine.step(IDS, 5, Sampling(), model="tiny")
+    assert found.token == IDS[5] and found.before[IDS[5]] == pytest.approx(step.prob, rel=1e-5)
+    change = fresh_engine.ablation_map(IDS, 5, model="tiny").heads[0, 1]
+    ratio = found.after[IDS[5]] / found.before[IDS[5]]
+    assert np.log(ratio) == pytest.approx(change, abs=1e-4) and abs(change) > 1e-3
+    same = fresh_engine.ablate(IDS, 8, Scales.of(config), model="tiny")
+    np.testing.assert_allclose(same.before, same.after, atol=1e-6)
+    assert same.token == -1
+    assert passes == [8]  # the scaled ones went another way
+
+
+def test_a_text_is_written_anew_with_a_layer_off(fresh_engine):
+    request = Request("Hello world", 12, Sampling(temperature=3.0, top_k=0, seed=7))
+    config = fresh_engine.shape("tiny")
+    plain, neutral, without = (
+        list(fresh_engine.generate(request, scales=scales))[-1]
+        for scales in (None, Scales.of(config), Scales.of(config, layers={1: 0}))
+    )
+    assert plain.steps == neutral.steps and plain.prompt_ids == without.prompt_ids
+    assert plain.ids != without.ids
+
+
+def test_attribution_explains_a_token_of_the_text(fresh_engine, passes):
+    backbone = fresh_engine.library.get("tiny").backbone
+    for method in lens.METHODS:
+        found = fresh_engine.attribute(IDS, 6, IDS[6], method=method, model="tiny")
+        logit = float(lens.next_token_logits(backbone, IDS)[5, IDS[6]])
+        assert found.method == method and found.scores.shape == (6,)
+        assert found.score == pytest.approx(logit, abs=1e-4)
+    truth = fresh_engine.faithfulness(IDS, 6, IDS[6], model="tiny")
+    assert truth.names == (*lens.METHODS, "attention rollout", "random order")
+
+
+def test_attribution_explains_a_class_and_one_class_against_another(fresh_engine):
+    verdict = fresh_engine.classify("Oil prices climb")
+    ask = {"method": "integrated gradients", "model": "tiny-news"}
+    found = fresh_engine.attribute(verdict.ids, 3, 2, **ask)
+    versus = fresh_engine.attribute(verdict.ids, 3, 2, instead_of=1, **ask)
+    assert versus.score == pytest.approx(float(np.log(verdict.probs[2] / verdict.probs[1])), 1e-3)
+    assert found.scores.shape == versus.scores.shape == (3,)
+    with pytest.raises(ValueError, match="answer 4 is not between 0 and 3"):
+        fresh_engine.attribute(verdict.ids, 3, 4, **ask)
+
+
+def test_attribution_has_its_limits(engine, fresh_engine):
+    small = Engine(engine.library, Limits(explained_tokens=4))
+    ask = {"method": "occlusion", "model": "tiny"}
+    assert len(small.attribute(IDS, 4, 7, **ask).scores) == 4
+    with pytest.raises(ValueError, match="5 tokens stand before this one; .* at most 4; choose an"):
+        small.attribute(IDS, 5, 7, **ask)
+    with pytest.raises(ValueError, match="5 tokens stand before this one"):
+        small.ablation_map(IDS, 5, model="tiny")
+    with pytest.raises(ValueError, match="no method 'magic'; there are: gradient x input"):
+        fresh_engine.attribute(IDS, 5, 7, method="magic", model="tiny")
