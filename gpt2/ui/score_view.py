@@ -19,10 +19,9 @@ from gpt2.ui.section import Page, Section
 from gpt2.ui.strip import Numbers, legend, token_strip
 
 WORDS = (
-    "Paste any text and see how surprised the model is by each word: green words were among its "
-    "first guesses, purple ones it never expected. Text written by a model tends to be likely "
-    "throughout, but plain human prose is too, and rare human words prove nothing: this is no "
-    "detector of AI text."
+    "Paste any text and see how surprised the model is by each token: pale ones were among its "
+    "first guesses, dark ones it did not expect. Text that a model wrote tends to be pale "
+    "throughout, but so is plain human prose: this is no detector of AI text."
 )
 
 

@@ -150,6 +150,6 @@ def truth_drawing(engine: Engine, asked: Question, screen: Viewport) -> tuple[Dr
     figure = faithfulness_figure(*values, **more, theme=screen.theme, width=screen.width)
     return (
         Drawing(figure, faithfulness_alt(*values, **more), screen.width, "is-it-true", columns),
-        "<table class='scores'><caption>Area between insertion and deletion on this text; more is "
-        f"better</caption><tr><th>method</th><th>score</th></tr>{rows}</table>",
+        note("Area between insertion and deletion on this text; more is better.")
+        + f'<table class="scores"><tr><th>method</th><th>score</th></tr>{rows}</table>',
     )
