@@ -77,7 +77,9 @@ class Drafts:
             return Draft(tuple(prompt), start.logits, (), start)
         cache = draft.start.cache.copy(len(prompt) + max(0, shared - 1), capacity=capacity)
         logits = decode_one_token(model, written[shared - 1], cache) if shared else draft.first
-        return replace(draft, steps=draft.steps[:shared], start=Start(cache, logits))
+        # The text may have ended here when the draft was made; now it goes on.
+        steps = tuple(replace(step, finish_reason="") for step in draft.steps[:shared])
+        return replace(draft, steps=steps, start=Start(cache, logits))
 
     def keep(self, name: Hashable, sampling: Sampling, draft: Draft) -> None:
         """Remember a draft; nothing may be written to its cache any more."""

@@ -184,3 +184,13 @@ def test_a_branch_of_another_text_is_refused(fresh_engine):
     whole = last(fresh_engine.generate(WISH))
     with pytest.raises(ValueError, match="does not begin with the prompt's tokens"):
         last(fresh_engine.branch(WISH, whole.ids[1:], 5, 9))
+
+
+def test_a_branch_goes_on_past_the_end_of_a_shorter_text(fresh_engine, forgetful):
+    """The kept step said that the text was over, and the branch stopped there."""
+    longer = replace(WISH, max_new_tokens=30)
+    whole = last(forgetful.generate(longer))
+    last(fresh_engine.generate(WISH))
+    found = last(fresh_engine.branch(longer, whole.ids, 25, 9))
+    assert answer(found) == answer(last(forgetful.branch(longer, whole.ids, 25, 9)))
+    assert len(found.steps) == 30

@@ -309,11 +309,24 @@ def test_nothing_is_wider_than_the_screen_and_all_is_named(visit, width, scheme)
     generate(page, "Hello world", settings=LIVELY)
     open_attention(page, "generate")
     expect(page.locator("#generate-heads img")).to_be_visible()
+    for title, picture in INSIDE.items():
+        page.get_by_role("button", name=title).first.click()
+        expect(page.locator(f"{picture} img")).to_be_visible()
+    page.locator("#alternatives [data-choice]").first.click()
+    expect(page.locator("#tree .compare")).to_be_visible()
     assert_form(page)
     classify(page, "Oil prices climb ahead of the storm")
     page.get_by_role("button", name="When did it decide?").click()
     expect(page.locator("#over-text img")).to_be_visible()
     assert_form(page)
+
+
+INSIDE = {
+    "Logit lens": "#lens-ranks",
+    "Switch heads off": "#switch-map",
+    "Why this token?": "#generate-why-bars",
+    "Is this picture true?": "#generate-true-curves",
+}
 
 
 def assert_form(page):
