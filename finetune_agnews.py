@@ -96,12 +96,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "base": hash_weights(base),
         "train.csv": report.files_of(directory)["train.csv"],
     }
-    place = out.with_name(out.name + ".state")
-    if not args.resume and rank() == 0:
-        shutil.rmtree(place, ignore_errors=True)
-    wait_for_all(device)
-    place.mkdir(parents=True, exist_ok=True)
-    state = State(place, identity, resume=args.resume, minutes=args.save_minutes)
+    state = open_state(args, identity, device)
     start = time.perf_counter()
     points = watch(finetune(model, train, held_out, settings, state=state), settings, len(train))
     seconds = time.perf_counter() - start
@@ -115,7 +110,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "versions": report.versions(),
         "device": device_name(device),
         "processes": world_size(),
-        "train_seconds": seconds,
+        "train_seconds": seconds,  # of this call, which may have gone on from a saved state
+        "train_texts_per_second": None if args.resume else texts_of(points) / seconds,
         **measure(model, held_out, test, split),
     }
     if rank() == 0:
@@ -124,8 +120,24 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         with weights.whole_directory(out) as work:
             weights.save(model, work, vocabulary=base, dtype=getattr(torch, args.save_dtype))
             report.write(work, metrics, points)
-        shutil.rmtree(place)
+        shutil.rmtree(state.directory)
     return metrics
+
+
+def open_state(args: argparse.Namespace, identity: dict[str, Any], device: torch.device) -> State:
+    """OUT.state beside OUT; emptied first unless it is to be resumed from."""
+    out = Path(args.out)
+    directory = out.with_name(out.name + ".state")
+    if not args.resume and rank() == 0:
+        shutil.rmtree(directory, ignore_errors=True)
+    wait_for_all(device)
+    directory.mkdir(parents=True, exist_ok=True)
+    return State(directory, identity, resume=args.resume, minutes=args.save_minutes)
+
+
+def texts_of(points: list[dict]) -> int:
+    """Texts read in all stages of a training."""
+    return sum({point["stage"]: point["texts"] for point in points}.values())
 
 
 def find_data(given: str | None, device: torch.device) -> Path:

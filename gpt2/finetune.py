@@ -31,7 +31,7 @@ class FinetuneSettings:
     """What finetune_agnews.py's flags set; its --help says what each means."""
 
     train: str = "full"
-    epochs: float = 3.0
+    epochs: float = 2.0
     patience: int = 2
     lm_epochs: float = 0.0
     batch_size: int = 32

@@ -116,6 +116,7 @@ def test_metrics_say_what_was_run_and_on_what(finished, data):
     assert found["data"]["train.csv"] == weights.hash_file(data / "train.csv")
     assert found["versions"]["torch"] == torch.__version__
     assert found["texts_per_second"] > 0
+    assert found["train_texts_per_second"] * found["train_seconds"] == pytest.approx(3 * 58)
     assert str(data.parent) not in found["command"]
     assert np.sum(found["test"]["confusion"]) == 12
     assert set(found["test"]["per_class"]) == {"World", "Sports", "Business", "Sci/Tech"}
