@@ -27,7 +27,7 @@ from gpt2.devices import (
     world_size,
 )
 from gpt2.finetune import FinetuneSettings, State, finetune
-from gpt2.library import find_directory, hash_weights
+from gpt2.library import find_directory
 from gpt2.rows import Rows, predict
 from gpt2.scoring import scores
 from gpt2.tokenizer import Tokenizer
@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     identity = {
         **asdict(settings),
         "limit": args.limit,
-        "base": hash_weights(base),
+        "base": weights.hash_weights(base),
         "train.csv": report.files_of(directory)["train.csv"],
     }
     state = open_state(args, identity, device)
