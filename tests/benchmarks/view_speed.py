@@ -1,0 +1,109 @@
+"""How long each part of "Look inside" takes to open, picture included, on this machine.
+
+    python tests/benchmarks/view_speed.py [--model NAME|DIR] [--device auto|cpu|cuda] [--tokens N]
+
+A completion of N tokens with its prompt, its last token selected; what the page's server does from
+the click to the finished HTML. Medians of several runs as one JSON object, in milliseconds; the
+first run, which reads the text, is not counted but told.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import torch  # noqa: E402
+
+from gpt2.engine import Engine, Request, Sampling  # noqa: E402
+from gpt2.figures import LIGHT  # noqa: E402
+from gpt2.trace import METHODS  # noqa: E402
+from gpt2.ui import build_app  # noqa: E402
+from gpt2.ui.attention_maps import KINDS, AttentionMaps  # noqa: E402
+from gpt2.ui.common import Viewport  # noqa: E402
+from gpt2.ui.completion import Shown, keep, token_drawing  # noqa: E402
+from gpt2.ui.drawing import Drawing  # noqa: E402
+from gpt2.ui.lens_view import lens_drawings  # noqa: E402
+from gpt2.ui.switch_view import HEAD, bars_drawing, map_drawing  # noqa: E402
+from gpt2.ui.why_view import Question, attribution_drawing, truth_drawing  # noqa: E402
+
+PROMPT = "The president said on Tuesday that"
+SCREEN = Viewport(1006, LIGHT)
+
+
+def complete(engine: Engine, tokens: int) -> Shown:
+    """A text of so many tokens, the last one selected."""
+    name = engine.library.models[0]
+    count = tokens - len(engine.encode(PROMPT, model=name))
+    request = Request(PROMPT, count, Sampling(), model=name)
+    *_, trace = engine.generate(request)
+    return keep(trace, request, selected=len(trace.ids) - 1)
+
+
+def views(engine: Engine, shown: Shown) -> dict[str, Callable[[], object]]:
+    """What is timed, by name."""
+    maps = AttentionMaps(engine, shown.model, shown.ids, 5, 2, 0, SCREEN)
+    answer = shown.ids[shown.selected]
+    name = engine.pieces([answer], model=shown.model)[0]
+    asked = Question(shown.model, shown.ids, shown.selected, answer, name)
+    off = (((HEAD, 0, 0), 0.0),)
+    timed = {
+        "the draw": lambda: token_drawing(
+            engine,
+            shown,
+            engine.step(shown.ids, shown.selected, shown.sampling, model=shown.model),
+            SCREEN,
+        ),
+        "heads of a layer": lambda: maps.whole_layer("attention"),
+        "heads of all layers": maps.whole_model,
+        "logit lens": lambda: lens_drawings(engine, shown, SCREEN),
+        "map of heads off": lambda: map_drawing(engine, shown, SCREEN),
+        "bars of heads off": lambda: bars_drawing(engine, shown, off, SCREEN),
+        "is it true": lambda: truth_drawing(engine, asked, SCREEN),
+    }
+    for kind in KINDS:
+        timed[f"map: {kind}"] = lambda kind=kind: maps.single(kind)
+    for method in METHODS:
+        timed[method] = lambda method=method: attribution_drawing(
+            engine, asked, (method,), "", SCREEN
+        )
+    return timed
+
+
+def render(drawn: object) -> None:
+    """Make the HTML of every drawing, as the page does."""
+    for value in drawn if isinstance(drawn, tuple) else (drawn,):
+        if isinstance(value, Drawing):
+            value.html()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--runs", type=int, default=5)
+    args = parser.parse_args()
+    engine = Engine.load(args.model, device=args.device)
+    build_app(engine)  # as a server that runs has
+    shown = complete(engine, args.tokens)
+    found = {}
+    for name, view in views(engine, shown).items():
+        times = []
+        for _ in range(args.runs + 1):
+            start = time.perf_counter()
+            render(view())
+            times.append(round(1000 * (time.perf_counter() - start)))
+        found[name] = {"first": times[0], "median": statistics.median(times[1:])}
+    report = {"device": engine.library.device.type, "threads": torch.get_num_threads()}
+    report |= {"tokens": len(shown.ids), "runs": args.runs}
+    print(json.dumps(report | {"milliseconds": found}, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
