@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
         flag = "--" + field.name.replace("_", "-")
         choices = TRAIN_MODES if field.name == "train" else None
         add(flag, type=field.type, default=field.default, choices=choices, help=HELP[field.name])
-    add("--limit", type=int, default=0, metavar="N", help="use the first N training rows, 0 = all")
+    add("--limit", type=int, default=0, metavar="N", help="use N random rows of train.csv, 0 = all")
     add("--baseline", action="store_true", help="measure TF-IDF + linear models on the same rows")
     add("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     add("--save-dtype", choices=("float32", "bfloat16", "float16"), default="float16")

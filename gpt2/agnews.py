@@ -55,12 +55,8 @@ def _entity(match: re.Match[str]) -> str:
     return html.unescape(f"&{name};" if name else f"&#{number};")
 
 
-def read_agnews(path: str | Path, *, limit: int = 0) -> News:
+def read_agnews(path: str | Path) -> News:
     """Read `class,title,description` rows, with or without Kaggle's header row.
-
-    Args:
-        path: the file, UTF-8.
-        limit: use its first rows only, 0 for all.
 
     Raises:
         FileNotFoundError: no such file.
@@ -80,8 +76,6 @@ def read_agnews(path: str | Path, *, limit: int = 0) -> News:
         label, text = _use(row, where=f"{path} row {number}")
         texts.append(text)
         labels.append(label)
-        if len(texts) == limit:
-            break
     if not texts:
         raise ValueError(f"{path} has no rows; it needs {', '.join(COLUMNS)}")
     return News(tuple(texts), np.array(labels))
@@ -153,8 +147,9 @@ def read_split(directory: Path, *, limit: int, seed: int) -> Split:
 
     Args:
         directory: holds train.csv and, if there is one, test.csv.
-        limit: use the first rows of train.csv only, 0 for all.
-        seed: of the split.
+        limit: use so many random rows of train.csv (the published file is no random order),
+            0 for all.
+        seed: of the choice and the split.
 
     Raises:
         FileNotFoundError, ValueError: as read_agnews; or too few rows, or rows of one class only.
@@ -162,15 +157,17 @@ def read_split(directory: Path, *, limit: int, seed: int) -> Split:
     if limit < 0:
         raise ValueError(f"limit is {limit}; it must be at least 1, or 0 for all rows")
     path, test = directory / "train.csv", directory / "test.csv"
-    news = read_agnews(path, limit=limit)
+    news = read_agnews(path)
+    if 0 < limit < len(news):
+        news = news.take(np.random.default_rng(seed).permutation(len(news))[:limit])
     if len(news) < 2:
         raise ValueError(f"{path}: 1 row can't be split; at least 2 are needed")
     train, held_out = split_news(news, held_out=max(1, len(news) // 20), seed=seed)
     if len(np.unique(train.labels)) < 2:
-        name = AGNEWS_LABELS[int(train.labels[0])]
+        label = int(train.labels[0])
         raise ValueError(
-            f"{path} rows 1 to {len(news)}: all are of class {int(train.labels[0]) + 1} ({name}); "
-            "training needs at least two classes"
+            f"{path}: the {len(train)} rows to train on are all of class {label + 1} "
+            f"({AGNEWS_LABELS[label]}); training needs at least two classes"
         )
     has_test = test.is_file()
     return Split(train, held_out, read_agnews(test) if has_test else held_out, has_test)

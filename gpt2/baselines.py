@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
     """Measure the baselines on the rows that finetune_agnews.py trains and measures on."""
     parser = argparse.ArgumentParser(prog="python -m gpt2.baselines", description=main.__doc__)
     parser.add_argument("--data", required=True, metavar="DIR", help="holds train.csv and test.csv")
-    parser.add_argument("--limit", type=int, default=0, metavar="N", help="first N rows, 0 = all")
+    parser.add_argument("--limit", type=int, default=0, metavar="N", help="N random rows, 0 = all")
     parser.add_argument("--seed", type=int, default=0, help="of the split (0)")
     args = parser.parse_args(argv)
     try:

@@ -187,19 +187,26 @@ def test_without_a_test_file_the_held_out_rows_measure(directory):
     assert split.test is split.held_out
 
 
-def test_a_limit_takes_the_first_rows_and_reads_no_further(directory):
-    split = read_split(directory(MANY + "broken\n"), limit=60, seed=0)
-    used = sorted(split.train.texts + split.held_out.texts)
-    assert used == sorted(f"title {i} text" for i in range(60))
+def test_a_limit_takes_random_rows(directory):
+    """The published train.csv begins with a stretch of one class."""
+    rows = "".join(f"{1 + (i > 500)},title {i},text\n" for i in range(1000))
+    split, again, other = (read_split(directory(rows), limit=100, seed=seed) for seed in (0, 0, 1))
+    assert (len(split.train), len(split.held_out)) == (95, 5)
+    assert 30 < split.train.labels.sum() < 65
+    assert split.train.texts == again.train.texts != other.train.texts
+    assert not {*split.train.texts} & {*split.held_out.texts}
 
 
 @pytest.mark.parametrize(
     ("rows", "limit", "mention"),
     [
-        ("".join(f"3,title {i},text\n" for i in range(9)), 0, "all are of class 3 (Business)"),
+        (
+            "".join(f"3,title {i},text\n" for i in range(9)),
+            0,
+            "8 rows to train on are all of class 3 (Business)",
+        ),
         (MANY, -1, "limit is -1"),
         (MANY, 1, "1 row"),
-        (MANY, 2, "all are of class"),
     ],
 )
 def test_rows_that_can_not_teach_are_refused(directory, rows, limit, mention):
