@@ -125,7 +125,7 @@ class Views:
 
     def score_tokens(self, ids: Sequence[int], *, model: str) -> Score:
         """How each token after the first was predicted from those before it."""
-        with self._predictions(ids, model) as (backbone, seen):
+        with self._predictions(ids, model) as (backbone, seen), torch.inference_mode():
             hidden = backbone.ln_f(seen.streams[-1, : len(ids) - 1])
             logprobs, ranks, entropies = lens.score_hidden(backbone, hidden, ids[1:])
         return Score(model, tuple(ids[1:]), logprobs, ranks, entropies)

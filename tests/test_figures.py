@@ -305,7 +305,7 @@ def test_no_outline_when_the_settings_change_nothing() -> None:
 def test_a_drawn_token_beyond_the_ten_has_its_rank_in_words() -> None:
     data = (["a", "b", "·banana"], [0.5, 0.3, 0.0002], [0.5, 0.3, 0.0002], 2)
     figure = figures.probability_figure(*data, ranks=(1, 2, 1370))
-    assert {"0.02 % · drawn", "·banana\nrank 1,370"} <= set(said(figure))
+    assert {"0.02 % · in the text", "·banana\nrank 1,370"} <= set(said(figure))
     assert "rank 1,370" in figures.probability_alt(*data, ranks=(1, 2, 1370))
 
 
@@ -313,7 +313,8 @@ def test_probability_alt_says_the_best_the_drawn_and_the_cut() -> None:
     words = figures.probability_alt(("$_$", "b", "c", "d"), (0.4, 0.3, 0.2, 0.1), (0, 1, 0, 0), 1)
     assert words == (
         "Most likely next tokens: “$_$” 40.0 %, “b” 30.0 %, “c” 20.0 %. "
-        "Drawn: “b”, rank 2, 30.0 %, 100 % after the settings. The settings cut 3 of the 4 shown."
+        "In the text: “b”, rank 2, 30.0 %, 100 % after the settings. "
+        "The settings cut 3 of the 4 shown."
     )
 
 
@@ -667,7 +668,7 @@ def test_held_out_accuracy_is_drawn_where_it_was_measured() -> None:
 
 def test_training_alt_says_where_it_began_and_ended() -> None:
     alt = figures.training_alt(*curves(60))
-    assert "1920 texts" in alt
+    assert "1,920 texts" in alt
     assert "90.0 %" in alt
     assert "from 1.3" in alt
 
@@ -683,7 +684,7 @@ def test_every_cell_of_a_confusion_matrix_is_written() -> None:
 
 def test_confusion_alt_names_the_most_frequent_mistake() -> None:
     alt = figures.confusion_alt(COUNTS, LABELS)
-    assert "3800 rows" in alt
+    assert "3,800 rows" in alt
     assert "Sci/Tech taken for Business, 90 rows" in alt
     assert "wrong" not in figures.confusion_alt(np.eye(4), LABELS)
 

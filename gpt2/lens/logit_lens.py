@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from gpt2.lens.observe import Observation
+from gpt2.lens.ranks import ranks_of
 from gpt2.model import GPT2
 from gpt2.trace import LogitLens
 
-CHUNK = 128  # positions at once: [128,V] is 26 MB, all of a long text's 200 MB
+CHUNK = 128  # rows at once: [128,V] is 26 MB, all of a long text's would be gigabytes
 
 
 @torch.inference_mode()
@@ -41,8 +42,9 @@ def logit_lens(
         [model.logits(model.ln_f(x)).argmax(dim=-1) for x in streams[-1].split(CHUNK)]
     )
     wanted = torch.stack([followed.clamp(min=0), predicted], dim=1)  # [P,2]
-    layers = [_read(model, stream, wanted, top) for stream in streams]
-    ids, tops, probs, ranks = (torch.stack(column) for column in zip(*layers, strict=True))
+    rows = streams.flatten(0, 1)  # [(L+1)P,C]: the large matrix of the head is read once for all
+    columns = _read(model, rows, wanted.repeat(len(streams), 1), top)
+    ids, tops, probs, ranks = (column.unflatten(0, streams.shape[:2]) for column in columns)
     there = followed >= 0
     return LogitLens(
         positions=np.array(positions),
@@ -63,15 +65,15 @@ def logits_after(model: GPT2, observation: Observation, index: int) -> Tensor:
     return model.logits(model.ln_f(observation.streams[-1, index])).float()
 
 
-def _read(model: GPT2, stream: Tensor, wanted: Tensor, top: int) -> tuple[Tensor, ...]:
-    """One layer: [P, C] to top ids [P, top], their probabilities, and those and ranks of wanted."""
+def _read(model: GPT2, rows: Tensor, wanted: Tensor, top: int) -> tuple[Tensor, ...]:
+    """[N, C] and wanted [N, 2] to top ids [N, top], their probabilities, and those and ranks of
+    the wanted ones."""
     parts = []
-    for x, tokens in zip(stream.split(CHUNK), wanted.split(CHUNK), strict=True):
-        logits = model.logits(model.ln_f(x)).float()  # [P,V]
+    for x, tokens in zip(rows.split(CHUNK), wanted.split(CHUNK), strict=True):
+        logits = model.logits(model.ln_f(x)).float()  # [N,V]
         probs = logits.softmax(dim=-1)
         best = probs.topk(top)
-        chosen = logits.gather(1, tokens)  # [P,2]
-        ranks = (logits[:, None] > chosen[..., None]).sum(dim=-1) + 1
+        chosen = logits.gather(1, tokens)  # [N,2]
+        ranks = torch.stack([ranks_of(logits, one) for one in chosen.unbind(1)], dim=1)
         parts.append((best.indices, best.values, probs.gather(1, tokens), ranks))
-    found = tuple(torch.cat(column) for column in zip(*parts, strict=True))
-    return found
+    return tuple(torch.cat(column) for column in zip(*parts, strict=True))

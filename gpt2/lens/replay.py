@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gpt2.lens.ranks import ranks_of
 from gpt2.lens.scaling import ScaledModel
 from gpt2.model import GPT2
 from gpt2.sampling import Sampling, describe, distribution
@@ -81,7 +82,7 @@ def score_hidden(
         chosen = logits.gather(1, target[:, None])
         logprobs = logits.log_softmax(dim=-1)
         entropy = torch.special.entr(logprobs.exp()).sum(dim=-1)
-        ranks = (logits > chosen).sum(dim=-1) + 1
+        ranks = ranks_of(logits, chosen[:, 0])
         parts.append((logprobs.gather(1, target[:, None])[:, 0], ranks, entropy))
     logprobs, ranks, entropies = (
         torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True)
