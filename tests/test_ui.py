@@ -133,10 +133,10 @@ def test_the_prompt_is_counted_and_what_does_not_fit_told(engine):
 
 def test_settings_and_limits_in_words(engine):
     assert (
-        settings_words(60, 0.8, 50, 3)
-        == "Settings: temperature 0.8 · top-k 50 · 60 tokens · seed 3"
+        settings_words(60, 0.8, 50, 1.2, 3)
+        == "Settings: temperature 0.8 · top-k 50 · penalty 1.2 · 60 tokens · seed 3"
     )
-    assert settings_words(60, 0, 0, None) == "Settings: greedy · all tokens · 60 tokens · seed 0"
+    assert settings_words(60, 0, 0, 1, None) == "Settings: greedy · all tokens · 60 tokens · seed 0"
     limits, said = Limits(), limits_words(engine)
     for number in (f"{limits.prompt_chars:,}", limits.new_tokens, f"{limits.seconds:g} s"):
         assert str(number) in said

@@ -79,11 +79,18 @@ def count_words(engine: Engine, prompt: str, model: str) -> str:
     return words
 
 
-def settings_words(count: float, temperature: float, top_k: float, seed: float | None) -> str:
+def settings_words(
+    count: float, temperature: float, top_k: float, penalty: float, seed: float | None
+) -> str:
     """The settings that matter most, for the closed section's title."""
-    heat = "greedy" if temperature == 0 else f"temperature {temperature:g}"
-    keep = f"top-k {top_k:g}" if top_k else "all tokens"
-    return f"Settings: {heat} · {keep} · {count:g} tokens · seed {seed or 0:g}"
+    words = [
+        "greedy" if temperature == 0 else f"temperature {temperature:g}",
+        f"top-k {top_k:g}" if top_k else "all tokens",
+        *([f"penalty {penalty:g}"] if penalty != 1 else []),
+        f"{count:g} tokens",
+        f"seed {seed or 0:g}",
+    ]
+    return f"Settings: {' · '.join(words)}"
 
 
 def limits_words(engine: Engine) -> str:

@@ -17,19 +17,21 @@ class Settings:
     """A closed section whose title always tells what is set."""
 
     def __init__(self, engine: Engine) -> None:
-        """Build the controls."""
+        """Build the controls; a small model repeats itself less as they are set."""
         most, names = engine.limits.new_tokens, engine.library.models
         with gr.Accordion("Settings", open=False) as section:
             with gr.Row():
                 count = gr.Slider(1, most, min(60, most), step=1, label="New tokens")
                 temperature = gr.Slider(
-                    0, 2, 0.8, step=0.05, label="Temperature", info="0 always takes the likeliest"
+                    0, 2, 0.7, step=0.05, label="Temperature", info="0 always takes the likeliest"
                 )
-                top_k = gr.Slider(0, 200, 50, step=1, label="Top-k", info="0 keeps all tokens")
+                top_k = gr.Slider(0, 200, 40, step=1, label="Top-k", info="0 keeps all tokens")
             with gr.Row():
                 top_p = gr.Slider(0.01, 1, 1, step=0.01, label="Top-p", info="1 keeps all tokens")
                 min_p = gr.Slider(0, 0.5, 0, step=0.01, label="Min-p", info="0 keeps all tokens")
-                penalty = gr.Slider(1, 2, 1, step=0.05, label="Repetition penalty", info="1 is off")
+                penalty = gr.Slider(
+                    1, 2, 1.2, step=0.05, label="Repetition penalty", info="1 is off"
+                )
             with gr.Row():
                 self.seed = gr.Number(
                     0, label="Seed", precision=0, minimum=0, maximum=SEED_LIMIT - 1, min_width=120
@@ -39,7 +41,7 @@ class Settings:
                 self.model = gr.Dropdown(names, value=names[0], label="Model")
         self.controls = [count, temperature, top_k, top_p, min_p, penalty, self.seed]
         self.controls += [randomize, stop, self.model]
-        told = [count, temperature, top_k, self.seed]
+        told = [count, temperature, top_k, penalty, self.seed]
         section.label = settings_words(*(control.value for control in told))
         gr.on(
             [control.change for control in told],

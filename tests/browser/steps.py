@@ -62,7 +62,7 @@ def drawn(page):
     return page.locator("#strip button[data-index]:not([title='prompt token'])")
 
 
-LIVELY = {"Temperature": 2, "Top-k": 0, "New tokens": 20}
+LIVELY = {"Temperature": 2, "Top-k": 0, "Repetition penalty": 1, "New tokens": 20}
 
 
 def open_attention(page, name):
