@@ -77,3 +77,14 @@ def test_attribution_has_its_limits(engine, fresh_engine):
         small.ablation_map(IDS, 5, model="tiny")
     with pytest.raises(ValueError, match="no method 'magic'; there are: gradient x input"):
         fresh_engine.attribute(IDS, 5, 7, method="magic", model="tiny")
+
+
+def test_a_quick_check_is_part_of_the_whole_one(fresh_engine):
+    quick, whole = (
+        fresh_engine.faithfulness(IDS, 6, IDS[6], model="tiny", quick=quick)
+        for quick in (True, False)
+    )
+    assert quick.names == (lens.METHODS[0], "attention rollout")
+    rows = [whole.names.index(name) for name in quick.names]
+    np.testing.assert_allclose(quick.deletion, whole.deletion[rows], rtol=1e-5)
+    np.testing.assert_allclose(quick.insertion, whole.insertion[rows], rtol=1e-5)

@@ -12,7 +12,7 @@ from gpt2.lens.attribution import (
     integrated_gradients,
     occlusion,
 )
-from gpt2.lens.faithfulness import faithfulness
+from gpt2.lens.faithfulness import SEEDS, faithfulness
 from gpt2.lens.heads import head_scores, model_heads
 from gpt2.lens.logit_lens import logit_lens, logits_after
 from gpt2.lens.observe import (
@@ -40,6 +40,7 @@ from gpt2.lens.waterfall import waterfall
 
 __all__ = [
     "METHODS",
+    "SEEDS",
     "Observation",
     "Question",
     "ScaledModel",

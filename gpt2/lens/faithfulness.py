@@ -12,16 +12,20 @@ import torch
 from torch import Tensor
 
 from gpt2.lens.question import Question
-from gpt2.trace import Faithfulness
+from gpt2.trace import RANDOM_ORDER, Faithfulness
 
 FRACTIONS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
-RANDOM, SEEDS = "random order", 3
+SEEDS = 3  # of random orders
 ROWS = 16  # texts in one batch
 
 
 @torch.inference_mode()
 def faithfulness(
-    question: Question, ids: Sequence[int], scores: Mapping[str, np.ndarray]
+    question: Question,
+    ids: Sequence[int],
+    scores: Mapping[str, np.ndarray],
+    *,
+    seeds: int = SEEDS,
 ) -> Faithfulness:
     """Both curves of each method and of a random order, on this very text.
 
@@ -31,6 +35,7 @@ def faithfulness(
     Args:
         ids: the T tokens before the prediction.
         scores: [T] by name.
+        seeds: random orders whose mean is shown last, 0 for none.
 
     Raises:
         ValueError: a method has not one score for each token.
@@ -39,12 +44,15 @@ def faithfulness(
         if len(values) != len(ids):
             raise ValueError(f"{name} has {len(values)} scores for {len(ids)} tokens")
     orders = [np.argsort(-np.asarray(values), kind="stable") for values in scores.values()]
-    orders += [np.random.default_rng(seed).permutation(len(ids)) for seed in range(SEEDS)]
+    orders += [np.random.default_rng(seed).permutation(len(ids)) for seed in range(seeds)]
     kept = np.stack([_masks(order) for order in orders])  # [M,2,F,T]
     probs = _probs(question, ids, torch.from_numpy(kept).flatten(0, 2)).reshape(kept.shape[:3])
-    chance = probs[len(scores) :].mean(axis=0, keepdims=True)
-    deletion, insertion = np.concatenate([probs[: len(scores)], chance]).swapaxes(0, 1)
-    return Faithfulness((*scores, RANDOM), FRACTIONS, deletion, insertion)
+    names, curves = tuple(scores), probs[: len(scores)]
+    if seeds:
+        chance = probs[len(scores) :].mean(axis=0, keepdims=True)
+        names, curves = (*names, RANDOM_ORDER), np.concatenate([curves, chance])
+    deletion, insertion = curves.swapaxes(0, 1)
+    return Faithfulness(names, FRACTIONS, deletion, insertion)
 
 
 def _masks(order: np.ndarray) -> np.ndarray:

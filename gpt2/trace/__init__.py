@@ -7,6 +7,7 @@ read, inside.py what went on inside the model meanwhile. Imports: numpy.
 from gpt2.trace.inside import (
     HEAD_LABELS,
     METHODS,
+    RANDOM_ORDER,
     Ablation,
     AblationMap,
     Attribution,
@@ -22,6 +23,7 @@ __all__ = [
     "FINISH_REASONS",
     "HEAD_LABELS",
     "METHODS",
+    "RANDOM_ORDER",
     "Ablation",
     "AblationMap",
     "Attribution",

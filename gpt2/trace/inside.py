@@ -142,6 +142,7 @@ class Ablation:
 
 
 METHODS = ("gradient x input", "integrated gradients", "occlusion")
+RANDOM_ORDER = "random order"
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,7 @@ class Faithfulness:
     """How well each method's order foretells what happens when tokens are taken away.
 
     Args:
-        names: of the M methods, the last a random order, the mean of several.
+        names: of the M methods; RANDOM_ORDER is the mean of several random orders.
         fractions: [F] of the tokens, from 0 to 1.
         deletion: [M, F], the answer's probability without that share of the first tokens.
         insertion: [M, F], with that share of the first tokens alone.

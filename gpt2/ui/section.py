@@ -4,7 +4,7 @@ It draws when it is opened, and anew when the text, the selected token or one of
 changes; never while it is closed. Imports: gradio, figures.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,7 +31,8 @@ class Page:
     file: gr.JSON
 
 
-Draw = Callable[..., Sequence[Any]]
+Drawn = Sequence[Any]
+Draw = Callable[..., Drawn | Iterator[Drawn]]
 
 
 class Section:
@@ -83,8 +84,8 @@ class Section:
         """Have it drawn.
 
         Args:
-            draw: draw(shown, *values of controls, screen) gives one value for each output;
-                Drawings become images.
+            draw: draw(shown, *values of controls, screen) gives one value for each output, or an
+                iterator of such, each better than the one before; Drawings become images.
             controls: drawn anew when one of them is moved.
 
         Returns:
@@ -93,13 +94,14 @@ class Section:
 
         def run(shown, is_open, *rest):  # noqa: ANN001, ANN002, ANN202
             if shown is None or not is_open:
-                return _one_or_all([gr.skip()] * len(outputs))
+                yield _one_or_all([gr.skip()] * len(outputs))
+                return
             with errors_in_words():
                 *values, viewport = rest
-                drawn = draw(shown, *values, Viewport.read(viewport))
-                return _one_or_all(
-                    [value.html() if isinstance(value, Drawing) else value for value in drawn]
-                )
+                for drawn in _as_drawn(draw(shown, *values, Viewport.read(viewport))):
+                    yield _one_or_all(
+                        [value.html() if isinstance(value, Drawing) else value for value in drawn]
+                    )
 
         event = {
             "fn": run,
@@ -132,7 +134,8 @@ class Section:
             with errors_in_words():
                 *values, viewport = rest
                 screen = replace(Viewport.read(viewport), theme=LIGHT)  # for paper
-                drawing = draw(shown, *values, screen)[place]
+                *_, drawn = _as_drawn(draw(shown, *values, screen))
+                drawing = drawn[place]
                 return drawing.file(kind) if isinstance(drawing, Drawing) else gr.skip()
 
         output.save(
@@ -144,6 +147,14 @@ class Section:
             **MODEL_EVENTS,
             **PRIVATE,
         ).success(None, self.page.file, None, js=DOWNLOAD_JS, **PRIVATE)
+
+
+def _as_drawn(found: Drawn | Iterator[Drawn]) -> Iterator[Drawn]:
+    """What a draw function gives, once or better each time."""
+    if isinstance(found, Iterator):
+        yield from found
+    else:
+        yield found
 
 
 def _one_or_all(values: Sequence[Any]) -> Any:

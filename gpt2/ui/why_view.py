@@ -3,7 +3,7 @@
 Shared by both tabs. Imports: gradio, engine, figures.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -18,7 +18,7 @@ from gpt2.figures import (
     faithfulness_alt,
     faithfulness_figure,
 )
-from gpt2.trace import METHODS
+from gpt2.trace import METHODS, RANDOM_ORDER, Faithfulness
 from gpt2.ui.common import Viewport, note
 from gpt2.ui.drawing import Drawing
 from gpt2.ui.section import Page, Section
@@ -85,7 +85,9 @@ def build_why(
         return attribution_drawing(engine, ask(shown), methods, other or "", screen)
 
     section.wire(draw, [method, other], [words, bars])
-    check.wire(lambda shown, screen: truth_drawing(engine, ask(shown), screen), [], [curves, table])
+    check.wire(
+        lambda shown, screen: truth_drawings(engine, ask(shown), screen), [], [curves, table]
+    )
 
 
 def attribution_drawing(
@@ -127,11 +129,23 @@ def attribution_drawing(
     )
 
 
-def truth_drawing(engine: Engine, asked: Question, screen: Viewport) -> tuple[Drawing, str]:
+def truth_drawings(
+    engine: Engine, asked: Question, screen: Viewport
+) -> Iterator[tuple[Drawing, str]]:
+    """The check of the two quickest methods at once, that of all as soon as it is there."""
+    for quick in (True, False):
+        found = engine.faithfulness(
+            asked.ids, asked.index, asked.answer, model=asked.model, quick=quick
+        )
+        drawing, table = _truth(found, asked, screen)
+        yield drawing, table + (note("The other methods follow …") if quick else "")
+
+
+def _truth(found: Faithfulness, asked: Question, screen: Viewport) -> tuple[Drawing, str]:
     """Deletion and insertion curves of every method, and a table of one number for each."""
-    found = engine.faithfulness(asked.ids, asked.index, asked.answer, model=asked.model)
     values = (found.fractions, found.deletion, found.insertion, found.names)
-    more = {"random": len(found.names) - 1, "unit": f"probability of {asked.name}"}
+    random = found.names.index(RANDOM_ORDER) if RANDOM_ORDER in found.names else None
+    more = {"random": random, "unit": f"probability of {asked.name}"}
     order = np.argsort(-found.areas, kind="stable")
     rows = "".join(
         f"<tr><td>{escape(found.names[row])}</td><td>{found.areas[row]:+.3f}</td></tr>"

@@ -29,7 +29,7 @@ from gpt2.ui.completion import Shown, keep, token_drawing  # noqa: E402
 from gpt2.ui.drawing import Drawing  # noqa: E402
 from gpt2.ui.lens_view import lens_drawings  # noqa: E402
 from gpt2.ui.switch_view import HEAD, bars_drawing, map_drawing  # noqa: E402
-from gpt2.ui.why_view import Question, attribution_drawing, truth_drawing  # noqa: E402
+from gpt2.ui.why_view import Question, attribution_drawing, truth_drawings  # noqa: E402
 
 PROMPT = "The president said on Tuesday that"
 SCREEN = Viewport(1006, LIGHT)
@@ -63,7 +63,8 @@ def views(engine: Engine, shown: Shown) -> dict[str, Callable[[], object]]:
         "logit lens": lambda: lens_drawings(engine, shown, SCREEN),
         "map of heads off": lambda: map_drawing(engine, shown, SCREEN),
         "bars of heads off": lambda: bars_drawing(engine, shown, off, SCREEN),
-        "is it true": lambda: truth_drawing(engine, asked, SCREEN),
+        "is it true, first picture": lambda: next(truth_drawings(engine, asked, SCREEN)),
+        "is it true, whole": lambda: list(truth_drawings(engine, asked, SCREEN))[-1],
     }
     for kind in KINDS:
         timed[f"map: {kind}"] = lambda kind=kind: maps.single(kind)
