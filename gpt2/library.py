@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from gpt2 import hub, receipt, weights
+from gpt2 import fast, hub, receipt, weights
 from gpt2.classifier import GPT2Classifier
 from gpt2.config import DTYPES, SIZES
 from gpt2.model import GPT2, parameter_count
@@ -149,6 +149,7 @@ class Library:
                 f"{directory} has {backbone.config.vocab_size} tokens; GPT-2's vocabulary has "
                 f"{tokenizer.vocab_size}"
             )
+        fast.prepare(backbone)
         log.info("loaded %s in %.1f s", name, time.perf_counter() - start)
         return Loaded(name, directory, backbone, classifier, tokenizer)
 

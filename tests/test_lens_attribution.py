@@ -7,9 +7,9 @@ from transformers import GPT2LMHeadModel
 
 from gpt2 import lens, weights
 from gpt2.config import GPT2Config
-from gpt2.lens.attribution import CLOSE, COMPLETE
 from gpt2.lens.blocks import last_hidden, last_hidden_after
 from gpt2.lens.faithfulness import FRACTIONS, SEEDS
+from gpt2.lens.integrated import CLOSE, COMPLETE
 from gpt2.lens.question import Question
 
 TOLERANCE = 1e-4
@@ -136,11 +136,11 @@ def test_integrated_gradients_are_complete(pair, answer, instead_of):
 
 
 def test_integrated_gradients_take_more_steps_until_they_are_complete(pair, monkeypatch):
-    monkeypatch.setattr("gpt2.lens.attribution.FIRST_STEPS", 1)
+    monkeypatch.setattr("gpt2.lens.integrated.STRETCHES", ((0.0, 1.0, 1),))
     question = Question(pair[0], 42)
     found = lens.integrated_gradients(question, IDS[:T])
     assert found.steps > 1 and found.error <= COMPLETE
-    monkeypatch.setattr("gpt2.lens.attribution.MOST_STEPS", 1)
+    monkeypatch.setattr("gpt2.lens.integrated.MOST_STEPS", 1)
     rough = lens.integrated_gradients(question, IDS[:T])
     assert rough.steps == 1 and rough.error > COMPLETE  # told, not hidden
 

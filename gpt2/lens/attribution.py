@@ -2,26 +2,20 @@
 
 The input that is explained are the tokens' embeddings; positions stay. A token is taken away by
 putting the mean embedding in its place (Question.removed). Sources: Shrikumar et al. 2016, "Not
-Just a Black Box" (gradient x input); Sundararajan et al. 2017, "Axiomatic Attribution for Deep
-Networks" (integrated gradients); Li et al. 2016, "Understanding Neural Networks through
-Representation Erasure" (occlusion). Imports: torch.
+Just a Black Box" (gradient x input); Li et al. 2016, "Understanding Neural Networks through
+Representation Erasure" (occlusion); integrated.py. Imports: torch.
 """
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from gpt2.lens.blocks import last_hidden, last_hidden_after
+from gpt2.lens.integrated import integrated_gradients
 from gpt2.lens.observe import Observation
 from gpt2.lens.question import Question
 from gpt2.trace import METHODS, Attribution
 
-COMPLETE = 0.01  # of the change that is to be explained
-CLOSE = 0.005  # of a logit: an error below this can't be seen, however small the change
-FIRST_STEPS, MOST_STEPS = 20, 160
-TOKENS_AT_ONCE = 704  # in one batch with gradients; the shipped model then takes 100 MB more
 CHUNK = 16  # tokens occluded together: they share the pass over what stands before the first
 
 
@@ -40,36 +34,9 @@ def gradient_x_input(question: Question, ids: Sequence[int]) -> Attribution:
         ids: the T tokens before the prediction.
     """
     x = question.embed(ids)
-    gradients, score = _gradients(question, x[None])
+    gradients, score = question.gradients(x[None])
     scores = (gradients[0] * x.float()).sum(dim=-1)
     return Attribution(METHODS[0], scores.cpu().numpy(), float(score), 0.0, float("nan"), 1)
-
-
-def integrated_gradients(question: Question, ids: Sequence[int]) -> Attribution:
-    """Gradients on the straight way from a text without tokens to this one, added up.
-
-    They are complete: the T scores add up to the change of the score along the way. The integral is
-    Gauss and Legendre's sum, its steps doubled until this holds within COMPLETE; `error` says by
-    how much it fails.
-    """
-    x = question.embed(ids)
-    start = question.removed().expand_as(x)
-    with torch.inference_mode():
-        empty, score = question.score(question.hidden(torch.stack([start, x]))).tolist()
-    change, steps = score - empty, FIRST_STEPS
-    while True:
-        nodes, weights = np.polynomial.legendre.leggauss(steps)
-        places = torch.tensor((nodes + 1) / 2, dtype=x.dtype, device=x.device)[:, None, None]
-        gradients, _ = _gradients(question, start + places * (x - start))  # [steps,T,C]
-        shares = torch.tensor(weights / 2, dtype=torch.float32, device=x.device)
-        mean = torch.einsum("s,stc->tc", shares, gradients)
-        scores = (mean * (x - start).float()).sum(dim=-1)
-        error = abs(float(scores.sum()) - change)
-        if error <= max(COMPLETE * abs(change), CLOSE) or steps >= MOST_STEPS:
-            break
-        steps *= 2
-    relative = error / abs(change) if change else float("nan")
-    return Attribution(METHODS[1], scores.cpu().numpy(), score, empty, relative, steps)
 
 
 @torch.inference_mode()
@@ -95,15 +62,3 @@ def occlusion(question: Question, observation: Observation, count: int) -> Attri
     whole = question.score(model.ln_f(observation.streams[-1, count - 1])[None])[0]
     lost = (whole - torch.cat(scores)).cpu().numpy()
     return Attribution(METHODS[2], lost, float(whole), 0.0, float("nan"), count)
-
-
-def _gradients(question: Question, texts: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradients of the score by the embeddings, [N, T, C] in float32, and the last text's score."""
-    rows, found = max(1, TOKENS_AT_ONCE // texts.size(1)), []
-    for some in texts.split(rows):
-        with torch.enable_grad():
-            inputs = some.detach().clone().requires_grad_()
-            score = question.score(question.hidden(inputs))
-            (gradient,) = torch.autograd.grad(score.sum(), inputs)
-        found.append(gradient.float())
-    return torch.cat(found), score[-1].detach()

@@ -1,6 +1,7 @@
 """What an attribution explains: one score, read off the last token's final norm. Imports: torch."""
 
 from collections.abc import Iterable
+from math import ceil
 
 import torch
 from torch import Tensor
@@ -8,6 +9,8 @@ from torch import Tensor
 from gpt2.classifier import GPT2Classifier
 from gpt2.lens.blocks import last_hidden
 from gpt2.model import GPT2
+
+TOKENS_AT_ONCE = 704  # in one batch with gradients; the shipped model then takes 100 MB more
 
 
 class Question:
@@ -75,3 +78,21 @@ class Question:
     def hidden(self, embedded: Tensor) -> Tensor:
         """The final norm at the last token of texts given as embeddings: [N, T, C] to [N, C]."""
         return last_hidden(self.backbone, embedded + self.backbone.wpe.weight[: embedded.size(1)])
+
+    def gradients(self, texts: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradients of the score by the embeddings, and the score of the last text.
+
+        Args:
+            texts: [N, T, C], as `hidden` takes them.
+
+        Returns:
+            [N, T, C] and a number, both in float32.
+        """
+        batches, found = ceil(texts.size(0) * texts.size(1) / TOKENS_AT_ONCE), []
+        for some in texts.chunk(batches):
+            with torch.enable_grad():
+                inputs = some.detach().clone().requires_grad_()
+                score = self.score(self.hidden(inputs))
+                (gradient,) = torch.autograd.grad(score.sum(), inputs)
+            found.append(gradient.float())
+        return torch.cat(found), score[-1].detach()

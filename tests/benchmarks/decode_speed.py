@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch  # noqa: E402
 
+from gpt2 import fast  # noqa: E402
 from gpt2.devices import pick_device  # noqa: E402
 from gpt2.generate import generate  # noqa: E402
 from gpt2.library import find_directory, pick_dtype  # noqa: E402
@@ -40,6 +41,7 @@ def main() -> int:
     directory = find_directory(args.model)
     ids = Tokenizer(directory).encode("The president said on Tuesday that")
     ours = load_language_model(directory, device=device, dtype=dtype)
+    fast.prepare(ours)  # as the library does for a page
     theirs = GPT2LMHeadModel.from_pretrained(directory, dtype=dtype).to(device).eval()
 
     def run_ours() -> list[int]:
