@@ -3,13 +3,19 @@
 Imports: torch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from gpt2 import lens
 from gpt2.library import Library
 from gpt2.request import Limits
-from gpt2.trace import Ablation, AblationMap, Attribution, Faithfulness, HeadScores
+from gpt2.trace import OCCLUSION, Ablation, AblationMap, Attribution, Faithfulness, HeadScores
 from gpt2.views import Views
+
+# Computed before a first result is given, in a tenth of a second or two with the shipped model.
+LAYERS_AT_ONCE, TOKENS_AT_ONCE = 4, 32
 
 
 class Explain(Views):
@@ -34,10 +40,22 @@ class Explain(Views):
 
     def ablation_map(self, ids: Sequence[int], index: int, *, model: str) -> AblationMap:
         """What the prediction of ids[index] owes to each head and MLP; see lens.ablation_map."""
+        *_, whole = self.ablation_maps(ids, index, model=model)
+        return whole
+
+    def ablation_maps(self, ids: Sequence[int], index: int, *, model: str) -> Iterator[AblationMap]:
+        """The same map as it fills, from the last layers, which are quick, to the first."""
         lens.check_index(ids, index)
         self._check_explained(index)
-        with self._predictions(ids, model) as (backbone, seen):
-            return lens.ablation_map(backbone, seen, index, ids[index])
+        shape = self.shape(model)
+        heads = np.full((shape.n_layer, shape.n_head), np.nan, np.float32)
+        mlps = heads[:, 0].copy()
+        for end in range(shape.n_layer, 0, -LAYERS_AT_ONCE):
+            layers = range(max(0, end - LAYERS_AT_ONCE), end)
+            with self._predictions(ids, model) as (backbone, seen):
+                part = lens.ablation_map(backbone, seen, index, ids[index], layers=layers)
+            heads, mlps = _merged(heads, part.heads), _merged(mlps, part.mlps)
+            yield replace(part, heads=heads, mlps=mlps)
 
     def ablate(
         self, ids: Sequence[int], index: int, scales: lens.Scales, *, model: str
@@ -77,11 +95,38 @@ class Explain(Views):
         Raises:
             ValueError: one of these is not there, or more tokens than the limit.
         """
+        asked = {"method": method, "model": model, "instead_of": instead_of}
+        *_, whole = self.attributions(ids, index, answer, **asked)
+        return whole
+
+    def attributions(
+        self,
+        ids: Sequence[int],
+        index: int,
+        answer: int,
+        *,
+        method: str,
+        model: str,
+        instead_of: int | None = None,
+    ) -> Iterator[Attribution]:
+        """The same as it fills: occlusion from the last tokens, which are quick, to the first.
+
+        Arguments and errors as of attribute.
+        """
         if method not in lens.METHODS:
             raise ValueError(f"no method {method!r}; there are: {', '.join(lens.METHODS)}")
         question = self._question(ids, index, answer, instead_of, model)
-        with self._predictions(ids, model) as (_, seen):
-            return lens.attribute(question, seen, index, method)
+        if method != OCCLUSION:
+            with self._predictions(ids, model) as (_, seen):
+                yield lens.attribute(question, seen, index, method)
+            return
+        scores = np.full(index, np.nan, np.float32)
+        for end in range(index, 0, -TOKENS_AT_ONCE):
+            tokens = range(max(0, end - TOKENS_AT_ONCE), end)
+            with self._predictions(ids, model) as (_, seen):
+                part = lens.occlusion(question, seen, index, tokens=tokens)
+            scores = _merged(scores, part.scores)
+            yield replace(part, scores=scores, steps=index - tokens.start)
 
     def faithfulness(
         self,
@@ -125,3 +170,8 @@ class Explain(Views):
                 f"{count} tokens stand before this one; a prediction is explained by at most "
                 f"{limit}; choose an earlier token or shorten the text"
             )
+
+
+def _merged(old: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """Numbers of the new array, of the old where that has none (NaN)."""
+    return np.where(np.isnan(new), old, new)

@@ -79,6 +79,22 @@ def test_attribution_has_its_limits(engine, fresh_engine):
         fresh_engine.attribute(IDS, 5, 7, method="magic", model="tiny")
 
 
+def test_what_takes_long_comes_in_parts_from_the_end(fresh_engine, monkeypatch):
+    backbone = fresh_engine.library.get("tiny").backbone
+    monkeypatch.setattr("gpt2.explain.LAYERS_AT_ONCE", 1)
+    monkeypatch.setattr("gpt2.explain.TOKENS_AT_ONCE", 3)
+    maps = list(fresh_engine.ablation_maps(IDS, 7, model="tiny"))
+    assert [np.isnan(found.mlps).sum() for found in maps] == [1, 0]
+    whole = lens.ablation_map(backbone, lens.observe(backbone, IDS), 7, IDS[7])
+    np.testing.assert_allclose(maps[-1].heads, whole.heads, atol=1e-5)
+    np.testing.assert_allclose(maps[-1].mlps, whole.mlps, atol=1e-5)
+    parts = list(fresh_engine.attributions(IDS, 7, 3, method="occlusion", model="tiny"))
+    assert [np.isnan(part.scores).tolist().index(False) for part in parts] == [4, 1, 0]
+    assert [part.steps for part in parts] == [3, 6, 7]
+    lost = lens.occlusion(lens.Question(backbone, 3), lens.observe(backbone, IDS), 7)
+    np.testing.assert_allclose(parts[-1].scores, lost.scores, atol=1e-5)
+
+
 def test_a_quick_check_is_part_of_the_whole_one(fresh_engine):
     quick, whole = (
         fresh_engine.faithfulness(IDS, 6, IDS[6], model="tiny", quick=quick)

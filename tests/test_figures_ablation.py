@@ -55,6 +55,18 @@ def test_a_click_finds_the_head_or_the_mlp(layers: int, heads: int, width: int) 
     assert figures.ablation_at(0.001, 0.001, layers=layers, heads=heads, width=width) is None
 
 
+def test_layers_not_known_yet_stay_empty() -> None:
+    heads, mlps = HEADS.copy(), MLPS.copy()
+    heads[0] = mlps[0] = np.nan
+    figure = figures.ablation_figure(heads, mlps, "a")
+    alphas = figure.axes[0].collections[0].get_facecolors()[:, 3]
+    assert alphas.tolist() == [0] * 4 + [1] * 4
+    assert "layer 1, MLP: +0.70" in said(figure)
+    assert "Known so far: 1 of them. Strongest: layer 1, MLP, +0.70" in (
+        figures.ablation_alt(heads, mlps, "a")
+    )
+
+
 def test_alt_names_the_strongest_with_their_unit() -> None:
     assert figures.ablation_alt(HEADS, MLPS, "·tax") == (
         "Change of the log-probability of “·tax” when each of 2 layers of 3 heads or an MLP is "
@@ -91,7 +103,7 @@ def test_before_after_alt_says_both_bests_and_the_greatest_change() -> None:
     ("draw", "words"),
     [
         (lambda: figures.ablation_figure(HEADS, MLPS[:1], "a"), r"mlps has shape \[1\]"),
-        (lambda: figures.ablation_alt([[np.nan]], [0], "a"), r"heads\[0, 0\] is nan"),
+        (lambda: figures.ablation_alt([[np.inf]], [0], "a"), r"heads\[0, 0\] is inf"),
         (lambda: figures.before_after_figure("ab", (1, 0), (1,)), r"after has shape \[1\]"),
         (lambda: figures.before_after_alt("ab", (1.5, 0), (1, 0)), r"before\[0\] is 1.5"),
     ],

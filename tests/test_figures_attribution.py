@@ -31,6 +31,13 @@ def test_each_method_has_its_own_scale_and_says_its_greatest() -> None:
     assert {"max 1", "max 4", *NAMES, *PIECES, "What ·on rests on"} <= set(words)
 
 
+def test_a_score_not_known_yet_is_no_bar() -> None:
+    values = np.array([(np.nan, -1.0, 0.25)])
+    axes = figures.attribution_figure(PIECES, values, ["occlusion"], target="·on").axes[0]
+    bars = axes.collections[1].get_paths()
+    assert [np.ptp(path.vertices[:4, 0]) > 0 for path in bars] == [False, True, True]
+
+
 def test_of_a_long_text_the_strongest_stay_in_order_with_their_places() -> None:
     values = np.ones((2, 300)) * 0.1
     values[0, [7, 250]] = -9
@@ -94,7 +101,7 @@ def test_faithfulness_alt_gives_the_area_of_each_curve() -> None:
     ("draw", "words"),
     [
         (lambda: figures.attribution_figure(PIECES, VALUES, ["a"], target=""), "values has shape"),
-        (lambda: figures.attribution_alt("a", [[np.nan]], ["a"], target=""), r"values\[0, 0\]"),
+        (lambda: figures.attribution_alt("a", [[np.inf]], ["a"], target=""), r"values\[0, 0\]"),
         (lambda: figures.faithfulness_figure((0,), [[1]], [[1]], ["a"]), "two or more that ascend"),
         (lambda: figures.faithfulness_alt((1, 0), [[1, 1]], [[1, 1]], ["a"]), "that ascend"),
         (lambda: figures.faithfulness_alt(*CURVES, ["a"]), r"deletion has shape \[2, 3\]"),

@@ -121,6 +121,16 @@ def test_occlusion_equals_one_pass_of_transformers_for_each_token(pair, answer, 
     assert found.score == pytest.approx(float(whole), abs=TOLERANCE)
 
 
+def test_occlusion_of_some_tokens_has_their_scores_alone(pair):
+    question, observation = Question(pair[0], 42), lens.observe(pair[0], IDS)
+    whole = lens.occlusion(question, observation, T)
+    for tokens in (range(17, 18), range(1, 18), range(3, 5)):
+        part = lens.occlusion(question, observation, T, tokens=tokens)
+        others = sorted(set(range(T)) - set(tokens))
+        np.testing.assert_allclose(part.scores[tokens], whole.scores[tokens], atol=1e-5)
+        assert np.isnan(part.scores[others]).all() and part.steps == len(tokens)
+
+
 @pytest.mark.parametrize(("answer", "instead_of"), QUESTIONS)
 def test_integrated_gradients_are_complete(pair, answer, instead_of):
     model, theirs = pair

@@ -188,6 +188,15 @@ def test_the_map_of_the_first_and_of_the_coming_token(pair, index):
     np.testing.assert_allclose(found.heads, alone.heads, atol=1e-5)
 
 
+def test_a_map_of_some_layers_has_their_rows_alone(pair):
+    model, observation = pair[0], lens.observe(pair[0], IDS)
+    whole = lens.ablation_map(model, observation, 7, 3)
+    part = lens.ablation_map(model, observation, 7, 3, layers=range(1, 2))
+    assert np.isnan(part.heads[[0, 2]]).all() and np.isnan(part.mlps[[0, 2]]).all()
+    np.testing.assert_allclose(part.heads[1], whole.heads[1], atol=1e-6)
+    assert part.mlps[1] == pytest.approx(whole.mlps[1], abs=1e-6)
+
+
 def test_the_map_costs_one_batch_of_the_blocks_after_each_layer(pair):
     """Blocks run whole: for layer l those after it but the last, of which one token is read."""
     model, seen = pair[0], []

@@ -17,7 +17,7 @@ from gpt2.engine import Limits
 from gpt2.figures import DARK, LIGHT
 from gpt2.trace import Trace
 from gpt2.ui import build_app, launch_options
-from gpt2.ui.common import Viewport, errors_in_words, note
+from gpt2.ui.common import Viewport, errors_in_words, note, paced
 from gpt2.ui.completion import count_words, limits_words, settings_words, status_line
 from gpt2.ui.drawing import Drawing, clicked
 from gpt2.ui.guard import MAX_BODY, Guard
@@ -299,3 +299,11 @@ def test_the_shield_cuts_a_body_that_did_not_say():
 def test_the_longest_prompt_fits_through_the_shield_however_it_is_escaped():
     for character in ("\u4e2d", "\U0001f600", "\x00"):
         assert len(json.dumps({"data": [character * Limits().prompt_chars]})) < MAX_BODY
+
+
+def test_of_results_that_get_better_the_first_late_one_and_the_last_are_drawn(monkeypatch):
+    now = iter([0, 0.01, 0.2, 0.2, 0.3, 1.0, 1.0, 1.1])
+    monkeypatch.setattr("gpt2.ui.common.time.monotonic", lambda: next(now))
+    assert list(paced("abcde")) == ["b", "d", "e"]
+    monkeypatch.setattr("gpt2.ui.common.time.monotonic", lambda: 0.0)
+    assert list(paced("abc")) == ["c"] and list(paced([])) == []

@@ -34,7 +34,7 @@ def ablation_figure(
 
     Args:
         heads: [L, H] change of the token's log-probability when a head is off, in nats; negative
-            where the head helped.
+            where the head helped. Layers that are not known yet are NaN and stay empty.
         mlps: [L] the same for the MLPs.
         piece: the token.
         theme, width: as everywhere.
@@ -58,7 +58,7 @@ def ablation_figure(
     write(axes, _SIDE, y, "blue: less likely without it, so it helped", **muted)
     number_grid(axes, grid, theme=theme, size=size - 1)
     write(axes, column.left, grid.top - 9, "MLP", **muted | {"size": size - 1})
-    shades = colors(norm(values))  # [L,H+1,4]
+    shades = colors(norm(values))  # [L,H+1,4], of what is not known transparent
     places = [_box(grid, column, at) for at in np.ndindex(values.shape)]
     boxes(axes, places, facecolors=shades.reshape(-1, 4))
     strongest = _strongest(values)
@@ -80,6 +80,8 @@ def ablation_alt(heads: Any, mlps: Any, piece: str) -> str:
     said = f"Change of the log-probability of {quoted(piece)} when each of "
     said += f"{counted(len(values), 'layer')} of {counted(count, 'head')} or an MLP is off. "
     named = [f"{_name(at, count)}, {values[at]:+.2f} nats" for at in _strongest(values)]
+    known = int((~np.isnan(values[:, 0])).sum())
+    said += f"Known so far: {known} of them. " if known < len(values) else ""
     return said + f"Strongest: {'; '.join(named)}."
 
 
@@ -100,7 +102,7 @@ def ablation_at(
 
 def signed_scale(values: np.ndarray) -> tuple[Normalize, list[float]]:
     """A scale centred on zero on which the square root gets the colour, and its ticks."""
-    most = max(float(np.abs(values).max()), 1e-9)
+    most = max(float(np.nanmax(np.abs(values))), 1e-9)
 
     def root(x: np.ndarray) -> np.ndarray:
         return np.sign(x) * np.sqrt(np.abs(x))
@@ -113,8 +115,9 @@ def signed_scale(values: np.ndarray) -> tuple[Normalize, list[float]]:
 
 def _check(heads: Any, mlps: Any) -> np.ndarray:
     limit = 1e6
-    values = check_array("heads", heads, (None, None), low=-limit, high=limit)
-    column = check_array("mlps", mlps, (len(values),), low=-limit, high=limit)
+    bounds = {"low": -limit, "high": limit, "missing": True}
+    values = check_array("heads", heads, (None, None), **bounds)
+    column = check_array("mlps", mlps, (len(values),), **bounds)
     return np.column_stack([values, column])
 
 
@@ -137,7 +140,7 @@ def _box(grid: Grid, column: Grid, at: tuple[int, int]) -> tuple[float, float, f
 
 
 def _strongest(values: np.ndarray) -> list[tuple[int, int]]:
-    order = np.argsort(-np.abs(values), axis=None, kind="stable")[:STRONGEST]
+    order = np.argsort(-np.nan_to_num(np.abs(values)), axis=None, kind="stable")[:STRONGEST]
     return [
         (int(row), int(column))
         for row, column in np.transpose(np.unravel_index(order, values.shape))

@@ -43,7 +43,8 @@ def attribution_figure(
 
     Args:
         pieces: T tokens of the text; of more than MAX_BARS the strongest are drawn, in text order.
-        values: [M, T] scores, positive where a token made the target more likely.
+        values: [M, T] scores, positive where a token made the target more likely; NaN where not
+            known yet, which is drawn as no bar.
         names: M methods.
         target: the token or class that was predicted.
         theme, width: as everywhere.
@@ -106,7 +107,9 @@ def strongest_tokens(values: Any) -> list[int]:
 
 
 def _check(pieces: Sequence[str], values: Any, names: Sequence[str]) -> np.ndarray:
-    return check_array("values", values, (len(names), len(pieces)), low=-_LIMIT, high=_LIMIT)
+    shape = (len(names), len(pieces))
+    scores = check_array("values", values, shape, low=-_LIMIT, high=_LIMIT, missing=True)
+    return np.nan_to_num(scores)
 
 
 def _columns(

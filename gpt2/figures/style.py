@@ -190,7 +190,13 @@ def check_width(width: int) -> None:
 
 
 def check_array(
-    name: str, values: Any, shape: tuple[int | None, ...], *, low: float, high: float
+    name: str,
+    values: Any,
+    shape: tuple[int | None, ...],
+    *,
+    low: float,
+    high: float,
+    missing: bool = False,
 ) -> np.ndarray:
     """Values as float64, refused unless finite, in range and of the shape.
 
@@ -200,6 +206,7 @@ def check_array(
         shape: expected lengths, None where any will do; none may be 0.
         low: least value; a rounding error of 0.001 below it is lifted to it.
         high: greatest value, with the same allowance.
+        missing: whether NaN may stand for a value that is not known.
 
     Raises:
         ValueError: names the first value or the shape that is wrong.
@@ -213,6 +220,8 @@ def check_array(
         wanted = ", ".join("any" if size is None else str(size) for size in shape)
         raise ValueError(f"{name} has shape {list(array.shape)}; it must be [{wanted}], not empty")
     bad = ~((array >= low - 1e-3) & (array <= high + 1e-3))  # true for NaN
+    if missing:
+        bad &= ~np.isnan(array)
     if bad.any():
         where = [int(i) for i in np.argwhere(bad)[0]]
         raise ValueError(

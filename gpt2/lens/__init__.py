@@ -6,7 +6,6 @@ model computed when it stood at token t. Imports: torch.
 
 from gpt2.lens.ablation import ablation_map
 from gpt2.lens.attribution import (
-    METHODS,
     attribute,
     gradient_x_input,
     integrated_gradients,
@@ -37,6 +36,7 @@ from gpt2.lens.replay import (
 )
 from gpt2.lens.scaling import ScaledModel, Scales
 from gpt2.lens.waterfall import waterfall
+from gpt2.trace import METHODS
 
 __all__ = [
     "METHODS",

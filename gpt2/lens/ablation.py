@@ -3,6 +3,7 @@
 Source: Michel et al. 2019, "Are Sixteen Heads Really Better than One?", section 3. Imports: torch.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,7 +14,14 @@ from gpt2.trace import AblationMap
 
 
 @torch.inference_mode()
-def ablation_map(model: GPT2, observation: Observation, index: int, token: int) -> AblationMap:
+def ablation_map(
+    model: GPT2,
+    observation: Observation,
+    index: int,
+    token: int,
+    *,
+    layers: range | None = None,
+) -> AblationMap:
     """How the log-probability of one token changes when each head, and each MLP, is off.
 
     A part is off at every position, as with a scale of 0. The blocks before it are as they were,
@@ -22,6 +30,8 @@ def ablation_map(model: GPT2, observation: Observation, index: int, token: int) 
     Args:
         index: of the token that is predicted, 1 to T.
         token: the one whose probability is watched, usually ids[index].
+        layers: asked for, all by default; the rows of the others are NaN. The later ones are
+            quicker.
 
     Raises:
         ValueError: no such index, or no such token.
@@ -32,10 +42,12 @@ def ablation_map(model: GPT2, observation: Observation, index: int, token: int) 
     if not 0 <= token < V:
         raise ValueError(f"token id {token} is not between 0 and {V - 1}")
     streams = observation.streams[:, :index]
-    last = [_without(model, layer, stream[None]) for layer, stream in enumerate(streams[:-1])]
-    states = torch.cat([streams[-1, -1:], *last])  # [1+L(H+1),C]
+    layers = layers or range(model.config.n_layer)
+    last = [_without(model, layer, streams[layer, None]) for layer in layers]
+    states = torch.cat([streams[-1, -1:], *last])
     before, *after = _logprobs(model, states, token)
-    changes = (torch.stack(after) - before).view(len(last), -1).cpu().numpy()  # [L,H+1]
+    changes = np.full((model.config.n_layer, model.config.n_head + 1), np.nan, np.float32)
+    changes[layers] = (torch.stack(after) - before).view(len(layers), -1).cpu().numpy()
     return AblationMap(index, token, float(before), changes[:, :-1], changes[:, -1])
 
 

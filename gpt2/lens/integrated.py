@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gpt2.lens.question import Question
-from gpt2.trace import METHODS, Attribution
+from gpt2.trace import INTEGRATED, Attribution
 
 COMPLETE = 0.01  # of the change that is to be explained
 CLOSE = 0.005  # of a logit: an error below this can't be seen, however small the change
@@ -47,7 +47,7 @@ def integrated_gradients(question: Question, ids: Sequence[int]) -> Attribution:
         halves = ((worst.start, middle, worst.steps), (middle, worst.end, worst.steps))
         parts = [part for part in parts if part is not worst] + way.integrals(halves)
     relative = error / abs(change) if change else float("nan")
-    return Attribution(METHODS[1], scores.cpu().numpy(), score, empty, relative, steps)
+    return Attribution(INTEGRATED, scores.cpu().numpy(), score, empty, relative, steps)
 
 
 @dataclass(frozen=True, eq=False)

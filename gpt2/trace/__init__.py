@@ -5,8 +5,11 @@ read, inside.py what went on inside the model meanwhile. Imports: numpy.
 """
 
 from gpt2.trace.inside import (
+    GRADIENT,
     HEAD_LABELS,
+    INTEGRATED,
     METHODS,
+    OCCLUSION,
     RANDOM_ORDER,
     Ablation,
     AblationMap,
@@ -21,8 +24,11 @@ from gpt2.trace.text import FINISH_REASONS, Score, Step, Trace, Verdict
 
 __all__ = [
     "FINISH_REASONS",
+    "GRADIENT",
     "HEAD_LABELS",
+    "INTEGRATED",
     "METHODS",
+    "OCCLUSION",
     "RANDOM_ORDER",
     "Ablation",
     "AblationMap",

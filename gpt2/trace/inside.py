@@ -114,7 +114,8 @@ class AblationMap:
         index: of the token that is predicted.
         token: the one whose probability is watched.
         logprob: its natural log with all parts on.
-        heads: [L, H], what is added to logprob when a head is off; below 0 the head helped.
+        heads: [L, H], what is added to logprob when a head is off; below 0 the head helped. NaN
+            in layers that were not asked for.
         mlps: [L], the same for each MLP.
     """
 
@@ -141,7 +142,11 @@ class Ablation:
     after: np.ndarray
 
 
-METHODS = ("gradient x input", "integrated gradients", "occlusion")
+METHODS = GRADIENT, INTEGRATED, OCCLUSION = (
+    "gradient x input",
+    "integrated gradients",
+    "occlusion",
+)
 RANDOM_ORDER = "random order"
 
 
@@ -151,7 +156,7 @@ class Attribution:
 
     Args:
         method: its name.
-        scores: [T], in logits; above 0 the token spoke for the answer.
+        scores: [T], in logits; above 0 the token spoke for the answer, NaN where it was not asked.
         score: the answer's logit, or its lead over the other one asked about.
         empty: the same for a text of which every token was taken away; 0 where it plays no part.
         error: how far the scores are from adding up to score - empty, as a share of that; NaN

@@ -3,10 +3,12 @@
 Imports: gradio, figures.
 """
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
+from typing import TypeVar
 
 import gradio as gr
 
@@ -17,6 +19,8 @@ MODEL_EVENTS = {"concurrency_id": "model", "concurrency_limit": 4}
 ERRORS = (ValueError, OSError, FloatingPointError)  # whose words are meant for the visitor
 PRIVATE = {"api_visibility": "private"}  # a handler of the page, no part of the API
 
+PATIENCE = 0.03  # seconds until a first picture is worth its time, of what can be shown in part
+
 # Fills an event's last input with the width to draw for and whether the page is dark.
 VIEWPORT_JS = """(...inputs) => {
     const page = document.querySelector('#page') || document.body;
@@ -26,6 +30,9 @@ VIEWPORT_JS = """(...inputs) => {
     };
     return inputs;
 }"""
+
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -56,3 +63,15 @@ def errors_in_words() -> Iterator[None]:
 def note(text: str) -> str:
     """A line of small print."""
     return f'<p class="note">{escape(text)}</p>'
+
+
+def paced(results: Iterable[Result]) -> Iterator[Result]:
+    """Of ever better results those to draw: one after PATIENCE, then ever rarer, and the last."""
+    patience, start = PATIENCE, time.monotonic()
+    kept: list[Result] = []
+    for result in results:
+        kept = [result]
+        if time.monotonic() - start > patience:
+            yield kept.pop()
+            patience, start = 4 * patience, time.monotonic()
+    yield from kept

@@ -17,7 +17,8 @@ from gpt2.figures import (
     before_after_alt,
     before_after_figure,
 )
-from gpt2.ui.common import MODEL_EVENTS, PRIVATE, Viewport, errors_in_words, note
+from gpt2.trace import AblationMap
+from gpt2.ui.common import MODEL_EVENTS, PRIVATE, Viewport, errors_in_words, note, paced
 from gpt2.ui.completion import Shown
 from gpt2.ui.drawing import Drawing, clicked, compare
 from gpt2.ui.section import Page, Section
@@ -80,7 +81,7 @@ def build_switch(page: Page, shown: gr.State, *, model: str) -> None:
             for trace in engine.generate(shown.request, scales=scales):
                 yield compare(shown.completion, trace.completion, ("As trained", "Like this"))
 
-    section.wire(partial(map_drawing, engine), [], [grid, layer, head])
+    section.wire(partial(map_drawings, engine), [], [grid, layer, head])
     section.wire(partial(bars_drawing, engine), [parts], [words, bars])
     quick = {"show_progress": "hidden", "concurrency_limit": None, **PRIVATE}
     grid.pick(toggle, [shown, parts], parts, **quick)
@@ -90,10 +91,18 @@ def build_switch(page: Page, shown: gr.State, *, model: str) -> None:
     shown.change(lambda: "", None, texts, **quick)
 
 
-def map_drawing(engine: Engine, shown: Shown, screen: Viewport) -> tuple[Drawing, dict, dict]:
-    """What the selected token owes to each part; and the ends of the two sliders."""
+def map_drawings(
+    engine: Engine, shown: Shown, screen: Viewport
+) -> Iterator[tuple[Drawing, dict, dict]]:
+    """What the selected token owes to each part, as it fills; and the ends of the two sliders."""
+    for found in paced(engine.ablation_maps(shown.ids, shown.selected, model=shown.model)):
+        yield _map_drawing(engine, shown, found, screen)
+
+
+def _map_drawing(
+    engine: Engine, shown: Shown, found: AblationMap, screen: Viewport
+) -> tuple[Drawing, dict, dict]:
     config = engine.shape(shown.model)
-    found = engine.ablation_map(shown.ids, shown.selected, model=shown.model)
     piece = engine.pieces([found.token], model=shown.model)[0]
     values, width = (found.heads, found.mlps, piece), min(screen.width, 760)
     figure = ablation_figure(*values, theme=screen.theme, width=width)

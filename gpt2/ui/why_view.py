@@ -18,8 +18,8 @@ from gpt2.figures import (
     faithfulness_alt,
     faithfulness_figure,
 )
-from gpt2.trace import METHODS, RANDOM_ORDER, Faithfulness
-from gpt2.ui.common import Viewport, note
+from gpt2.trace import METHODS, RANDOM_ORDER, Attribution, Faithfulness
+from gpt2.ui.common import Viewport, note, paced
 from gpt2.ui.drawing import Drawing
 from gpt2.ui.section import Page, Section
 
@@ -82,7 +82,7 @@ def build_why(
 
     def draw(shown, method, other, screen):  # noqa: ANN001, ANN202
         methods = METHODS if method == ALL else (method,)
-        return attribution_drawing(engine, ask(shown), methods, other or "", screen)
+        return attribution_drawings(engine, ask(shown), methods, other or "", screen)
 
     section.wire(draw, [method, other], [words, bars])
     check.wire(
@@ -90,22 +90,36 @@ def build_why(
     )
 
 
-def attribution_drawing(
+def attribution_drawings(
     engine: Engine, asked: Question, methods: Sequence[str], other: str, screen: Viewport
-) -> tuple[str, Drawing]:
-    """The shares by each method, and what they add up to in words."""
+) -> Iterator[tuple[str, Drawing]]:
+    """The shares by each method, as they come, and what they add up to in words."""
     rival = engine.encode(other, model=asked.model)[0] if other else None
-    found = [
-        engine.attribute(
-            asked.ids,
-            asked.index,
-            asked.answer,
-            method=method,
-            model=asked.model,
-            instead_of=rival,
-        )
-        for method in methods
-    ]
+    for found in paced(_attributions(engine, asked, methods, rival)):
+        yield _attribution_drawing(engine, asked, found, rival, screen)
+
+
+def _attributions(
+    engine: Engine, asked: Question, methods: Sequence[str], rival: int | None
+) -> Iterator[list[Attribution]]:
+    whole: list[Attribution] = []
+    for method in methods:
+        found = whole
+        for one in engine.attributions(
+            asked.ids, asked.index, asked.answer, method=method, model=asked.model, instead_of=rival
+        ):
+            found = [*whole, one]
+            yield found
+        whole = found
+
+
+def _attribution_drawing(
+    engine: Engine,
+    asked: Question,
+    found: Sequence[Attribution],
+    rival: int | None,
+    screen: Viewport,
+) -> tuple[str, Drawing]:
     target, words = asked.name, []
     if rival is not None:
         against = engine.pieces([rival], model=asked.model)[0]
@@ -117,8 +131,10 @@ def attribution_drawing(
                 f"By {one.method} the bars add up to {one.scores.sum():.2f} of the logits between "
                 f"an empty text and this one, {one.score - one.empty:.2f} ({one.error:.2%} off)."
             )
+    if np.isnan(found[-1].scores).any():
+        words.append("The tokens further back follow …")
     pieces = engine.pieces(asked.ids[: asked.index], model=asked.model)
-    values = (pieces, np.stack([one.scores for one in found]), list(methods))
+    values = (pieces, np.stack([one.scores for one in found]), [one.method for one in found])
     figure = attribution_figure(*values, target=target, theme=screen.theme, width=screen.width)
     return note(" ".join(words)), Drawing(
         figure,
