@@ -22,7 +22,7 @@ def test_zero_is_neutral_and_the_signs_have_their_hues(theme: Theme) -> None:
 
 
 def test_the_scale_is_the_same_on_both_sides_of_zero() -> None:
-    figure = figures.ablation_figure(HEADS, [-4.0, 0.7], "a")
+    figure = figures.ablation_figure(8 * HEADS, [-40.0, 0.7], "a")
     places = [(text.get_text(), text.get_position()) for text in figure.texts]
     line = next(at[1] for words, at in places if words == "-4")
     x = {words: at[0] for words, at in places if at[1] == line}  # the numbers of the colour bar
@@ -38,6 +38,13 @@ def test_the_strongest_are_named_and_outlined() -> None:
     assert {"-3.90", "+0.70", "-0.50"} <= set(words)  # in the cells
     outlines = [c for c in figure.axes[0].collections if len(c.get_edgecolors())]
     assert [to_hex(c.get_edgecolors()[0]) for c in outlines] == [LIGHT.text] * 3
+
+
+def test_a_strong_mlp_does_not_make_the_heads_pale() -> None:
+    figure = figures.ablation_figure(HEADS, [-50.0, 0.01], "a")
+    colors = figure.axes[0].collections[0].get_facecolors()
+    assert colors[1].tolist() == colors[3].tolist()  # the strongest head and the MLP past the scale
+    assert {"-50.00", "+0.01"} <= set(said(figure))
 
 
 @pytest.mark.parametrize("width", [300, 340, 1040])

@@ -32,6 +32,9 @@ def ablation_figure(
 ) -> Figure:
     """A cell for each head and a last column for the MLPs; the strongest are named below.
 
+    The colours are scaled to the heads. An MLP can weigh a hundred times more; it then has the last
+    colour of the scale, and its number tells.
+
     Args:
         heads: [L, H] change of the token's log-probability when a head is off, in nats; negative
             where the head helped. Layers that are not known yet are NaN and stay empty.
@@ -50,7 +53,7 @@ def ablation_figure(
     title = f"Which parts {label(piece)} depends on"
     write_title(axes, title, theme=theme, width=width)
     colors = LinearSegmentedColormap.from_list("signed", theme.diverging)
-    norm, ticks = signed_scale(values)
+    norm, ticks = signed_scale(values[:, :-1])
     unit = "change of log-probability when off, in nats"
     color_bar(axes, _SIDE, _TITLE, unit, colors, norm, ticks, theme=theme, size=size, width=width)
     muted = {"theme": theme, "size": size, "color": theme.muted}
@@ -66,6 +69,8 @@ def ablation_figure(
         boxes(
             axes, [_box(grid, column, at)], facecolors="none", edgecolors=theme.text, linewidths=1.5
         )
+    numbered = {*strongest, *((layer, count) for layer in range(layers))}
+    for at in sorted(numbered):
         _write_value(axes, _box(grid, column, at), values[at], shades[at], theme=theme, size=size)
     lines = [f"{_name(at, count)}: {values[at]:+.2f}" for at in strongest]
     y = grid.bottom + 1.2 * size
@@ -160,9 +165,10 @@ def _write_value(
     theme: Theme,
     size: float,
 ) -> None:
-    """A cell's number, where it fits."""
+    """A cell's number, where it is known and fits."""
     left, top, across, down = place
     words = f"{value:+.2f}"
-    if text_width([words], size - 1) + 2 < across and size < down + 1:
+    fits = text_width([words], size - 1) + 2 < across and size < down + 1
+    if fits and not np.isnan(value):
         style = {"theme": theme, "size": size - 1, "ha": "center", "color": ink(shade[:3])}
         write(axes, left + across / 2, top + down / 2, words, **style)
