@@ -130,7 +130,7 @@ def _grids(layers: int, heads: int, width: int) -> tuple[Grid, Grid, float]:
     """Where the heads and the MLPs lie, and the figure's height."""
     check_width(width)
     size = font_size(width) - 1
-    wide = max(34.0, text_width(["MLP"], size))
+    wide = max(34.0, text_width(["-10.00"], size - 1) + 4)
     across = min((width - _SIDE - _APART - wide - 2) / heads, 48)
     down = min(max(across, 14), 26)
     top = _TITLE + bar_height(size) + 1.5 * size + 24

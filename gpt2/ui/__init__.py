@@ -22,6 +22,11 @@ from gpt2.ui.guard import Guard  # noqa: E402
 from gpt2.ui.section import Page  # noqa: E402
 
 TITLE = "GPT-2, from scratch"
+# Gradio's files of weight 600 have some 60 letters; with them a word mixes two fonts.
+FONTS = {
+    "font": (gr.themes.LocalFont("Source Sans Pro", (400, 700)), "system-ui", "sans-serif"),
+    "font_mono": (gr.themes.LocalFont("IBM Plex Mono", (400, 700)), "ui-monospace", "monospace"),
+}
 
 
 def build_app(engine: Engine) -> gr.Blocks:
@@ -46,7 +51,7 @@ def build_app(engine: Engine) -> gr.Blocks:
 def launch_options() -> dict:
     """Keyword arguments of Blocks.launch that belong to the page rather than to the machine."""
     return {
-        "theme": gr.themes.Default(primary_hue="indigo", neutral_hue="zinc"),
+        "theme": gr.themes.Default(primary_hue="indigo", neutral_hue="zinc", **FONTS),
         "css_paths": [Path(__file__).with_name("page.css")],
         "app_kwargs": {
             "middleware": [Middleware(Guard)],

@@ -192,8 +192,6 @@ def _said(engine: Engine, branch: Branch) -> str:
     if branch.parent < 0:
         return f"<q>{escape(shown.completion[:PREVIEW].strip())} …</q>"
     (piece,) = engine.pieces([shown.ids[branch.place]], model=shown.model)
-    place = branch.place - shown.prompt_length + 1
     rest = engine.text(shown.ids[branch.place + 1 :], model=shown.model)
-    return (
-        f"token {place} is <code>{escape(piece)}</code> <q>{escape(rest[:PREVIEW].strip())} …</q>"
-    )
+    rest = escape(rest[:PREVIEW].strip())
+    return f"token {branch.place} is <code>{escape(piece)}</code> <q>{rest} …</q>"

@@ -163,13 +163,12 @@ def shown_strip(engine: Engine, shown: Shown, by: str, screen: Viewport) -> str:
 
 
 def token_words(engine: Engine, shown: Shown, step: Step) -> str:
-    """The selected token: its place, itself and its numbers."""
-    place = shown.selected - shown.prompt_length + 1
-    where = f"Token {place}" if place > 0 else f"Prompt token {shown.selected + 1}"
+    """The selected token: its place, counted from 0 as in all pictures, and its numbers."""
+    inside = ", in the prompt" if shown.selected < shown.prompt_length else ""
     chosen = " · chosen by you" if shown.selected in shown.chosen else ""
     piece = engine.pieces([step.id], model=shown.model)[0]
     return (
-        f'<p class="token"><b>{where}</b> <code>{escape(piece)}</code> '
+        f'<p class="token"><b>Token {shown.selected}{inside}</b> <code>{escape(piece)}</code> '
         f"{percent(step.prob)} · rank {step.rank:,} · entropy {step.entropy:.1f} nats{chosen}</p>"
     )
 

@@ -19,9 +19,9 @@ from gpt2.ui.section import Page, Section
 from gpt2.ui.strip import Numbers, legend, token_strip
 
 WORDS = (
-    "Paste any text and see how surprised the model is by each token: pale ones were among its "
-    "first guesses, dark ones it did not expect. Text that a model wrote tends to be pale "
-    "throughout, but so is plain human prose: this is no detector of AI text."
+    "Paste any text and see how surprised the model is by each token: the stronger the colour, the "
+    "less it was expected. Text that a model wrote tends to show little colour, but so does plain "
+    "human prose: this is no detector of AI text."
 )
 
 

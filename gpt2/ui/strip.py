@@ -75,7 +75,8 @@ def token_strip(
         tints = token_colors(getattr(numbers, by), by, theme=theme)
         rows = zip(numbers.probability, numbers.rank, numbers.entropy, tints, strict=True)
         for index, (probability, rank, entropy, tint) in enumerate(rows, start=prompt_length):
-            said = f"{percent(probability)} · rank {int(rank):,} · entropy {entropy:.1f} nats"
+            said = f"token {index} · {percent(probability)} · rank {int(rank):,} · "
+            said += f"entropy {entropy:.1f} nats"
             parts.append(_button(pieces[index], index, said, f"background:{tint}", selected))
     return f'<div class="strip" role="group" aria-label="Tokens">{"".join(parts)}</div>'
 

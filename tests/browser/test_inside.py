@@ -40,7 +40,7 @@ def test_a_drawn_token_shows_each_step_of_its_draw(visit, engine):
     drawn(page).nth(5).click()
     expect(page.locator("#bars img")).not_to_have_attribute("alt", words)
     page.locator("#strip button[title='prompt token']").last.click()
-    expect(page.locator("#token")).to_contain_text("Prompt token 2")
+    expect(page.locator("#token")).to_contain_text("Token 1, in the prompt")
     expect(page.locator("#bars img")).not_to_have_attribute("alt", re.compile("random number"))
 
 
@@ -134,7 +134,7 @@ def test_a_closed_section_draws_nothing(visit):
     before = page.locator("#lens-ranks img").get_attribute("alt")
     button.click()
     drawn(page).nth(8).click()
-    expect(page.locator("#token")).to_contain_text("Token 9 ")
+    expect(page.locator("#token")).to_contain_text("Token 10 ")
     page.wait_for_timeout(500)
     assert page.locator("#lens-ranks img").get_attribute("alt") == before
     button.click()
@@ -145,7 +145,7 @@ def test_a_token_is_explained_and_the_explanation_checked(visit):
     page = visit()
     generate(page, "Hello world", settings=LIVELY)
     drawn(page).nth(4).click()
-    expect(page.locator("#token")).to_contain_text("Token 5 ")
+    expect(page.locator("#token")).to_contain_text("Token 6 ")
     open_section(page, "Why this token?")
     bars = page.locator("#generate-why-bars img")
     expect(bars).to_have_attribute("alt", re.compile("gradient x input"))
@@ -193,7 +193,7 @@ def test_another_token_is_chosen_and_the_branches_walked(visit, engine):
     generate(page, "Hello world", settings={**LIVELY, "Temperature": 1, "New tokens": 12})
     first = completion(page)
     drawn(page).nth(4).click()
-    expect(page.locator("#token")).to_contain_text("Token 5 ")
+    expect(page.locator("#token")).to_contain_text("Token 6 ")
     choice = page.locator("#alternatives [data-choice]").nth(2)
     token = int(choice.get_attribute("data-choice"))
     choice.focus()

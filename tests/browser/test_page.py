@@ -126,16 +126,16 @@ def test_tokens_picked_by_keyboard_keep_the_focus(visit):
     drawn(page).first.focus()
     for place in (2, 3, 4):
         page.keyboard.press("ArrowRight")
-        expect(page.locator("#token")).to_contain_text(f"Token {place} ")
+        expect(page.locator("#token")).to_contain_text(f"Token {place + 1} ")
         focused = page.evaluate("document.activeElement.dataset.index")
         assert focused == drawn(page).nth(place - 1).get_attribute("data-index")
     page.keyboard.press("ArrowLeft")
-    expect(page.locator("#token")).to_contain_text("Token 3 ")
-    page.get_by_role("button", name="Next token").click()
     expect(page.locator("#token")).to_contain_text("Token 4 ")
+    page.get_by_role("button", name="Next token").click()
+    expect(page.locator("#token")).to_contain_text("Token 5 ")
     expect(drawn(page).nth(3)).to_have_attribute("aria-pressed", "true")
     page.get_by_role("button", name="Previous token").click()
-    expect(page.locator("#token")).to_contain_text("Token 3 ")
+    expect(page.locator("#token")).to_contain_text("Token 4 ")
 
 
 def test_the_tint_can_be_changed(visit):
@@ -266,7 +266,7 @@ def test_text_is_never_run(visit):
         generate(page, hostile)
         for place in range(tokens(page).count())[:3]:
             tokens(page).nth(place).click()
-        expect(page.locator("#token")).to_contain_text("Prompt token")
+        expect(page.locator("#token")).to_contain_text(", in the prompt")
     generate(page, text)
     tokens(page).first.click()
     open_attention(page, "generate")
@@ -291,10 +291,10 @@ def test_two_visitors_do_not_meet(visit, page_server):
     first_word = first.locator("#strip .first").inner_text()
     assert (first_word, second.locator("#strip .first").inner_text()) == ("Hello", "Another")
     drawn(second).nth(4).click()
-    expect(second.locator("#token")).to_contain_text("Token 5 ")
+    expect(second.locator("#token")).to_contain_text("Token 6 ")
     drawn(first).nth(7).click()
-    expect(first.locator("#token")).to_contain_text("Token 8 ")
-    expect(second.locator("#token")).to_contain_text("Token 5 ")
+    expect(first.locator("#token")).to_contain_text("Token 9 ")
+    expect(second.locator("#token")).to_contain_text("Token 6 ")
 
 
 # --- form ------------------------------------------------------------------------------------
@@ -319,6 +319,18 @@ def test_nothing_is_wider_than_the_screen_and_all_is_named(visit, width, scheme)
     page.get_by_role("button", name="When did it decide?").click()
     expect(page.locator("#over-text img")).to_be_visible()
     assert_form(page)
+
+
+def test_a_heading_is_written_in_one_font(visit):
+    page = visit()
+    browser = page.context.new_cdp_session(page)
+    for domain in ("DOM", "CSS"):
+        browser.send(f"{domain}.enable")
+    root = browser.send("DOM.getDocument")["root"]["nodeId"]
+    for selector in ("h1", "button.primary"):
+        found = browser.send("DOM.querySelector", {"nodeId": root, "selector": selector})
+        fonts = browser.send("CSS.getPlatformFontsForNode", {"nodeId": found["nodeId"]})["fonts"]
+        assert [font["familyName"] for font in fonts] == ["Source Sans 3"], selector
 
 
 INSIDE = {
@@ -409,7 +421,7 @@ def test_what_ships_works_as_the_readme_starts_it(visit):
             expect(status(page)).to_contain_text(re.compile("stopped: "))
             expect(page.locator("#bars img")).to_be_visible()
             drawn(page).nth(1).click()
-            expect(page.locator("#token")).to_contain_text("Token 2 ")
+            expect(page.locator("#token")).to_contain_text("Token 7 ")
             open_attention(page, "generate")
             expect(page.locator("#generate-heads img")).to_be_visible()
             classify(page, "The striker scored twice in the last ten minutes of the final.")
