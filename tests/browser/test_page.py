@@ -110,12 +110,12 @@ def test_a_token_picked_by_mouse_shows_its_alternatives(visit):
         button = drawn(page).nth(place)
         button.click()
         expect(button).to_have_attribute("aria-pressed", "true")
-        expect(page.locator("#token")).to_contain_text(f"Token {place + 1} ")
+        expect(page.locator("#token")).to_contain_text(f"Token {place + 2} ")
         piece = page.locator("#token code").inner_text()
         expect(page.locator("#bars img")).to_have_attribute(
             "alt", re.compile(re.escape(piece.strip("·")))
         )
-        number = button.get_attribute("title").split(" · ")[0]
+        number = button.get_attribute("title").split(" · ")[1]
         expect(page.locator("#token")).to_contain_text(number)
     assert page.locator("#strip [aria-pressed=true]").count() == 1
 
