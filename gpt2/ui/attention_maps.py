@@ -169,7 +169,7 @@ class AttentionMaps:
         if self.last_start:
             first, end = self.window
             words += (
-                f" Shown: tokens {first + 1} to {end} of {len(self.ids)}; a map holds "
+                f" Shown: tokens {first} to {end - 1} of {len(self.ids)}; a map holds "
                 f"{self.engine.limits.attention_tokens} a side."
             )
         if kind != ROLLOUT and self.head >= 0:

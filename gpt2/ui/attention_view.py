@@ -3,11 +3,16 @@
 Shared by both tabs. Imports: gradio, engine, figures.
 """
 
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
 import gradio as gr
 
+from gpt2.engine import Engine
 from gpt2.figures import head_at, overview_at, tile_at
 from gpt2.ui.attention_maps import HEAD, KINDS, AttentionMaps
-from gpt2.ui.common import PRIVATE
+from gpt2.ui.common import PRIVATE, Viewport
 from gpt2.ui.drawing import clicked
 from gpt2.ui.section import Page, Section
 
@@ -42,27 +47,6 @@ def build_attention(page: Page, shown: gr.State, *, name: str, model: str) -> No
         below = gr.Radio([LAYER, MODEL], value=LAYER, label="Below it")
         every = section.picture(f"{name}-heads")
 
-    def draw(shown, kind, layer, head, start, below, screen):  # noqa: ANN001, ANN202
-        config = engine.shape(shown.model)
-        view = AttentionMaps(
-            engine=engine,
-            model=shown.model,
-            ids=shown.ids[: config.n_ctx],  # one that filled the context has a token more
-            layer=min(int(layer), config.n_layer - 1),
-            head=min(int(head), config.n_head - 1),
-            start=int(start),
-            screen=screen,
-        )
-        return (
-            view.overview(kind),
-            view.single(kind),
-            view.what_it_does(kind),
-            view.whole_model() if below == MODEL else view.whole_layer(kind),
-            _limit(layer, view.layer, config.n_layer - 1),
-            _limit(head, view.head, config.n_head - 1),
-            _limit(start, view.first, max(1, view.last_start), visible=view.last_start > 0),
-        )
-
     def pick(event: gr.EventData, shown, layer, below):  # noqa: ANN001, ANN202
         """Enlarge the head that was clicked in the lower picture."""
         place = clicked(event)
@@ -89,12 +73,49 @@ def build_attention(page: Page, shown: gr.State, *, name: str, model: str) -> No
         return gr.skip() if found is None else min(max(0, found[0] - room // 2), tokens - room)
 
     redraw = section.wire(
-        draw, [kind, layer, head, start, below], [whole, one, does, every, layer, head, start]
+        partial(attention_drawings, engine),
+        [kind, layer, head, start, below],
+        [whole, one, does, every, layer, head, start],
     )
     whole.pick(move, [shown], [start], show_progress="hidden", **PRIVATE).success(**redraw)
     every.pick(
         pick, [shown, layer, below], [layer, head], show_progress="hidden", **PRIVATE
     ).success(**redraw)
+
+
+def attention_drawings(
+    engine: Engine,
+    shown: Any,
+    kind: str,
+    layer: float,
+    head: float,
+    start: float,
+    below: str,
+    screen: Viewport,
+) -> Iterator[tuple]:
+    """The map and where the sliders end; then what its head does, and the heads beside it."""
+    config = engine.shape(shown.model)
+    view = AttentionMaps(
+        engine=engine,
+        model=shown.model,
+        ids=shown.ids[: config.n_ctx],  # one that filled the context has a token more
+        layer=min(int(layer), config.n_layer - 1),
+        head=min(int(head), config.n_head - 1),
+        start=int(start),
+        screen=screen,
+    )
+    later = gr.skip()
+    yield (
+        view.overview(kind),
+        view.single(kind),
+        later,
+        later,
+        _limit(layer, view.layer, config.n_layer - 1),
+        _limit(head, view.head, config.n_head - 1),
+        _limit(start, view.first, max(1, view.last_start), visible=view.last_start > 0),
+    )
+    rest = view.whole_model() if below == MODEL else view.whole_layer(kind)
+    yield later, later, view.what_it_does(kind), rest, later, later, later
 
 
 def _slider(low: int, high: int, value: int, label: str, *, visible: bool = True) -> gr.Slider:

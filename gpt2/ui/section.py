@@ -85,7 +85,8 @@ class Section:
 
         Args:
             draw: draw(shown, *values of controls, screen) gives one value for each output, or an
-                iterator of such, each better than the one before; Drawings become images.
+                iterator of such, each better than the one before, gr.skip() for what stays;
+                Drawings become images.
             controls: drawn anew when one of them is moved.
 
         Returns:
@@ -134,9 +135,9 @@ class Section:
             with errors_in_words():
                 *values, viewport = rest
                 screen = replace(Viewport.read(viewport), theme=LIGHT)  # for paper
-                *_, drawn = _as_drawn(draw(shown, *values, screen))
-                drawing = drawn[place]
-                return drawing.file(kind) if isinstance(drawing, Drawing) else gr.skip()
+                found = [drawn[place] for drawn in _as_drawn(draw(shown, *values, screen))]
+                drawings = [value for value in found if isinstance(value, Drawing)]
+                return drawings[-1].file(kind) if drawings else gr.skip()
 
         output.save(
             save,

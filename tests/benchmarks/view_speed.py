@@ -14,6 +14,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -24,7 +25,9 @@ from gpt2.engine import Engine, Request, Sampling  # noqa: E402
 from gpt2.figures import LIGHT  # noqa: E402
 from gpt2.trace import METHODS  # noqa: E402
 from gpt2.ui import build_app  # noqa: E402
+from gpt2.ui.attention_maps import HEAD as HEAD_MAP  # noqa: E402
 from gpt2.ui.attention_maps import KINDS, AttentionMaps  # noqa: E402
+from gpt2.ui.attention_view import LAYER, MODEL, attention_drawings  # noqa: E402
 from gpt2.ui.common import Viewport  # noqa: E402
 from gpt2.ui.completion import Shown, keep, token_drawing  # noqa: E402
 from gpt2.ui.drawing import Drawing  # noqa: E402
@@ -52,7 +55,10 @@ def views(engine: Engine, shown: Shown) -> dict[str, Callable[[], object]]:
     name = engine.pieces([answer], model=shown.model)[0]
     asked = Question(shown.model, shown.ids, shown.selected, answer, name)
     off = (((HEAD, 0, 0), 0.0),)
+    attention = partial(attention_drawings, engine, shown, HEAD_MAP, 5, 2, 0)
     timed = {
+        "attention": lambda: attention(LAYER, SCREEN),
+        "attention, all heads": lambda: attention(MODEL, SCREEN),
         "the draw": lambda: token_drawing(
             engine,
             shown,

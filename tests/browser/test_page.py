@@ -71,7 +71,7 @@ def test_stop_leaves_no_error_and_the_number_of_tokens_there_are(visit, page_ser
     """Through Gradio's cancels it said "Error" or "writing", or too few, now and then."""
     page = visit()
     set_numbers(page, {"New tokens": 50})
-    with page_server.slowed(0.03):
+    with page_server.slowed(0.1):
         for place in range(4):
             generate(page, f"Hello {place}", wait=False)
             expect(page.locator("#strip .first")).to_be_visible()
