@@ -149,7 +149,9 @@ class Library:
                 f"{directory} has {backbone.config.vocab_size} tokens; GPT-2's vocabulary has "
                 f"{tokenizer.vocab_size}"
             )
-        fast.prepare(backbone)
+        backbone = fast.prepare(backbone)
+        if classifier is not None:
+            classifier.transformer = backbone
         log.info("loaded %s in %.1f s", name, time.perf_counter() - start)
         return Loaded(name, directory, backbone, classifier, tokenizer)
 

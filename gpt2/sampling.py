@@ -105,10 +105,10 @@ def stages(logits: Tensor, sampling: Sampling, seen: Tensor) -> list[Stage]:
     Greedy choice is a temperature that leaves the likeliest token alone; the filters after it are
     off. Arguments and errors as of distribution.
     """
-    if logits.isnan().any():
+    if math.isnan(float(logits.sum())):
         raise FloatingPointError(BAD_LOGITS)
     greedy = sampling.temperature == 0
-    k, p, m = sampling.top_k, sampling.top_p, sampling.min_p
+    k, p, m = (0, 1, 0) if greedy else (sampling.top_k, sampling.top_p, sampling.min_p)
     penalized = penalize(logits, seen, sampling.repetition_penalty)
     warmed = heated(penalized, sampling.temperature)
     best = keep_top_k(warmed, k)
@@ -117,9 +117,9 @@ def stages(logits: Tensor, sampling: Sampling, seen: Tensor) -> list[Stage]:
         Stage("softmax", True, logits),
         Stage("repetition_penalty", sampling.repetition_penalty != 1, penalized),
         Stage("temperature", sampling.temperature != 1, warmed),
-        Stage("top_k", 0 < k < logits.numel() and not greedy, best),
-        Stage("top_p", p < 1 and not greedy, likely),
-        Stage("min_p", m > 0 and not greedy, keep_min_p(likely, m)),
+        Stage("top_k", 0 < k < logits.numel(), best),
+        Stage("top_p", p < 1, likely),
+        Stage("min_p", m > 0, keep_min_p(likely, m)),
     ]
 
 
@@ -176,7 +176,7 @@ def describe(logits: Tensor, probs: Tensor, token: int, *, finish_reason: str = 
                     logprobs[token],
                     probs[token],
                     (logits > logits[token]).sum().float(),
-                    torch.special.entr(raw).sum(),
+                    -torch.dot(raw, logprobs.clamp(min=-1e30)),  # 0 times -inf would be no number
                 ]
             ),
             top.values,

@@ -92,6 +92,18 @@ def test_top_k_keeps_all_that_tie_with_the_last():
     assert torch.isfinite(keep_top_k(logits, 2)).tolist() == [False, True, True, True, True, False]
 
 
+@pytest.mark.parametrize("p", [0.1, 0.9, 0.9999])
+@pytest.mark.parametrize("heat", [1, 20])
+def test_top_p_sorts_as_many_as_it_needs(monkeypatch, heat, p):
+    logits = torch.randn(3000, generator=torch.Generator().manual_seed(1)) * 3 / heat
+    found = {}
+    for first in (1, 40, 3000):
+        monkeypatch.setattr("gpt2.filters.FIRST_SORTED", first)
+        found[first] = keep_top_p(logits, p)
+    assert torch.equal(found[1], found[3000]) and torch.equal(found[40], found[3000])
+    assert torch.equal(found[40], warped(theirs.TopPLogitsWarper(p), logits))
+
+
 def test_top_p_keeps_the_fewest_that_reach_it_also_among_ties():
     logits = torch.log(torch.tensor([0.25, 0.25, 0.25, 0.25]))
     for p, kept in ((0.0, 1), (0.2, 1), (0.3, 2), (0.6, 3), (0.9, 4), (1.0, 4)):

@@ -40,8 +40,7 @@ def main() -> int:
     dtype = pick_dtype("auto", device)
     directory = find_directory(args.model)
     ids = Tokenizer(directory).encode("The president said on Tuesday that")
-    ours = load_language_model(directory, device=device, dtype=dtype)
-    fast.prepare(ours)  # as the library does for a page
+    ours = fast.prepare(load_language_model(directory, device=device, dtype=dtype))  # as a page has
     theirs = GPT2LMHeadModel.from_pretrained(directory, dtype=dtype).to(device).eval()
 
     def run_ours() -> list[int]:
