@@ -1,9 +1,9 @@
 """A GPT-2 that writes faster on a CPU: matrices laid out for the product with one vector.
 
 A step of writing multiplies every matrix with one token's vector, and takes as long as reading the
-matrices takes. MKL, torch's library for it, does that with one core, and twice as slowly where the
-rows of a matrix lie together. So here the columns do, as in OpenAI's files, and each core reads its
-share of them. Imports: torch.
+matrices takes. MKL, torch's library for it, does that with one core, and up to twice as slowly
+where the rows of a matrix lie together. So here the columns do, as in OpenAI's files, and each core
+reads its share of them. Imports: torch.
 """
 
 import torch
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gpt2.model import GPT2
+
+LEAST_COLUMNS = 16  # for each core; with fewer, adding up the cores' results costs too much
 
 
 class CPUModel(GPT2):
@@ -48,11 +50,12 @@ def _lay_out(weight: Tensor) -> tuple[Tensor, Tensor]:
     """The same matrix [out, in] with its columns together, and a view of each core's share.
 
     Returns:
-        [out, in], and [P, in / P, out] for the P cores that divide the columns evenly.
+        [out, in], and [P, in / P, out] where each of P cores has as many columns.
     """
     columns = weight.t().contiguous()
-    threads, count = torch.get_num_threads(), len(columns)
-    cores = max(n for n in range(1, threads + 1) if count % n == 0)
+    count = len(columns)
+    most = max(1, min(torch.get_num_threads(), count // LEAST_COLUMNS))
+    cores = max(n for n in range(1, most + 1) if count % n == 0)
     return columns.t(), columns.view(cores, count // cores, -1)
 
 
