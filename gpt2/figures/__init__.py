@@ -34,7 +34,7 @@ from gpt2.figures.rank import rank_alt, rank_figure
 from gpt2.figures.score import score_alt, score_figure
 from gpt2.figures.similarity import MAX_POSITIONS, similarity_alt, similarity_figure
 from gpt2.figures.style import DARK, LIGHT, Theme, render, to_png
-from gpt2.figures.text import percent, shorten
+from gpt2.figures.text import counted, percent, shorten
 from gpt2.figures.tiles import MAX_CELLS, tile_at, tiles_alt, tiles_figure
 from gpt2.figures.topic import decided_at, topic_alt, topic_figure
 from gpt2.figures.training import (
@@ -74,6 +74,7 @@ __all__ = [
     "color_legend",
     "confusion_alt",
     "confusion_figure",
+    "counted",
     "decided_at",
     "faithfulness_alt",
     "faithfulness_figure",

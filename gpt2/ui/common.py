@@ -21,12 +21,14 @@ PRIVATE = {"api_visibility": "private"}  # a handler of the page, no part of the
 
 PATIENCE = 0.03  # seconds until a first picture is worth its time, of what can be shown in part
 
-# Fills an event's last input with the width to draw for and whether the page is dark.
+# Fills an event's last input with the width to draw for, whether the page is dark, and how many
+# events this page has begun, which tells the order in which the visitor did things.
 VIEWPORT_JS = """(...inputs) => {
     const page = document.querySelector('#page') || document.body;
     inputs[inputs.length - 1] = {
         width: Math.round(page.clientWidth),
         dark: document.body.classList.contains('dark'),
+        moment: window.moments = (window.moments || 0) + 1,
     };
     return inputs;
 }"""
@@ -49,6 +51,12 @@ class Viewport:
         width = raw.get("width")
         width = width if isinstance(width, int) and not isinstance(width, bool) else 1040
         return cls(max(300, min(1040, width - 34)), DARK if raw.get("dark") is True else LIGHT)
+
+
+def moment_of(raw: object) -> int:
+    """When an event began, counted in events of its page; 0 where VIEWPORT_JS did not say."""
+    moment = raw.get("moment") if isinstance(raw, dict) else None
+    return moment if isinstance(moment, int) else 0
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import numpy as np
 
 from gpt2.engine import Engine, Request, Sampling
 from gpt2.figures import (
+    counted,
     percent,
     probability_alt,
     probability_figure,
@@ -106,7 +107,7 @@ def limits_words(engine: Engine) -> str:
 def status_line(trace: Trace) -> str:
     """The line under a completion: how much, how fast, with which seed and model, why it ended."""
     words = [
-        f"{len(trace.steps)} tokens",
+        counted(len(trace.steps), "token"),
         f"{trace.tokens_per_second:.0f} tokens/s",
         f"seed {trace.seed}",
         trace.model,

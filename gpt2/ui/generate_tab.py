@@ -96,7 +96,7 @@ def build_generate(page: Page) -> None:
         [*writer.outputs, branches.tree, settings.seed],
         **on_page,
     )
-    stop.click(writer.stop, **quick)
+    stop.click(writer.stop, page.viewport, js=VIEWPORT_JS, **quick)
     token.wire(look, [], [header, bars, branches.choices])
     branches.wire(writer)
     for button, step in ((previous, -1), (following, 1)):

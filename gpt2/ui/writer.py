@@ -3,10 +3,8 @@
 Imports: gradio, engine, figures.
 """
 
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -21,12 +19,14 @@ from gpt2.ui.common import (
     VIEWPORT_JS,
     Viewport,
     errors_in_words,
+    moment_of,
     note,
 )
 from gpt2.ui.completion import Shown, keep, shown_strip, status_line, trace_strip
 from gpt2.ui.section import Page
 from gpt2.ui.strip import PICK_JS, legend
 
+SESSIONS = 10_000  # whose last Stop is remembered
 COLOUR_BY = ("probability", "rank", "entropy")
 
 
@@ -47,7 +47,7 @@ class Writer:
         self.strip = gr.HTML(js_on_load=PICK_JS, elem_id="strip", min_height=56)
         self.key = gr.HTML(elem_id="legend")
         self.outputs = [self.completion, self.status, self.strip, self.key, shown]
-        self._running: dict[str, threading.Event] = {}  # what Stop sets, by session
+        self._stopped: dict[str, int] = {}  # the moment of the last Stop, by session
         self._wire()
 
     def write(
@@ -70,13 +70,14 @@ class Writer:
             chosen: places whose tokens the visitor chose; the last one is selected at the end.
         """
         screen, due = Viewport.read(viewport), 0.0
-        with errors_in_words(), _stoppable(self._running, visitor) as told_to_stop:
-            # At once, so that Stop has something to stop.
+        began, session = moment_of(viewport), visitor.session_hash
+        with errors_in_words():
             yield "", note("Reading the prompt …"), "", legend(by, theme=screen.theme), None
             try:
                 for trace in traces:
                     now = time.monotonic()
-                    if told_to_stop.is_set() and not trace.finish_reason:
+                    stopped = self._stopped.get(session, 0) > began
+                    if stopped and not trace.finish_reason:
                         trace = replace(trace, finish_reason="cancelled")
                     if now < due and not trace.finish_reason:
                         continue
@@ -108,14 +109,15 @@ class Writer:
                 shown,
             )
 
-    def stop(self, visitor: gr.Request) -> None:
-        """Have the text end that is being written for a visitor.
+    def stop(self, viewport: object, visitor: gr.Request) -> None:
+        """Have every text end that a visitor asked for before, also one that waits to begin.
 
         Not through Gradio's cancels: what was under way would overwrite the last words, or end in
         an error.
         """
-        if told_to_stop := self._running.get(visitor.session_hash):
-            told_to_stop.set()
+        self._stopped[visitor.session_hash] = moment_of(viewport)
+        if len(self._stopped) > SESSIONS:
+            self._stopped.pop(next(iter(self._stopped)))
 
     def walk(self, shown: Shown | None, by: str, viewport: object, *, step: int) -> tuple[Any, Any]:
         """Select the token `step` places on: the record, and the strip with the mark."""
@@ -150,15 +152,3 @@ class Writer:
             **MODEL_EVENTS,
             **PRIVATE,
         )
-
-
-@contextmanager
-def _stoppable(
-    running: dict[str, threading.Event], visitor: gr.Request
-) -> Iterator[threading.Event]:
-    """An event that is found under the visitor's session while this lasts."""
-    told_to_stop = running[visitor.session_hash] = threading.Event()
-    try:
-        yield told_to_stop
-    finally:
-        running.pop(visitor.session_hash, None)

@@ -82,6 +82,20 @@ def test_stop_leaves_no_error_and_the_number_of_tokens_there_are(visit, page_ser
             assert "Error" not in said and f"{drawn(page).count()} tokens" in said
 
 
+def test_stop_reaches_a_text_that_still_waits(visit, page_server):
+    """Four may use the model at once; a fifth waits, is stopped, and never writes on."""
+    with page_server.slowed(0.3):
+        pages = [visit() for _ in range(5)]
+        for page in pages:
+            generate(page, "Hello", wait=False)
+        last = pages[-1]
+        last.get_by_role("button", name="Stop", exact=True).click()
+        for page in pages[:-1]:
+            page.get_by_role("button", name="Stop", exact=True).click()
+        expect(status(last)).to_contain_text("stopped: by you")
+        assert "1 token " in last.locator("#status").inner_text()
+
+
 def test_stop_after_the_end_leaves_the_status_as_it_was(visit):
     page = visit()
     generate(page, "Hello", settings={"New tokens": 5})
