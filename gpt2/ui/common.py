@@ -14,8 +14,10 @@ import gradio as gr
 
 from gpt2.figures import DARK, LIGHT, Theme
 
-# Every event that uses the model shares this queue slot; the engine's own lock is behind it.
+# Events that use the model share these places; the engine's own lock is behind them. Views have
+# places of their own: they are short, and behind texts of a minute they would fill the queue.
 MODEL_EVENTS = {"concurrency_id": "model", "concurrency_limit": 4}
+VIEW_EVENTS = {"concurrency_id": "views", "concurrency_limit": 4}
 ERRORS = (ValueError, OSError, FloatingPointError)  # whose words are meant for the visitor
 PRIVATE = {"api_visibility": "private"}  # a handler of the page, no part of the API
 

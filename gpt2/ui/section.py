@@ -12,7 +12,7 @@ import gradio as gr
 
 from gpt2.engine import Engine
 from gpt2.figures import LIGHT
-from gpt2.ui.common import MODEL_EVENTS, PRIVATE, VIEWPORT_JS, Viewport, errors_in_words, note
+from gpt2.ui.common import PRIVATE, VIEW_EVENTS, VIEWPORT_JS, Viewport, errors_in_words, note
 from gpt2.ui.drawing import DOWNLOAD_JS, FILE_TYPES, PICTURE_JS, Drawing
 
 
@@ -110,7 +110,7 @@ class Section:
             "outputs": list(outputs),
             "js": VIEWPORT_JS,
             "show_progress": "minimal" if self._accordion else "hidden",
-            **MODEL_EVENTS,
+            **VIEW_EVENTS,
             **PRIVATE,
         }
         if self._accordion:
@@ -145,7 +145,7 @@ class Section:
             self.page.file,
             js=VIEWPORT_JS,
             show_progress="hidden",
-            **MODEL_EVENTS,
+            **VIEW_EVENTS,
             **PRIVATE,
         ).success(None, self.page.file, None, js=DOWNLOAD_JS, **PRIVATE)
 
