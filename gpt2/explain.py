@@ -38,13 +38,11 @@ class Explain(Views):
                 self._heads[model] = lens.model_heads(backbone)
             return self._heads[model]
 
-    def ablation_map(self, ids: Sequence[int], index: int, *, model: str) -> AblationMap:
-        """What the prediction of ids[index] owes to each head and MLP; see lens.ablation_map."""
-        *_, whole = self.ablation_maps(ids, index, model=model)
-        return whole
-
     def ablation_maps(self, ids: Sequence[int], index: int, *, model: str) -> Iterator[AblationMap]:
-        """The same map as it fills, from the last layers, which are quick, to the first."""
+        """What the prediction of ids[index] owes to each head and MLP; see lens.ablation_map.
+
+        The map as it fills, from the last layers, which are quick, to the first; the last is whole.
+        """
         lens.check_index(ids, index)
         self._check_explained(index)
         shape = self.shape(model)
@@ -73,32 +71,6 @@ class Explain(Views):
         probs = [logits.softmax(dim=-1).cpu().numpy() for logits in (before, after)]
         return Ablation(index, token, *probs)
 
-    def attribute(
-        self,
-        ids: Sequence[int],
-        index: int,
-        answer: int,
-        *,
-        method: str,
-        model: str,
-        instead_of: int | None = None,
-    ) -> Attribution:
-        """How much each of ids[:index] counts for an answer after them.
-
-        Args:
-            index: 1 to len(ids).
-            answer: a token, or of a classifier a class, counted from 0.
-            method: one of lens.METHODS.
-            model: a language model or a classifier.
-            instead_of: another answer to compare with.
-
-        Raises:
-            ValueError: one of these is not there, or more tokens than the limit.
-        """
-        asked = {"method": method, "model": model, "instead_of": instead_of}
-        *_, whole = self.attributions(ids, index, answer, **asked)
-        return whole
-
     def attributions(
         self,
         ids: Sequence[int],
@@ -109,9 +81,20 @@ class Explain(Views):
         model: str,
         instead_of: int | None = None,
     ) -> Iterator[Attribution]:
-        """The same as it fills: occlusion from the last tokens, which are quick, to the first.
+        """How much each of ids[:index] counts for an answer after them.
 
-        Arguments and errors as of attribute.
+        Occlusion comes as it fills, from the last tokens, which are quick, to the first; the last
+        Attribution is whole.
+
+        Args:
+            index: 1 to len(ids).
+            answer: a token, or of a classifier a class, counted from 0.
+            method: one of lens.METHODS.
+            model: a language model or a classifier.
+            instead_of: another answer to compare with.
+
+        Raises:
+            ValueError: one of these is not there, or more tokens than the limit.
         """
         if method not in lens.METHODS:
             raise ValueError(f"no method {method!r}; there are: {', '.join(lens.METHODS)}")
@@ -140,7 +123,7 @@ class Explain(Views):
     ) -> Faithfulness:
         """How well each method, and attention rollout, foretells what taking tokens away does.
 
-        Arguments and errors as of attribute.
+        Arguments and errors as of attributions.
 
         Args:
             quick: only gradient x input and rollout, in a quarter of the time.

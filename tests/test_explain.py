@@ -25,7 +25,8 @@ def test_a_scaled_prediction_stands_beside_the_plain_one(fresh_engine, passes):
     found = fresh_engine.ablate(IDS, 5, off, model="tiny")
     step = fresh_engine.step(IDS, 5, Sampling(), model="tiny")
     assert found.token == IDS[5] and found.before[IDS[5]] == pytest.approx(step.prob, rel=1e-5)
-    change = fresh_engine.ablation_map(IDS, 5, model="tiny").heads[0, 1]
+    *_, found_map = fresh_engine.ablation_maps(IDS, 5, model="tiny")
+    change = found_map.heads[0, 1]
     ratio = found.after[IDS[5]] / found.before[IDS[5]]
     assert np.log(ratio) == pytest.approx(change, abs=1e-4) and abs(change) > 1e-3
     same = fresh_engine.ablate(IDS, 8, Scales.of(config), model="tiny")
@@ -48,7 +49,7 @@ def test_a_text_is_written_anew_with_a_layer_off(fresh_engine):
 def test_attribution_explains_a_token_of_the_text(fresh_engine, passes):
     backbone = fresh_engine.library.get("tiny").backbone
     for method in lens.METHODS:
-        found = fresh_engine.attribute(IDS, 6, IDS[6], method=method, model="tiny")
+        *_, found = fresh_engine.attributions(IDS, 6, IDS[6], method=method, model="tiny")
         logit = float(lens.next_token_logits(backbone, IDS)[5, IDS[6]])
         assert found.method == method and found.scores.shape == (6,)
         assert found.score == pytest.approx(logit, abs=1e-4)
@@ -59,24 +60,24 @@ def test_attribution_explains_a_token_of_the_text(fresh_engine, passes):
 def test_attribution_explains_a_class_and_one_class_against_another(fresh_engine):
     verdict = fresh_engine.classify("Oil prices climb")
     ask = {"method": "integrated gradients", "model": "tiny-news"}
-    found = fresh_engine.attribute(verdict.ids, 3, 2, **ask)
-    versus = fresh_engine.attribute(verdict.ids, 3, 2, instead_of=1, **ask)
+    *_, found = fresh_engine.attributions(verdict.ids, 3, 2, **ask)
+    *_, versus = fresh_engine.attributions(verdict.ids, 3, 2, instead_of=1, **ask)
     assert versus.score == pytest.approx(float(np.log(verdict.probs[2] / verdict.probs[1])), 1e-3)
     assert found.scores.shape == versus.scores.shape == (3,)
     with pytest.raises(ValueError, match="answer 4 is not between 0 and 3"):
-        fresh_engine.attribute(verdict.ids, 3, 4, **ask)
+        next(fresh_engine.attributions(verdict.ids, 3, 4, **ask))
 
 
 def test_attribution_has_its_limits(engine, fresh_engine):
     small = Engine(engine.library, Limits(explained_tokens=4))
     ask = {"method": "occlusion", "model": "tiny"}
-    assert len(small.attribute(IDS, 4, 7, **ask).scores) == 4
+    assert len(next(small.attributions(IDS, 4, 7, **ask)).scores) == 4
     with pytest.raises(ValueError, match="5 tokens stand before this one; .* at most 4; choose an"):
-        small.attribute(IDS, 5, 7, **ask)
+        next(small.attributions(IDS, 5, 7, **ask))
     with pytest.raises(ValueError, match="5 tokens stand before this one"):
-        small.ablation_map(IDS, 5, model="tiny")
+        next(small.ablation_maps(IDS, 5, model="tiny"))
     with pytest.raises(ValueError, match="no method 'magic'; there are: gradient x input"):
-        fresh_engine.attribute(IDS, 5, 7, method="magic", model="tiny")
+        next(fresh_engine.attributions(IDS, 5, 7, method="magic", model="tiny"))
 
 
 def test_what_takes_long_comes_in_parts_from_the_end(fresh_engine, monkeypatch):

@@ -120,7 +120,7 @@ def lens_endpoints(engine: Engine) -> list[Callable]:
         with errors_in_words():
             choose = _topic if topic is True else _next_token
             name, ids, place, wanted, other = choose(engine, text, position, answer, instead_of)
-            found = engine.attribute(
+            *_, found = engine.attributions(
                 ids, place + 1, wanted, method=method, model=name, instead_of=other
             )
             labels = engine.shape(name).labels
