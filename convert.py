@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -22,6 +23,7 @@ from gpt2.config import SIZES
 from gpt2.conversion import to_directory, to_openai
 from gpt2.library import CHECKPOINTS, DTYPES
 from gpt2.sources import Source, openai, torch_files
+from gpt2.tokenizer import load_tokenizer
 from gpt2.vocabulary import pick_vocabulary
 
 # --- TensorFlow -------------------------------------------------------------------------------
@@ -148,6 +150,10 @@ def run(args: argparse.Namespace) -> receipt.Receipt:
     if source.path.resolve() == out.resolve():
         raise ValueError(f"--out {out} is the source itself; name another directory")
     vocabulary = pick_vocabulary(source.path, given=args.vocab, shipped=CHECKPOINTS / "mini")
+    tokenizer = load_tokenizer(vocabulary.directory, rows=source.config.vocab_size)
+    if source.layout.openai or source.layout.transposed:  # formats that don't say what ends a text
+        ends = {"bos_token_id": tokenizer.start_id, "eos_token_id": tokenizer.end_id}
+        source = replace(source, config=replace(source.config, **ends))
     if args.to == "hf":
         dtype = getattr(torch, args.dtype)
         return to_directory(source, out, vocabulary=vocabulary, dtype=dtype)
@@ -178,7 +184,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--dtype", choices=DTYPES[1:-1], default="float32", help="numbers on disk (float32)"
     )
-    made.add_argument("--vocab", metavar="DIR", help="take GPT-2's vocabulary from there")
+    made.add_argument("--vocab", metavar="DIR", help="take the vocabulary from there")
     return made
 
 

@@ -20,6 +20,8 @@ class GPT2Config:
         layer_norm_epsilon: added to the variance before the square root.
         dropout: probability of zeroing an embedding or a branch's output while training.
         labels: class names of a classifier, empty for a language model.
+        bos_token_id, eos_token_id, pad_token_id: as config.json says them, None if it does not;
+            carried for other programs. What begins and ends a text here its vocabulary says.
 
     Raises:
         ValueError: a size is not positive, n_head does not divide n_embd, dropout not in [0, 1).
@@ -33,6 +35,9 @@ class GPT2Config:
     layer_norm_epsilon: float = 1e-5
     dropout: float = 0.0
     labels: tuple[str, ...] = ()
+    bos_token_id: int | None = 50256
+    eos_token_id: int | None = 50256
+    pad_token_id: int | None = 50256
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "n_ctx", "n_embd", "n_layer", "n_head"):

@@ -5,7 +5,6 @@ Imports: torch.
 
 import hashlib
 import math
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from gpt2 import logit_check, receipt, weights
 from gpt2.receipt import Row
 from gpt2.sources import Source
 from gpt2.sources.openai import HPARAMS_FILE, hparams
-from gpt2.vocabulary import OPENAI_NAMES, Vocabulary
+from gpt2.vocabulary import VocabularyPlace, copy_vocabulary
 
 TF_PREFIX = "model.ckpt"
 
@@ -67,7 +66,7 @@ def fingerprint(tensor: Tensor) -> str:
 
 
 def to_directory(
-    source: Source, out: Path, *, vocabulary: Vocabulary, dtype: torch.dtype
+    source: Source, out: Path, *, vocabulary: VocabularyPlace, dtype: torch.dtype
 ) -> receipt.Receipt:
     """Write a model directory with its receipt, whole or not at all.
 
@@ -84,8 +83,7 @@ def to_directory(
     with weights.whole_directory(out) as work:
         shapes = weights.stored_shapes(source.config)
         weights.write_safetensors(work / weights.WEIGHTS_FILE, shapes, tensor, dtype=dtype)
-        for name, path in vocabulary.files.items():
-            shutil.copyfile(path, work / name)
+        copy_vocabulary(vocabulary.directory, work)
         weights.write_json(work / weights.CONFIG_FILE, weights.config_json(source.config, dtype))
         ids = logit_check.check_ids(source.config)
         logits = logit_check.model_logits(weights.load_language_model(work, dtype=dtype), ids)
@@ -109,7 +107,7 @@ def to_openai(
     source: Source,
     out: Path,
     *,
-    vocabulary: Vocabulary,
+    vocabulary: VocabularyPlace,
     save: SaveVariables,
     read: ReadVariables,
 ) -> receipt.Receipt:
@@ -131,8 +129,7 @@ def to_openai(
         sizes = (math.prod(shape) for shape in weights.stored_shapes(source.config).values())
         weights.check_space(work, 4 * sum(sizes))
         save(work / TF_PREFIX, _openai_variables(source, rows))
-        for ours, path in vocabulary.files.items():
-            shutil.copyfile(path, work / OPENAI_NAMES[ours])
+        copy_vocabulary(vocabulary.directory, work, openai=True)
         weights.write_json(work / HPARAMS_FILE, hparams(source.config))
         state = f'model_checkpoint_path: "{TF_PREFIX}"\nall_model_checkpoint_paths: "{TF_PREFIX}"\n'
         (work / weights.TF_STATE_FILE).write_text(state, encoding="utf-8")

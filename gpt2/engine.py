@@ -17,11 +17,10 @@ from gpt2.lens import ScaledModel, Scales
 from gpt2.library import Library, Loaded, pick_dtype
 from gpt2.request import Limits, Request, seed_or_random
 from gpt2.sampling import SEED_LIMIT, Sampling, check_number
-from gpt2.tokenizer import ENDOFTEXT, ENDOFTEXT_ID, check_text
+from gpt2.tokenizer import check_text
 from gpt2.trace import Step, Trace
 
 __all__ = [  # all that the page needs
-    "ENDOFTEXT",
     "SEED_LIMIT",
     "Engine",
     "Limits",
@@ -72,7 +71,7 @@ class Engine(Explain):
         """
         loaded = self.library.get(model)
         n_ctx = loaded.backbone.config.n_ctx
-        ids = loaded.tokenizer.encode(self.check_text(prompt)) or [ENDOFTEXT_ID]
+        ids = loaded.tokenizer.encode(self.check_text(prompt)) or [loaded.start_id]
         if len(ids) <= n_ctx:
             return ids, 0
         kept = max(1, n_ctx - max_new_tokens)
@@ -166,7 +165,7 @@ class Engine(Explain):
             seconds = time.perf_counter() - start
             late = "deadline" if seconds > self.limits.seconds else ""
             reason = step.finish_reason or late
-            if step.id != ENDOFTEXT_ID:
+            if step.id != loaded.tokenizer.end_id:
                 text += decoder.feed(step.id)
             if reason:
                 text += decoder.flush()
@@ -210,6 +209,7 @@ class Engine(Explain):
                 [*prompt, *(step.id for step in draft.steps)],
                 sampling,
                 max_new_tokens=count - len(draft.steps),
+                eos=-1 if loaded.tokenizer.end_id is None else loaded.tokenizer.end_id,
                 start=draft.start,
                 forced=forced[len(draft.steps) :],
             ):

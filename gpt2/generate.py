@@ -63,7 +63,7 @@ def generate(
         ids: the prompt, 1 to n_ctx tokens.
         sampling: how each token is chosen.
         max_new_tokens: at least 1.
-        eos: the token that ends the text; it is yielded too.
+        eos: the token that ends the text, it is yielded too; -1 for none.
         start: what reading ids gave, to read them only once; its cache is filled further.
         forced: tokens to write first, described as if they had been drawn.
 

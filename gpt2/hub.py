@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpt2.config import SIZES
-from gpt2.tokenizer import VOCAB_SHA256
+from gpt2.vocabulary import PAIR
 from gpt2.weights import hash_file
 
 _ANSWER_SECONDS = 10  # in which the hub must answer
-FILES = ("config.json", "model.safetensors", *VOCAB_SHA256)
+FILES = ("config.json", "model.safetensors", *PAIR)
 
 
 @dataclass(frozen=True)

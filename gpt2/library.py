@@ -15,7 +15,7 @@ from gpt2 import fast, hub, receipt, weights
 from gpt2.classifier import GPT2Classifier
 from gpt2.config import DTYPES, SIZES
 from gpt2.model import GPT2, parameter_count
-from gpt2.tokenizer import Tokenizer, check_vocabulary
+from gpt2.tokenizer import ENDOFTEXT, Tokenizer, load_tokenizer
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,20 @@ class Loaded:
     backbone: GPT2
     classifier: GPT2Classifier | None
     tokenizer: Tokenizer
+
+    @property
+    def start_id(self) -> int:
+        """The token that a text is conditioned on, <|endoftext|> in GPT-2's own vocabulary.
+
+        Raises:
+            ValueError: the vocabulary has none.
+        """
+        if self.tokenizer.start_id is None:
+            raise ValueError(
+                f"the vocabulary of {self.name} has no token that a text begins with "
+                f"({ENDOFTEXT} or a bos_token), so this model needs a text to go on from"
+            )
+        return self.tokenizer.start_id
 
 
 class Library:
@@ -58,7 +72,6 @@ class Library:
         self._directories: dict[str, Path] = {}
         self._labelled: set[str] = set()  # the names that are classifiers
         self._loaded: dict[str, Loaded] = {}  # in the order of last use
-        self._tokenizer: Tokenizer | None = None
         self._lock, self._reading = threading.Lock(), threading.Lock()
         first = self._add(find_directory(model), name=model if model in SIZES else "")
         second = self._add(find_directory(classifier))
@@ -133,22 +146,14 @@ class Library:
     def _read(self, name: str) -> Loaded:
         directory, place = self._directories[name], {"device": self.device, "dtype": self.dtype}
         start = time.perf_counter()
-        check_vocabulary(directory)
+        tokenizer = load_tokenizer(directory, rows=weights.read_config(directory).vocab_size)
         weights.check_receipt(directory)
-        if self._tokenizer is None:
-            self._tokenizer = Tokenizer(directory)  # every directory's is the same, as just checked
-        tokenizer = self._tokenizer
         classifier = None
         if name in self._labelled:
             classifier = weights.load_classifier(directory, **place)
             backbone = classifier.transformer
         else:
             backbone = weights.load_language_model(directory, **place)
-        if backbone.config.vocab_size != tokenizer.vocab_size:
-            raise ValueError(
-                f"{directory} has {backbone.config.vocab_size} tokens; GPT-2's vocabulary has "
-                f"{tokenizer.vocab_size}"
-            )
         backbone = fast.prepare(backbone)
         if classifier is not None:
             classifier.transformer = backbone

@@ -18,7 +18,7 @@ from gpt2.memory import Memory
 from gpt2.model import GPT2
 from gpt2.request import Limits
 from gpt2.sampling import Sampling
-from gpt2.tokenizer import ENDOFTEXT, ENDOFTEXT_ID, check_text
+from gpt2.tokenizer import check_text
 from gpt2.trace import LogitLens, Pooled, Score, Step, Verdict, Waterfall
 
 
@@ -146,9 +146,10 @@ class Views:
         loaded = self.library.get(model or self.library.models[0])
         ids = loaded.tokenizer.encode(self.check_text(text, what="text"))
         if not ids:
-            raise ValueError(f"the text is empty; there is nothing to score after {ENDOFTEXT}")
+            first = loaded.tokenizer.piece(loaded.start_id)
+            raise ValueError(f"the text is empty; there is nothing to score after {first}")
         ids = ids[: loaded.backbone.config.n_ctx]
-        return self.score_tokens([ENDOFTEXT_ID, *ids], model=loaded.name)
+        return self.score_tokens([loaded.start_id, *ids], model=loaded.name)
 
     def classify(self, text: str, *, classifier: str = "") -> Verdict:
         """The topic of a text.
@@ -186,7 +187,8 @@ class Views:
 
     def encode(self, text: str, *, model: str) -> list[int]:
         """A text's tokens, <|endoftext|> for an empty one."""
-        return self.library.get(model).tokenizer.encode(self.check_text(text)) or [ENDOFTEXT_ID]
+        loaded = self.library.get(model)
+        return loaded.tokenizer.encode(self.check_text(text)) or [loaded.start_id]
 
     def shape(self, model: str) -> GPT2Config:
         """A model's configuration."""
@@ -196,6 +198,22 @@ class Views:
         """The visible forms of tokens."""
         tokenizer = self.library.get(model).tokenizer
         return [tokenizer.piece(token) for token in ids]
+
+    def drawn(self, ids: Sequence[int], *, model: str) -> list[str]:
+        """The tokens' own texts, as strips and pictures show them."""
+        tokenizer = self.library.get(model).tokenizer
+        return [tokenizer.drawn(token) for token in ids]
+
+    def texts(self, ids: Sequence[int], *, model: str) -> list[str | None]:
+        """The tokens' own characters, None for part of a character."""
+        tokenizer = self.library.get(model).tokenizer
+        return [tokenizer.text(token) for token in ids]
+
+    def words(self, ids: Sequence[int], *, model: str) -> list[str]:
+        """The tokens for a table: their own characters, the visible form of part of one."""
+        tokenizer = self.library.get(model).tokenizer
+        texts = ((token, tokenizer.text(token)) for token in ids)
+        return [tokenizer.piece(token) if text is None else text for token, text in texts]
 
     def text(self, ids: Sequence[int], *, model: str) -> str:
         """What tokens say together; bytes that make no character show as U+FFFD."""

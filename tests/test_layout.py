@@ -14,14 +14,15 @@ PACKAGE = ROOT / "gpt2"
 # one that is not listed is.
 LAYERS = {
     "numbers and words": [
-        *("config", "trace", "tokenizer", "numpy_forward", "memory", "agnews", "scoring"),
+        *("config", "trace", "vocabulary", "tokenizer", "numpy_forward", "memory", "agnews"),
+        "scoring",
     ],
     "the model": ["cache", "filters", "sampling", "request", "model", "classifier"],
     "what is done with it": [
         *("lora", "losses", "generate", "drafts", "lens", "weights", "hub", "data", "training"),
         "fast",
         *("agnews_files", "baselines", "checkpoint", "devices", "flops", "rows", "trained"),
-        *("vocabulary", "sources", "logit_check", "receipt", "conversion"),
+        *("sources", "logit_check", "receipt", "conversion"),
     ],
     "what is minimized": ["next_token", "objective", "pretrain_flags"],
     "whole jobs": [
@@ -31,6 +32,7 @@ LAYERS = {
 }
 # Within a row, these and no others.
 NEIGHBOURS = {
+    "tokenizer": {"vocabulary"},
     "sampling": {"filters"},
     "request": {"sampling"},
     "model": {"cache"},
@@ -45,7 +47,7 @@ NEIGHBOURS = {
     "sources": {"weights"},
     "logit_check": {"sources"},
     "receipt": {"logit_check", "sources", "weights"},
-    "conversion": {"logit_check", "receipt", "sources", "vocabulary", "weights"},
+    "conversion": {"logit_check", "receipt", "sources", "weights"},
     "views": {"library"},
     "explain": {"library", "views"},
     "engine": {"explain", "library"},
@@ -65,7 +67,7 @@ HOMES = {
     "sklearn": {"gpt2/baselines.py"},
     "transformers": set(),
 }
-TORCHLESS = ["config", "trace", "tokenizer", "numpy_forward", "memory", "data"]
+TORCHLESS = ["config", "trace", "tokenizer", "vocabulary", "numpy_forward", "memory", "data"]
 TORCHLESS += ["agnews", "scoring"]
 TORCHLESS += ["vocabulary", "figures", "ui"]
 

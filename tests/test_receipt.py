@@ -2,7 +2,6 @@
 notice a tensor in the wrong place."""
 
 import json
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -18,7 +17,7 @@ from gpt2 import conversion, logit_check, numpy_forward, receipt, weights
 from gpt2.config import SIZES, GPT2Config
 from gpt2.numpy_forward import Layout
 from gpt2.sources import torch_files
-from gpt2.vocabulary import pick_vocabulary
+from gpt2.vocabulary import BYTES, pick_vocabulary
 
 
 @pytest.fixture
@@ -149,7 +148,7 @@ sys.exit(code)
 
 
 @pytest.fixture(scope="module")
-def large(tmp_path_factory, vocabulary):
+def large(tmp_path_factory):
     """A model of 210 MB in many layers, as the large ones are. Not to be changed."""
     path = tmp_path_factory.mktemp("large") / "model"
     path.mkdir()
@@ -159,8 +158,8 @@ def large(tmp_path_factory, vocabulary):
         value.normal_(0.0, 0.02, generator=torch.Generator().manual_seed(seed))
     save_file(tensors, path / weights.WEIGHTS_FILE, metadata={"format": "pt"})
     (path / "config.json").write_text(json.dumps(weights.config_json(config, torch.float32)))
-    for name in ("vocab.json", "merges.txt"):
-        shutil.copy(vocabulary / name, path)
+    (path / "vocab.json").write_text(json.dumps(BYTES), encoding="utf-8")  # and not a merge
+    (path / "merges.txt").write_text("#version: 0.2\n")
     return path
 
 

@@ -1,7 +1,6 @@
 """gpt2.tokenizer: GPT-2's own ids, text that comes back whole, and tokens that can be seen."""
 
 import random
-import shutil
 import socket
 import unicodedata
 
@@ -39,6 +38,11 @@ def random_text(seed: int) -> str:
     tops = [0x7F, 0x2FF, 0xFFFF, 0x10FFFF]
     codes = [rng.randint(0, rng.choice(tops)) for _ in range(40)]
     return "".join(chr(code) for code in codes if not 0xD800 <= code <= 0xDFFF)
+
+
+def ascii_begin(text: str) -> str:
+    """Two characters to call a long text by."""
+    return ascii(text[:2])
 
 
 CORPUS = NASTY + [random_text(seed) for seed in range(300)]
@@ -83,6 +87,37 @@ def test_bytes_that_are_no_text_decode_to_replacement_characters(tokenizer):
     assert tokenizer.decode(emoji[:1]) == "\ufffd"
 
 
+LONG = 1_000_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        " " * LONG,
+        " " * LONG + "end",
+        "begin\n" + "\n" * LONG + "end",
+        "\u3000" * LONG + " end",
+        " \n" * (LONG // 2) + "!",
+        "word" + "\t" * LONG,
+        "1" * LONG,
+        "-" * LONG,
+    ],
+    ids=ascii_begin,
+)
+def test_a_million_of_one_character_are_read(tokenizer, text):
+    """A pasted or damaged file with a long run of blanks ended in an error of the split pattern."""
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_where_a_long_run_is_cut_changes_no_token(tokenizer, vocabulary):
+    from transformers import GPT2Tokenizer
+
+    theirs = GPT2Tokenizer.from_pretrained(vocabulary)
+    runs = [" " * 10_001, "\n" * 12_000, " \n\t" * 5_000, "\u2003" * 11_000]
+    for text in (f"a{run}{end}" for run in runs for end in ("b", "\nb", " b", "", "!", " \x1cb")):
+        assert tokenizer.encode(text) == theirs(text)["input_ids"], ascii(text[-5:])
+
+
 # --- refusals --------------------------------------------------------------------------------
 
 
@@ -100,23 +135,9 @@ def test_what_is_no_string_is_refused(tokenizer, text):
         tokenizer.encode(text)
 
 
-@pytest.mark.parametrize("token", [-1, 50257])
-def test_a_token_outside_the_vocabulary_is_refused(tokenizer, token):
-    with pytest.raises(ValueError, match=f"token {token} is not between 0 and 50256"):
-        tokenizer.token_bytes(token)
-
-
-@pytest.mark.parametrize("name", ["vocab.json", "merges.txt"])
-def test_a_vocabulary_file_that_is_not_gpt2s_is_refused_by_name(vocabulary, tmp_path, name):
-    for source in ("vocab.json", "merges.txt"):
-        shutil.copyfile(vocabulary / source, tmp_path / source)
-    with open(tmp_path / name, "ab") as file:
-        file.write(b" ")
-    with pytest.raises(ValueError, match=f"{name} is not GPT-2's vocabulary"):
-        Tokenizer(tmp_path)
-    (tmp_path / name).unlink()
-    with pytest.raises(FileNotFoundError, match=f"{name} is missing"):
-        Tokenizer(tmp_path)
+def test_an_id_below_zero_is_refused(tokenizer):
+    with pytest.raises(ValueError, match="token -1 is below 0"):
+        tokenizer.token_bytes(-1)
 
 
 def test_building_and_using_a_tokenizer_needs_no_network(monkeypatch, vocabulary, tmp_path):
@@ -162,10 +183,36 @@ def test_a_piece_of_any_text_holds_nothing_invisible(text):
         ("\u00a0".encode(), "U+00A0"),
         ("\u200d".encode(), "U+200D"),
         ("\u0301".encode(), "◌\u0301"),
+        ("l·l".encode(), "lU+00B7l"),
+        ("⏎◌⇥".encode(), "U+23CEU+25CCU+21E5"),
+        (b"\\xE2", "\\x5CxE2"),
+        (b"C:\\temp", "C:\\temp"),
+        (b"U+202E", "\\x55+202E"),
     ],
 )
 def test_pieces_show_what_they_stand_for(raw, piece):
     assert visible(raw) == piece
+
+
+def test_no_two_byte_strings_look_alike():
+    """A mark on the page stands for one thing: a literal middle dot is not shown as a space."""
+    texts = [*CORPUS, *(mark * 2 for mark in "·⏎⇥␍◌⟨⟩"), "\\x00", "U+00B7", "\\x5Cx00", "\\\\x00"]
+    raws = {text.encode() for text in texts} | {bytes([i]) for i in range(256)}
+    raws |= {mark.encode()[:2] for mark in "·⏎⇥␍◌"}
+    assert len({visible(raw) for raw in raws}) == len(raws)
+
+
+def test_a_token_has_its_own_characters_and_half_a_character_has_none(tokenizer):
+    assert tokenizer.text(tokenizer.encode(" Vienna")[0]) == " Vienna"
+    assert tokenizer.text(tokenizer.encode("·")[0]) == "·"
+    assert tokenizer.text(tokenizer.encode("\n")[0]) == "\n"
+    assert tokenizer.text(tokenizer.encode("👍")[0]) is None
+
+
+def test_a_row_without_an_entry_is_shown_by_its_number(tokenizer):
+    assert tokenizer.piece(50300) == "⟨50300⟩"
+    assert tokenizer.text(50300) is None
+    assert tokenizer.decode([15496, 50300]) == "Hello"
 
 
 # --- text that arrives a token at a time -----------------------------------------------------

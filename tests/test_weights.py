@@ -482,7 +482,7 @@ def interrupted(*args, **kwargs):
     [
         "saving.write_safetensors",
         "saving.config_json",
-        "saving.shutil.copyfile",
+        "saving.copy_vocabulary",
         "directories.os.fsync",
     ],
 )

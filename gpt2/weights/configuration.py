@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 
 from gpt2.config import GPT2Config
-from gpt2.tokenizer import ENDOFTEXT_ID
 from gpt2.weights.files import CONFIG_FILE, read_json
 
 _SUPPORTED = {  # what this code computes; a file that says otherwise is refused
@@ -19,6 +18,7 @@ _SUPPORTED = {  # what this code computes; a file that says otherwise is refused
     "add_cross_attention": False,
     "tie_word_embeddings": True,
 }
+_TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 
 
 def read_config(directory: str | Path) -> GPT2Config:
@@ -50,6 +50,7 @@ def read_config(directory: str | Path) -> GPT2Config:
             n_ctx=raw.get("n_positions", raw.get("n_ctx", 1024)),
             layer_norm_epsilon=raw.get("layer_norm_epsilon", 1e-5),
             labels=_labels(raw),
+            **{name: _token_id(raw[name]) for name in _TOKEN_IDS if name in raw},
         )
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
@@ -57,6 +58,12 @@ def read_config(directory: str | Path) -> GPT2Config:
     if inner not in (None, 4 * config.n_embd):
         raise ValueError(f"{path}: n_inner is {inner}; only 4 x n_embd can be loaded")
     return config
+
+
+def _token_id(value: object) -> int | None:
+    """An id as config.json says it; of several that end a text the first."""
+    value = value[0] if isinstance(value, list) and value else value
+    return value if isinstance(value, int) else None
 
 
 def _labels(raw: Mapping) -> tuple[str, ...]:
@@ -79,13 +86,13 @@ def config_json(config: GPT2Config, dtype: torch.dtype) -> dict:
         "n_head": config.n_head,
         "layer_norm_epsilon": config.layer_norm_epsilon,
         "activation_function": "gelu_new",
-        "bos_token_id": ENDOFTEXT_ID,
-        "eos_token_id": ENDOFTEXT_ID,
+        "bos_token_id": config.bos_token_id,
+        "eos_token_id": config.eos_token_id,
         "torch_dtype": str(dtype).removeprefix("torch."),
     }
     if config.labels:
         raw["architectures"] = ["GPT2ForSequenceClassification"]
         raw["id2label"] = {str(i): name for i, name in enumerate(config.labels)}
         raw["label2id"] = {name: i for i, name in enumerate(config.labels)}
-        raw["pad_token_id"] = ENDOFTEXT_ID
+        raw["pad_token_id"] = config.pad_token_id
     return raw

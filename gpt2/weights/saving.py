@@ -6,7 +6,6 @@ library writes only what is in memory all at once. Imports: torch.
 
 import json
 import math
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from torch import Tensor
 from gpt2.classifier import GPT2Classifier
 from gpt2.config import GPT2Config
 from gpt2.model import GPT2
-from gpt2.tokenizer import VOCAB_SHA256
+from gpt2.vocabulary import copy_vocabulary
 from gpt2.weights.configuration import config_json
 from gpt2.weights.directories import check_space, whole_directory
 from gpt2.weights.files import CONFIG_FILE, TRANSPOSED, WEIGHTS_FILE
@@ -37,7 +36,7 @@ def save(
     Args:
         model: a language model or a classifier.
         directory: made if missing.
-        vocabulary: a directory whose vocab.json and merges.txt are copied.
+        vocabulary: a directory whose vocabulary is copied.
         dtype: number type on disk.
 
     Raises:
@@ -56,8 +55,7 @@ def save(
     with whole_directory(directory) as work:
         write_safetensors(work / WEIGHTS_FILE, stored_shapes(config), tensor, dtype=dtype)
         write_json(work / CONFIG_FILE, config_json(config, dtype))
-        for name in VOCAB_SHA256:
-            shutil.copyfile(Path(vocabulary) / name, work / name)
+        copy_vocabulary(vocabulary, work)
 
 
 def write_safetensors(
