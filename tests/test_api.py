@@ -14,7 +14,7 @@ GENERATE_KEYS = {
     *("model", "prompt", "completion", "text", "finish_reason", "seed", "truncated"),
     *("prompt_ids", "tokens"),
 }
-TOKEN_KEYS = {"id", "piece", "prob", "sampled_prob", "logprob", "rank", "entropy", "top"}
+TOKEN_KEYS = {"id", "piece", "text", "prob", "sampled_prob", "logprob", "rank", "entropy", "top"}
 ASKED = {"max_new_tokens": 12, "temperature": 3.0, "top_k": 0, "seed": 7}
 PARAMETERS = {
     "generate": {
@@ -173,6 +173,7 @@ def test_generate_streams_partial_objects_and_then_the_whole(client, tokenizer):
         assert set(token) == TOKEN_KEYS and len(token["top"]) == 10
         assert all(set(other) == {"id", "piece", "prob"} for other in token["top"])
         assert token["piece"] == tokenizer.piece(token["id"])
+        assert token["text"] == tokenizer.text(token["id"])
         assert token["prob"] == pytest.approx(math.exp(token["logprob"]))
         assert sum(other["prob"] for other in token["top"]) <= 1 + 1e-6
 

@@ -23,7 +23,7 @@ from gpt2 import figures
 from gpt2.figures import DARK, LIGHT, Theme
 from gpt2.figures.canvas import Pixels
 from gpt2.figures.style import text_style
-from gpt2.figures.text import fonts, label
+from gpt2.figures.text import fitted, fonts, label
 from gpt2.tokenizer import Tokenizer
 
 VOCABULARY = Path(__file__).parent.parent / "checkpoints" / "mini"
@@ -143,7 +143,7 @@ def linear(color: str) -> np.ndarray:
 @pytest.fixture(scope="module")
 def vocabulary() -> list[str]:
     tokenizer = Tokenizer(VOCABULARY)
-    return [tokenizer.piece(token) for token in range(tokenizer.vocab_size)]
+    return [tokenizer.drawn(token) for token in range(tokenizer.vocab_size)]
 
 
 def test_every_token_can_be_drawn(vocabulary: list[str]) -> None:
@@ -169,7 +169,17 @@ def test_labels_are_short_and_made_of_known_characters(vocabulary: list[str]) ->
         shown = label(piece)
         assert len(shown) <= 12
         assert all(ord(character) in known for character in shown)
-        assert shown == piece or shown.endswith("…") or "U+" in shown
+        assert shown == piece or shown.endswith("…") or {*shown} & {*"+⏎␣"}
+
+
+def test_labels_are_the_tokens_own_text() -> None:
+    """A picture of "col·lecció" showed "col lecció": the sign for a space is a letter there."""
+    assert label("·lec") == "·lec" and label(" Vienna") == " Vienna"
+    assert label("\n\n") == "⏎⏎" and label("  ") == "␣␣"
+
+
+def test_labels_that_differ_in_a_space_alone_show_it() -> None:
+    assert fitted(["the", " the", " cat", " the"], 12, 500) == ["the", "␣the", " cat", "␣the"]
 
 
 def test_shorten_counts_wide_characters_twice() -> None:

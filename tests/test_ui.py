@@ -62,7 +62,7 @@ def test_the_strip_shows_hostile_tokens_as_text(by, theme):
 
 def test_the_strip_numbers_its_tokens_and_marks_one():
     html = token_strip(
-        ["a", "·b", "⏎", "d"], some_numbers(2), prompt_length=2, by="rank", theme=LIGHT, selected=2
+        ["a", " b", "\n", "d"], some_numbers(2), prompt_length=2, by="rank", theme=LIGHT, selected=2
     )
     assert re.findall(r'data-index="(\d+)" aria-pressed="(\w+)"', html) == [
         ("1", "false"),
@@ -70,6 +70,15 @@ def test_the_strip_numbers_its_tokens_and_marks_one():
         ("3", "false"),
     ]  # the first token was predicted from nothing and can't be chosen
     assert 'title="1.0 % · rank 1 · entropy 0.0 nats"' in html or "rank 1 ·" in html
+
+
+def test_the_strip_shows_a_tokens_own_text():
+    """A middle dot is a letter in Catalan; it was shown as a space, and so was a literal ⏎."""
+    texts = ["La", " col", "·", "lecció", "⏎", "\n", "<b>"]
+    html = token_strip(texts, None, prompt_length=7, by="rank", theme=LIGHT)
+    seen = Tags(html)
+    assert seen.text == "La col·lecció⏎⏎\n<b>"
+    assert html.count('class="mark"') == 1
 
 
 def test_of_a_long_prompt_only_the_end_is_shown():

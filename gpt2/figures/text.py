@@ -4,6 +4,7 @@ Imports: matplotlib.
 """
 
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -64,16 +65,22 @@ def shorten(piece: str, columns: int = LABEL_COLUMNS) -> str:
     return kept + "…"
 
 
-def label(piece: str) -> str:
-    """A piece as the figures write it: short, and every character one that the fonts have."""
+def label(text: str) -> str:
+    """A token's text as the figures write it: short, visible, and every character drawable."""
+    text = "␣" * len(text) if text and not text.strip(" ") else text.replace("\n", "⏎")
     known = fonts()[1]
-    shown = "".join(c if ord(c) in known else f"U+{ord(c):04X}" for c in shorten(piece))
+    shown = "".join(c if ord(c) in known else f"U+{ord(c):04X}" for c in shorten(text))
     return shorten(shown)
 
 
-def fitted(pieces: Sequence[str], size: float, room: float) -> list[str]:
-    """Labels of pieces, shortened further where they are wider than `room` pixels."""
-    labels = [label(piece) for piece in pieces]
+def fitted(texts: Sequence[str], size: float, room: float) -> list[str]:
+    """Labels of tokens, shortened further where they are wider than `room` pixels.
+
+    Of two that differ in a space alone, as " the" and "the", the space is drawn.
+    """
+    bare = Counter(text.strip(" ") for text in set(texts))
+    marked = [text.replace(" ", "␣") if bare[text.strip(" ")] > 1 else text for text in texts]
+    labels = [label(text) for text in marked]
     for index, shown in enumerate(labels):
         columns = LABEL_COLUMNS
         while columns > 3 and text_width([labels[index]], size) > room:
@@ -82,9 +89,9 @@ def fitted(pieces: Sequence[str], size: float, room: float) -> list[str]:
     return labels
 
 
-def quoted(piece: str) -> str:
-    """A piece as alt text writes it."""
-    return f"“{shorten(piece, 30)}”"
+def quoted(text: str) -> str:
+    """A token's text as alt text writes it."""
+    return f"“{shorten(text.replace(chr(10), '⏎'), 30)}”"
 
 
 def counted(count: int, thing: str) -> str:

@@ -7,7 +7,7 @@ import gradio as gr
 import numpy as np
 
 from gpt2.engine import Engine, Request, Sampling, check_number, seed_or_random
-from gpt2.ui.api_json import trace_json
+from gpt2.ui.api_json import token_json, trace_json
 from gpt2.ui.api_lens import lens_endpoints
 from gpt2.ui.common import MODEL_EVENTS, errors_in_words
 
@@ -95,23 +95,19 @@ def build_api(engine: Engine) -> None:
         """
         with errors_in_words():
             found = engine.score(text)
-            pieces = engine.pieces(found.ids, model=found.model)
-            columns = zip(
-                found.ids, pieces, found.logprobs, found.ranks, found.entropies, strict=True
-            )
+            columns = zip(found.ids, found.logprobs, found.ranks, found.entropies, strict=True)
             return {
                 "model": found.model,
                 "nll": found.nll,
                 "perplexity": found.perplexity,
                 "tokens": [
                     {
-                        "id": int(token),
-                        "piece": piece,
+                        **token_json(engine, found.model, token),
                         "logprob": float(logprob),
                         "rank": int(rank),
                         "entropy": float(entropy),
                     }
-                    for token, piece, logprob, rank, entropy in columns
+                    for token, logprob, rank, entropy in columns
                 ],
             }
 

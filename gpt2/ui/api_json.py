@@ -22,9 +22,10 @@ def trace_json(engine: Engine, trace: Trace) -> dict:
 
 
 def step_json(engine: Engine, model: str, step: Step) -> dict:
-    """One token of it with the likeliest others."""
+    """One token of it, with its own characters (None for part of one) and the likeliest others."""
     return {
         **token_json(engine, model, step.id),
+        "text": engine.texts([step.id], model=model)[0],
         "prob": step.prob,
         "sampled_prob": step.sampled_prob,
         "logprob": step.logprob,

@@ -66,8 +66,12 @@ class AttentionMaps:
         return self.first, min(self.first + self.engine.limits.attention_tokens, len(self.ids))
 
     def pieces(self) -> list[str]:
-        """The window's tokens."""
-        return self.engine.pieces(self.ids[slice(*self.window)], model=self.model)
+        """The window's tokens, as pictures show them."""
+        return self.engine.drawn(self.ids[slice(*self.window)], model=self.model)
+
+    def words(self) -> list[str]:
+        """The window's tokens, for tables."""
+        return self.engine.words(self.ids[slice(*self.window)], model=self.model)
 
     def layer_maps(self, kind: str) -> np.ndarray:
         """The window's map of every head of the layer, [H, T, T]."""
@@ -105,7 +109,7 @@ class AttentionMaps:
             unit = "length of the weighted vector"
             figure = attention_map_figure(shown, pieces, title=title, unit=unit, high=high, **look)
             alt = attention_map_alt(shown, pieces, title=title, high=high)
-        return Drawing(figure, alt, width, name, lambda: _columns(shown, pieces, self.first))
+        return Drawing(figure, alt, width, name, lambda: _columns(shown, self.words(), self.first))
 
     def overview(self, kind: str) -> Drawing | str:
         """A text much too long for one map as a whole, with the map's window outlined."""

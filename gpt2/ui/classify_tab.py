@@ -81,8 +81,8 @@ def build_classify(page: Page) -> None:
         # Not named classify: gradio would take that name from the API's endpoint.
         with errors_in_words():
             found = engine.classify(text, classifier=model)
-            pieces = engine.pieces(found.ids, model=found.model)
-            return _headline(found), class_strip(pieces, found.per_token, found.labels), Read(found)
+            texts = engine.drawn(found.ids, model=found.model)
+            return _headline(found), class_strip(texts, found.per_token, found.labels), Read(found)
 
     def draw_topics(shown, screen):  # noqa: ANN001, ANN202
         found, width = shown.verdict, min(screen.width, 760)
@@ -96,12 +96,13 @@ def build_classify(page: Page) -> None:
 
     def draw_decision(shown, screen):  # noqa: ANN001, ANN202
         found = shown.verdict
-        pieces = engine.pieces(found.ids, model=found.model)
+        pieces = engine.drawn(found.ids, model=found.model)
         values, look = (found.per_token, pieces, found.labels), {"theme": screen.theme}
 
         def table() -> dict[str, Sequence]:
             columns = zip(found.labels, found.per_token.T.tolist(), strict=True)
-            return {"token": pieces, **dict(columns)}
+            words = engine.words(found.ids, model=found.model)
+            return {"token": words, **dict(columns)}
 
         return [
             Drawing(

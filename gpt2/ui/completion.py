@@ -136,7 +136,7 @@ def keep(
 def trace_strip(engine: Engine, trace: Trace, by: str, screen: Viewport, *, selected: int) -> str:
     """The strip while it is written; at the end the selected token is marked."""
     return token_strip(
-        engine.pieces(trace.ids, model=trace.model),
+        engine.drawn(trace.ids, model=trace.model),
         Numbers(
             np.array([step.prob for step in trace.steps]),
             np.array([step.rank for step in trace.steps]),
@@ -154,7 +154,7 @@ def shown_strip(engine: Engine, shown: Shown, by: str, screen: Viewport) -> str:
     score = engine.score_tokens(shown.ids, model=shown.model)
     drawn = slice(shown.prompt_length - 1, None)
     return token_strip(
-        engine.pieces(shown.ids, model=shown.model),
+        engine.drawn(shown.ids, model=shown.model),
         Numbers(np.exp(score.logprobs[drawn]), score.ranks[drawn], score.entropies[drawn]),
         prompt_length=shown.prompt_length,
         by=by,
@@ -178,7 +178,7 @@ def token_drawing(engine: Engine, shown: Shown, step: Step, screen: Viewport) ->
     """The ten best at the selected place and, if one was drawn there, each step of the draw."""
     ids, width = step.top_ids, min(screen.width, 760)
     ids = ids if step.id in ids else (*ids, step.id)
-    pieces = engine.pieces(ids, model=shown.model)
+    pieces = engine.drawn(ids, model=shown.model)
     look = {"theme": screen.theme, "width": width}
     drawn = engine.waterfall(
         shown.ids[: shown.selected], shown.selected, shown.sampling, model=shown.model
@@ -188,7 +188,7 @@ def token_drawing(engine: Engine, shown: Shown, step: Step, screen: Viewport) ->
     def table() -> dict[str, Sequence]:
         every = range(drawn.probs.shape[1])
         numbers = dict(zip(drawn.names, drawn.probs.tolist(), strict=True))
-        return {"id": every, "token": engine.pieces(every, model=shown.model), **numbers}
+        return {"id": every, "token": engine.words(every, model=shown.model), **numbers}
 
     if drawn.token != step.id:  # of the prompt, or chosen by hand: nothing was drawn
         ranks = [*range(1, len(step.top_ids) + 1), step.rank][: len(ids)]

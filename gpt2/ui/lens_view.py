@@ -42,16 +42,17 @@ def lens_drawings(engine: Engine, shown: Shown, screen: Viewport) -> tuple[Drawi
     first = min(max(0, before - count // 2), last - count)
     positions = range(first, first + count)
     found = engine.logit_lens(shown.ids[:last], positions, model=shown.model)
-    inputs = engine.pieces([shown.ids[place] for place in positions], model=shown.model)
+    read = [shown.ids[place] for place in positions]
+    inputs = engine.drawn(read, model=shown.model)
     look = {"theme": screen.theme, "width": screen.width}
-    guesses = [engine.pieces(row, model=shown.model) for row in found.top_ids[:, :, 0].tolist()]
+    guesses = [engine.drawn(row, model=shown.model) for row in found.top_ids[:, :, 0].tolist()]
     cells = (guesses, found.top_probs[:, :, 0], inputs)
     column = before - first
     if found.followed_ids[column] >= 0:
         token, rank, prob = found.followed_ids, found.followed_ranks, found.followed_probs
     else:  # a completion that filled the context has one token more than was read
         token, rank, prob = found.predicted_ids, found.predicted_ranks, found.predicted_probs
-    piece = engine.pieces([int(token[column])], model=shown.model)[0]
+    piece = engine.drawn([int(token[column])], model=shown.model)[0]
     path = (rank[:, column], prob[:, column], piece)
     narrow = min(screen.width, 760)
     return (
@@ -60,7 +61,7 @@ def lens_drawings(engine: Engine, shown: Shown, screen: Viewport) -> tuple[Drawi
             lens_alt(*cells),
             screen.width,
             "logit-lens",
-            lambda: _columns(engine, shown.model, found, inputs),
+            lambda: _columns(engine, shown.model, found, engine.words(read, model=shown.model)),
         ),
         Drawing(
             rank_figure(*path, theme=screen.theme, width=narrow),
@@ -86,6 +87,6 @@ def _columns(
         "position": [int(found.positions[place]) for place in positions],
         "after token": [inputs[place] for place in positions],
         "guess": [guess + 1 for guess in best],
-        "token": engine.pieces(found.top_ids.ravel().tolist(), model=model),
+        "token": engine.words(found.top_ids.ravel().tolist(), model=model),
         "probability": found.top_probs.ravel().tolist(),
     }

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import gradio as gr
 import numpy as np
 
-from gpt2.engine import ENDOFTEXT
 from gpt2.figures import score_alt, score_figure
 from gpt2.trace import Score
 from gpt2.ui.common import MODEL_EVENTS, PRIVATE, VIEWPORT_JS, Viewport, errors_in_words, note
@@ -61,7 +60,7 @@ def build_score(page: Page) -> None:
         def table() -> dict[str, Sequence]:
             return {
                 "id": found.ids,
-                "token": engine.pieces(found.ids, model=found.model),
+                "token": engine.words(found.ids, model=found.model),
                 "logprob": found.logprobs.tolist(),
                 "rank": found.ranks.tolist(),
                 "entropy": found.entropies.tolist(),
@@ -94,6 +93,7 @@ def _status(found: Score) -> str:
 def _strip(page: Page, found: Score, screen: Viewport) -> str:
     """The text, tinted by rank; its tokens can't be picked."""
     numbers = Numbers(np.exp(found.logprobs), found.ranks, found.entropies)
-    pieces = [ENDOFTEXT, *page.engine.pieces(found.ids, model=found.model)]
-    strip = token_strip(pieces, numbers, prompt_length=1, by="rank", theme=screen.theme)
+    start = page.engine.encode("", model=found.model)  # what stands before any text
+    texts = page.engine.drawn([*start, *found.ids], model=found.model)
+    strip = token_strip(texts, numbers, prompt_length=1, by="rank", theme=screen.theme)
     return strip + legend("rank", theme=screen.theme)

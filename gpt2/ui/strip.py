@@ -48,7 +48,7 @@ class Numbers:
 
 
 def token_strip(
-    pieces: Sequence[str],
+    texts: Sequence[str],
     numbers: Numbers | None,
     *,
     prompt_length: int,
@@ -59,7 +59,7 @@ def token_strip(
     """Prompt tokens in grey, drawn tokens tinted.
 
     Args:
-        pieces: of all tokens, prompt first.
+        texts: of all tokens as Engine.drawn gives them, prompt first.
         numbers: of the drawn tokens, None while there are none.
         prompt_length: tokens of the prompt.
         by: which number tints: probability, rank or entropy.
@@ -70,36 +70,36 @@ def token_strip(
     if first:
         parts.append(f'<span class="earlier">… {first:,} earlier tokens</span> ')
     for index in range(first, prompt_length):
-        parts.append(_button(pieces[index], index, "prompt token", "", selected))
+        parts.append(_button(texts[index], index, "prompt token", "", selected))
     if numbers is not None:
         tints = token_colors(getattr(numbers, by), by, theme=theme)
         rows = zip(numbers.probability, numbers.rank, numbers.entropy, tints, strict=True)
         for index, (probability, rank, entropy, tint) in enumerate(rows, start=prompt_length):
             said = f"token {index} · {percent(probability)} · rank {int(rank):,} · "
             said += f"entropy {entropy:.1f} nats"
-            parts.append(_button(pieces[index], index, said, f"background:{tint}", selected))
+            parts.append(_button(texts[index], index, said, f"background:{tint}", selected))
     return f'<div class="strip" role="group" aria-label="Tokens">{"".join(parts)}</div>'
 
 
-def _button(piece: str, index: int, said: str, style: str, selected: int | None) -> str:
+def _button(text: str, index: int, said: str, style: str, selected: int | None) -> str:
     if index == 0:  # nothing came before it, so nothing predicted it
         why = "the first token, predicted from nothing"
-        return f'<span class="first" title="{why}">{_text(piece)}</span>'
+        return f'<span class="first" title="{why}">{_text(text)}</span>'
     pressed = "true" if index == selected else "false"
     return (
         f'<button type="button" data-index="{index}" aria-pressed="{pressed}" '
-        f'title="{said}" style="{style}">{_text(piece)}</button>{_break(piece)}'
+        f'title="{said}" style="{style}">{_text(text)}</button>{_break(text)}'
     )
 
 
-def _text(piece: str) -> str:
-    """A piece with its spaces as spaces, escaped."""
-    return escape(piece).replace("·", " ").replace("⏎", '<span class="mark">⏎</span>')
+def _text(drawn: str) -> str:
+    """A token's text, escaped, with its line ends marked."""
+    return escape(drawn).replace("\n", '<span class="mark">⏎</span>')
 
 
-def _break(piece: str) -> str:
+def _break(drawn: str) -> str:
     """The line break of a token that holds one; inside its button it would break nothing."""
-    return "\n" if "⏎" in piece else ""
+    return "\n" if "\n" in drawn else ""
 
 
 def legend(by: str, *, theme: Theme) -> str:
@@ -111,21 +111,21 @@ def legend(by: str, *, theme: Theme) -> str:
     return f'<div class="legend"><span>{escape(by)}</span> {stops}</div>'
 
 
-def class_strip(pieces: Sequence[str], per_token: np.ndarray, labels: Sequence[str]) -> str:
+def class_strip(texts: Sequence[str], per_token: np.ndarray, labels: Sequence[str]) -> str:
     """A text underlined, token by token, in the colour of the class that leads after it.
 
     Args:
-        pieces: T of them.
+        texts: T of them, as Engine.drawn gives them.
         per_token: [T, C].
         labels: C of them.
     """
     parts = []
-    for piece, probs in zip(pieces, per_token, strict=True):
+    for text, probs in zip(texts, per_token, strict=True):
         leader = int(probs.argmax())
         said = f"{labels[leader]} {percent(float(probs[leader]))} after this token"
         style = f"border-bottom-color:{class_color(leader)}"
         parts.append(
-            f'<span class="read" title="{escape(said)}" style="{style}">{_text(piece)}</span>'
+            f'<span class="read" title="{escape(said)}" style="{style}">{_text(text)}</span>'
         )
     keys = "".join(
         f'<span class="key" style="border-bottom-color:{class_color(i)}">{escape(label)}</span>'

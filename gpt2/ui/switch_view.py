@@ -103,7 +103,7 @@ def _map_drawing(
     engine: Engine, shown: Shown, found: AblationMap, screen: Viewport
 ) -> tuple[Drawing, dict, dict]:
     config = engine.shape(shown.model)
-    piece = engine.pieces([found.token], model=shown.model)[0]
+    piece = engine.drawn([found.token], model=shown.model)[0]
     values, width = (found.heads, found.mlps, piece), min(screen.width, 760)
     figure = ablation_figure(*values, theme=screen.theme, width=width)
     return (
@@ -130,7 +130,7 @@ def bars_drawing(
     found = engine.ablate(shown.ids, shown.selected, scales, model=shown.model)
     best = {*_best(found.before), *_best(found.after), found.token} - {-1}
     ids = sorted(best, key=lambda token: -found.before[token])
-    pieces, width = engine.pieces(ids, model=shown.model), min(screen.width, 760)
+    pieces, width = engine.drawn(ids, model=shown.model), min(screen.width, 760)
     values = (pieces, found.before[ids], found.after[ids])
     names = ("as trained", "like this")
     figure = before_after_figure(*values, names=names, theme=screen.theme, width=width)
@@ -139,7 +139,10 @@ def bars_drawing(
         before_after_alt(*values, names=names),
         width,
         f"switched-token-{shown.selected}",
-        lambda: dict(zip(("token", *names), map(list, values), strict=True)),
+        lambda: {
+            "token": engine.words(ids, model=shown.model),
+            **dict(zip(names, map(list, values[1:]), strict=True)),
+        },
     )
 
 

@@ -133,7 +133,8 @@ def _attribution_drawing(
             )
     if np.isnan(found[-1].scores).any():
         words.append("The tokens further back follow …")
-    pieces = engine.pieces(asked.ids[: asked.index], model=asked.model)
+    before = asked.ids[: asked.index]
+    pieces = engine.drawn(before, model=asked.model)
     values = (pieces, np.stack([one.scores for one in found]), [one.method for one in found])
     figure = attribution_figure(*values, target=target, theme=screen.theme, width=screen.width)
     return note(" ".join(words)), Drawing(
@@ -141,7 +142,10 @@ def _attribution_drawing(
         attribution_alt(*values, target=target),
         screen.width,
         f"why-{asked.index}",
-        lambda: {"token": pieces, **{one.method: one.scores.tolist() for one in found}},
+        lambda: {
+            "token": engine.words(before, model=asked.model),
+            **{one.method: one.scores.tolist() for one in found},
+        },
     )
 
 
