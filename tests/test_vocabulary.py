@@ -3,9 +3,14 @@
 import json
 import random
 import shutil
+from dataclasses import replace
 
 import pytest
 
+import convert
+from gpt2 import weights
+from gpt2.config import GPT2Config
+from gpt2.engine import Engine, Request, Sampling
 from gpt2.tokenizer import ENDOFTEXT, Tokenizer, load_tokenizer
 from gpt2.vocabulary import copy_vocabulary
 
@@ -299,3 +304,67 @@ def test_a_vocabulary_of_its_own_is_written_as_openai_reads_it(german, tmp_path)
     raw = json.loads((german / "tokenizer.json").read_text(encoding="utf-8"))["model"]
     assert merges == [tuple(pair) for pair in raw["merges"]]
     assert json.loads((tmp_path / "encoder.json").read_text(encoding="utf-8")) == raw["vocab"]
+
+
+# --- a model of its own -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def german_model(tmp_path_factory, make_model, german):
+    """A model with it whose embedding is padded, as nanoGPT pads. Not to be changed."""
+    source = tmp_path_factory.mktemp("padded")
+    shutil.copytree(german, source, dirs_exist_ok=True)
+    (source / "tokenizer_config.json").write_text('{"bos_token": "<s>", "eos_token": "</s>"}')
+    config = GPT2Config(
+        vocab_size=512, n_ctx=48, n_embd=16, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=1
+    )
+    weights.save(make_model(config), source / "germany", vocabulary=source)
+    return source / "germany"
+
+
+def test_a_model_with_a_vocabulary_of_its_own_writes_and_is_shown(
+    german_model, classifier_directory
+):
+    engine = Engine.load(str(german_model), str(classifier_directory), device="cpu")
+    name = engine.library.models[0]
+    assert engine.prompt_ids("", max_new_tokens=5, model=name) == ([0], 0)
+    wild = Sampling(temperature=3.0, top_k=0, seed=4)
+    *_, trace = engine.generate(Request("Straße", 40, wild, model=name))
+    assert trace.prompt_ids == tuple(Tokenizer(german_model).encode("Straße"))
+    assert engine.text(trace.ids, model=name) == "Straße" + trace.completion
+    drawn = engine.drawn([*trace.prompt_ids, 505], model=name)
+    assert drawn == [*engine.texts(trace.prompt_ids, model=name), "⟨505⟩"]
+    assert engine.score("über", model=name).ids == tuple(Tokenizer(german_model).encode("über"))
+    seeds = (Request("Am", 40, replace(wild, seed=seed), model=name) for seed in range(200))
+    ended = next(t for t in map(last, map(engine.generate, seeds)) if t.finish_reason == "eos")
+    assert ended.steps[-1].id == 1 and "</s>" not in ended.completion
+    newest = engine.classify("Oil prices climb")  # beside a classifier with GPT-2's own
+    assert engine.drawn(newest.ids, model=newest.model) == ["Oil", " prices", " climb"]
+
+
+def last(items):
+    *_, item = items
+    return item
+
+
+def test_a_model_without_a_token_to_begin_with_asks_for_a_text(
+    german_model, classifier_directory, tmp_path
+):
+    shutil.copytree(german_model, tmp_path / "bare")
+    (tmp_path / "bare" / "tokenizer_config.json").unlink()
+    engine = Engine.load(str(tmp_path / "bare"), str(classifier_directory), device="cpu")
+    with pytest.raises(ValueError, match="no token that a text begins with"):
+        list(engine.generate(Request("", 5)))
+    assert last(engine.generate(Request("Am", 5))).finish_reason == "length"
+
+
+def test_conversion_keeps_a_vocabulary_of_its_own(german_model, tmp_path, capsys):
+    from transformers import AutoTokenizer, GPT2LMHeadModel
+
+    out = tmp_path / "out"
+    assert convert.main([str(german_model), "--out", str(out)]) == 0, capsys.readouterr().err
+    assert Tokenizer(out).encode("Straße") == Tokenizer(german_model).encode("Straße")
+    theirs = AutoTokenizer.from_pretrained(out)
+    assert theirs("Straße")["input_ids"] == Tokenizer(out).encode("Straße")
+    config = GPT2LMHeadModel.from_pretrained(out).config
+    assert (config.bos_token_id, config.eos_token_id, config.vocab_size) == (0, 1, 512)
