@@ -170,10 +170,11 @@ def load_tokenizer(directory: str | Path, *, rows: int) -> Tokenizer:
     """
     tokenizer = Tokenizer(directory)
     if tokenizer.vocab_size > rows:
+        first = next(token for token in range(rows, tokenizer.vocab_size) if tokenizer._word(token))
         raise ValueError(
             f"{directory} has a vocabulary of {tokenizer.vocab_size:,} tokens for a model with "
-            f"embeddings of {rows:,}, so it is another model's; use the files that this model was "
-            "trained with"
+            f"embeddings of {rows:,}: {tokenizer.text(first)!r}, id {first}, is none of its; use the "
+            "files that this model was trained with"
         )
     return tokenizer
 
