@@ -173,8 +173,8 @@ def load_tokenizer(directory: str | Path, *, rows: int) -> Tokenizer:
         first = next(token for token in range(rows, tokenizer.vocab_size) if tokenizer._word(token))
         raise ValueError(
             f"{directory} has a vocabulary of {tokenizer.vocab_size:,} tokens for a model with "
-            f"embeddings of {rows:,}: {tokenizer.text(first)!r}, id {first}, is none of its; use the "
-            "files that this model was trained with"
+            f"embeddings of {rows:,}: {tokenizer.text(first)!r}, id {first}, is none of its; use "
+            "the files that this model was trained with"
         )
     return tokenizer
 

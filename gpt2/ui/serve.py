@@ -3,8 +3,11 @@
 Imports: gradio.
 """
 
-import importlib.util
+import errno
+import importlib
 import io
+import os
+import socket
 from contextlib import redirect_stdout
 
 from gpt2.engine import Engine
@@ -26,28 +29,23 @@ def serve(
         OSError: the port is taken, or the address is not this machine's.
         ValueError: MCP was asked for and is not installed.
     """
-    if mcp and importlib.util.find_spec("mcp") is None:
-        raise ValueError("--mcp needs one more package: pip install 'gradio[mcp]'")
+    host = host.strip("[]")  # of an IPv6 address
+    check_address(host, port)
+    if mcp:
+        check_mcp()
+    go_past_proxy(host)
     app = build_app(engine)
-    try:
-        with redirect_stdout(io.StringIO()):  # a tunnel that fails is told in many lines
-            app.launch(
-                server_name=host,
-                server_port=port,
-                share=share,
-                auth=auth,
-                mcp_server=mcp,
-                prevent_thread_lock=True,
-                **launch_options(),
-            )
-    except OSError as error:
-        if "port" in str(error).lower():
-            raise OSError(
-                f"port {port} on {host} is taken or can't be opened; choose another one with "
-                "--port or --host"
-            ) from error
-        raise
-    print(f"Open {app.local_url}", flush=True)
+    with redirect_stdout(io.StringIO()):  # a tunnel that fails is told in many lines
+        app.launch(
+            server_name=f"[{host}]" if ":" in host else host,
+            server_port=port,
+            share=share,
+            auth=auth,
+            mcp_server=mcp,
+            prevent_thread_lock=True,
+            **launch_options(),
+        )
+    print(f"Open {app.local_url.replace('[::]', '[::1]')}", flush=True)
     if share and app.share_url:
         print(f"Public link, for up to a week: {app.share_url}", flush=True)
     elif share:
@@ -58,3 +56,53 @@ def serve(
         )
     app.block_thread()
     return 0
+
+
+def check_address(host: str, port: int) -> None:
+    """Refuse what can't be listened on; Gradio would try for half a minute and not say why.
+
+    Raises:
+        OSError: no such name, no address of this machine, or the port is taken or not allowed.
+    """
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        reason = {
+            errno.EADDRINUSE: f"port {port} on {host} is taken; choose another one with --port",
+            errno.EACCES: f"port {port} needs more rights than yours; take one from 1024 on",
+        }.get(
+            error.errno or 0,
+            f"{host} can't be listened on ({error.strerror}); --host takes 127.0.0.1 for this "
+            "machine alone, 0.0.0.0 for all that reach it, or an address of its own",
+        )
+        raise OSError(reason) from error
+
+
+def check_mcp() -> None:
+    """Refuse --mcp where Gradio's half of it can't be imported.
+
+    Raises:
+        ValueError: a package is missing, or one of a version that Gradio can't use.
+    """
+    try:
+        importlib.import_module("gradio.mcp")
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"--mcp needs one more package, {error.name}: pip install 'gradio[mcp]'"
+        ) from error
+    except Exception as error:  # what another version of a package says can be anything
+        raise ValueError(
+            f"--mcp: the installed mcp package does not fit Gradio ({error}); "
+            "pip install --upgrade 'gradio[mcp]'"
+        ) from error
+
+
+def go_past_proxy(host: str) -> None:
+    """Keep Gradio's look at its own page off a proxy that the environment names."""
+    own = [host.strip("[]"), "localhost", "127.0.0.1", "::1"]
+    for name in ("no_proxy", "NO_PROXY"):
+        named = [part for part in os.environ.get(name, "").split(",") if part.strip()]
+        os.environ[name] = ",".join(dict.fromkeys([*named, *own]))
