@@ -7,7 +7,7 @@ Imports: torch.
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from gpt2.devices import pick_device
 from gpt2.drafts import Drafts
@@ -28,6 +28,7 @@ __all__ = [  # all that the page needs
     "Sampling",
     "Scales",
     "check_number",
+    "check_text",
     "seed_or_random",
 ]
 
@@ -80,6 +81,7 @@ class Engine(Explain):
     def generate(self, request: Request, *, scales: Scales | None = None) -> Iterator[Trace]:
         """Write a completion, yielding what there is after every token.
 
+        A request is checked before there is an iterator, so that who is refused has lost nothing.
         Closing the iterator stops the work at once.
 
         Args:
@@ -88,49 +90,55 @@ class Engine(Explain):
         Raises:
             ValueError: the request asks for more than the limits allow, or for nonsense.
         """
-        yield from self._write(request, scales, ())
+        return self._write(self._begin(request), request, scales, ())
 
     def branch(
         self,
         request: Request,
         ids: Sequence[int],
         position: int,
-        token: int,
+        token: int | Sequence[int],
         *,
         scales: Scales | None = None,
     ) -> Iterator[Trace]:
-        """Write a completion again, but with another token at one place.
+        """Write a completion again, but with another token, or several, at one place.
 
         What follows is drawn as ever, by seed and position: the token that was there gives the text
-        that was there. Traces begin with the chosen token and hold the whole completion.
+        that was there. Traces begin with the chosen tokens and hold the whole completion.
 
         Args:
             request: as it was for the text; max_new_tokens counts all drawn tokens, kept ones too.
             ids: the text, prompt and drawn tokens (Trace.ids); those from `position` on are
                 left behind.
             position: index in ids of the token to replace, a drawn one.
-            token: what to put there.
+            token: what to put there, from there on if it is more than one.
             scales: as of generate.
 
         Raises:
             ValueError: as generate, or the text, the position or the token is none.
         """
-        loaded, count = self._check(request)
-        prompt, _ = self.prompt_ids(request.prompt, max_new_tokens=count, model=loaded.name)
-        if list(ids[: len(prompt)]) != prompt:
+        begun = self._begin(request)
+        loaded, count, prompt = begun.loaded, begun.count, begun.ids
+        if tuple(ids[: len(prompt)]) != prompt:
             raise ValueError("the text does not begin with the prompt's tokens; send Trace.ids")
         last = min(len(ids), len(prompt) + count) - 1
         check_number("position", position, len(prompt), last, whole=True)
+        chosen = tuple(token) if isinstance(token, list | tuple) else (token,)
         vocabulary = loaded.backbone.config.vocab_size
-        for written in (*ids[len(prompt) :], token):
+        for written in (*ids[len(prompt) :], *chosen):
             check_number("token", written, 0, vocabulary - 1, whole=True)
-        forced = (*ids[len(prompt) : position], token)
-        for trace in self._write(request, scales, forced):
-            if len(trace.steps) >= len(forced) or trace.finish_reason:
-                yield trace
+        room = count - (position - len(prompt))
+        if not 1 <= len(chosen) <= room:
+            raise ValueError(
+                f"{len(chosen)} tokens are to go on from; at position {position} there is room for "
+                f"1 to {room} of max_new_tokens {count}"
+            )
+        forced = (*ids[len(prompt) : position], *chosen)
+        traces = self._write(begun, request, scales, forced)
+        return (trace for trace in traces if len(trace.steps) >= len(forced) or trace.finish_reason)
 
-    def _check(self, request: Request) -> tuple[Loaded, int]:
-        """The model that a request asks for and how many tokens, once it is in order."""
+    def _begin(self, request: Request) -> "_Begun":
+        """What a completion begins with, once the request is in order."""
         limit = self.limits.new_tokens
         count = int(check_number("max_new_tokens", request.max_new_tokens, 1, limit, whole=True))
         check_text(request.stop)
@@ -138,20 +146,21 @@ class Engine(Explain):
         if name not in self.library.models:
             there = ", ".join(self.library.models)
             raise ValueError(f"no language model {name!r}; there are: {there}")
-        return self.library.get(name), count
+        loaded = self.library.get(name)
+        ids, truncated = self.prompt_ids(request.prompt, max_new_tokens=count, model=loaded.name)
+        return _Begun(loaded, count, tuple(ids), truncated)
 
     def _write(
-        self, request: Request, scales: Scales | None, forced: Sequence[int]
+        self, begun: "_Begun", request: Request, scales: Scales | None, forced: Sequence[int]
     ) -> Iterator[Trace]:
         """A completion that begins with the forced tokens, after each of its tokens."""
-        loaded, count = self._check(request)
+        loaded, count, ids = begun.loaded, begun.count, begun.ids
         start = time.perf_counter()
-        ids, truncated = self.prompt_ids(request.prompt, max_new_tokens=count, model=loaded.name)
         trace = Trace(
             model=loaded.name,
             prompt=request.prompt,
-            prompt_ids=tuple(ids),
-            truncated=truncated,
+            prompt_ids=ids,
+            truncated=begun.truncated,
             completion="",
             steps=(),
             seed=request.sampling.seed,
@@ -220,12 +229,31 @@ class Engine(Explain):
 
     def describe(self) -> dict:
         """What is loaded and what can be asked for, as /models answers."""
-        library = self.library
+        library, broken = self.library, []
+
+        def told(names: Sequence[str]) -> Iterator[dict]:
+            for name in names:
+                try:
+                    yield library.describe(name)
+                except (OSError, ValueError) as error:
+                    broken.append({"name": name, "reason": str(error)})
+
         return {
-            "models": [library.describe(name) for name in library.models],
-            "classifiers": [library.describe(name) for name in library.classifiers],
+            "models": list(told(library.models)),
+            "classifiers": list(told(library.classifiers)),
+            "broken": broken,
             "device": library.device.type,
         }
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A request in order: its model, how many tokens, the prompt's, and how many were dropped."""
+
+    loaded: Loaded
+    count: int
+    ids: tuple[int, ...]
+    truncated: int
 
 
 def _overlap(text: str, stop: str) -> int:

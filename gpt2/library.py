@@ -6,6 +6,8 @@ Imports: torch.
 import logging
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,10 +26,11 @@ CHECKPOINTS = Path(__file__).resolve().parent.parent / "checkpoints"
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model in memory with what it was loaded from."""
+    """A model in memory with what it was loaded from, and what that was when it was loaded."""
 
     name: str
     directory: Path
+    about: dict
     backbone: GPT2
     classifier: GPT2Classifier | None
     tokenizer: Tokenizer
@@ -87,8 +90,8 @@ class Library:
                 self._add(path.parent)
             except (OSError, ValueError) as error:
                 log.warning("left out: %s", error)
-        self.get(first)
-        self.get(second)
+        for name in (first, second):  # whoever starts the page gave these paths, and may read them
+            self._remember(name, self._read(name))
 
     def _add(self, directory: Path, *, name: str = "") -> str:
         for earlier, known in self._directories.items():
@@ -117,15 +120,25 @@ class Library:
         """A model by name, loaded now if it is not in memory.
 
         Raises:
-            ValueError: no such name.
-            FileNotFoundError, ValueError: it can't be loaded.
+            ValueError: no such name, or it can't be loaded; no path of this machine is told.
         """
         if name not in self._directories:
             raise ValueError(f"no model {name!r}; there are: {', '.join(self._directories)}")
         if loaded := self._in_memory(name):
             return loaded
-        with self._reading:  # one at a time; those in memory can be had meanwhile
+        with self._reading, self._unlocated(name):  # one at a time; others can be had meanwhile
             return self._in_memory(name) or self._remember(name, self._read(name))
+
+    @contextmanager
+    def _unlocated(self, name: str) -> Iterator[None]:
+        """Have an error speak of the model by its name and not by its place on this machine."""
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            words = str(error)
+            if isinstance(error, OSError) and error.filename:
+                words = f"{Path(error.filename).name}: {error.strerror}"
+            raise ValueError(words.replace(str(self._directories[name]), name)) from None
 
     def _in_memory(self, name: str) -> Loaded | None:
         with self._lock:
@@ -146,6 +159,7 @@ class Library:
     def _read(self, name: str) -> Loaded:
         directory, place = self._directories[name], {"device": self.device, "dtype": self.dtype}
         start = time.perf_counter()
+        about = self._about(name)
         tokenizer = load_tokenizer(directory, rows=weights.read_config(directory).vocab_size)
         weights.check_receipt(directory)
         classifier = None
@@ -158,10 +172,22 @@ class Library:
         if classifier is not None:
             classifier.transformer = backbone
         log.info("loaded %s in %.1f s", name, time.perf_counter() - start)
-        return Loaded(name, directory, backbone, classifier, tokenizer)
+        return Loaded(name, directory, about, backbone, classifier, tokenizer)
 
     def describe(self, name: str) -> dict:
-        """A model's shape and fingerprint, read from its files."""
+        """A model's shape and fingerprint: as it was loaded, or as its files are now.
+
+        Raises:
+            ValueError: it is not in memory and its files can't be read.
+        """
+        with self._lock:
+            loaded = self._loaded.get(name)
+        if loaded is not None:
+            return loaded.about
+        with self._unlocated(name):
+            return self._about(name)
+
+    def _about(self, name: str) -> dict:
         directory = self._directories[name]
         config = weights.read_config(directory)
         return {

@@ -6,6 +6,7 @@ A text is read once: the views of a selection share one Observation. Imports: to
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -148,8 +149,9 @@ class Views:
         if not ids:
             first = loaded.tokenizer.piece(loaded.start_id)
             raise ValueError(f"the text is empty; there is nothing to score after {first}")
-        ids = ids[: loaded.backbone.config.n_ctx]
-        return self.score_tokens([loaded.start_id, *ids], model=loaded.name)
+        n_ctx = loaded.backbone.config.n_ctx
+        score = self.score_tokens([loaded.start_id, *ids[:n_ctx]], model=loaded.name)
+        return replace(score, truncated=max(0, len(ids) - n_ctx))
 
     def classify(self, text: str, *, classifier: str = "") -> Verdict:
         """The topic of a text.

@@ -112,6 +112,7 @@ class Score:
         logprobs: [T], natural log of each token's probability given all before it.
         ranks: [T], 1 for the most likely token.
         entropies: [T], of the distribution each token was predicted from, in nats.
+        truncated: tokens of the text after these, which did not fit the context.
     """
 
     model: str
@@ -119,6 +120,7 @@ class Score:
     logprobs: np.ndarray
     ranks: np.ndarray
     entropies: np.ndarray
+    truncated: int = 0
 
     @property
     def nll(self) -> float:

@@ -20,6 +20,7 @@ from gpt2.ui.classify_tab import build_classify  # noqa: E402
 from gpt2.ui.generate_tab import build_generate  # noqa: E402
 from gpt2.ui.guard import Guard  # noqa: E402
 from gpt2.ui.section import Page  # noqa: E402
+from gpt2.ui.served import Served  # noqa: E402
 
 TITLE = "GPT-2, from scratch"
 # Gradio's files of weight 600 have some 60 letters; with them a word mixes two fonts.
@@ -31,7 +32,7 @@ FONTS = {
 
 def build_app(engine: Engine) -> gr.Blocks:
     """The page over an engine; launch it with launch_options()."""
-    with gr.Blocks(
+    with Served(
         title=TITLE, analytics_enabled=False, delete_cache=(3600, 3600), fill_width=False
     ) as app:
         page = Page(engine, viewport=gr.JSON(visible=False), file=gr.JSON(visible=False))
@@ -63,6 +64,7 @@ def launch_options() -> dict:
         "enable_monitoring": False,
         "max_file_size": "1mb",
         "show_error": False,
+        "state_session_capacity": 1000,
         "ssr_mode": False,
         "pwa": False,
         "quiet": True,

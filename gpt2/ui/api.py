@@ -7,7 +7,7 @@ import gradio as gr
 import numpy as np
 
 from gpt2.engine import Engine, Request, Sampling, check_number, seed_or_random
-from gpt2.ui.api_json import token_json, trace_json
+from gpt2.ui.api_json import streamed, token_json
 from gpt2.ui.api_lens import lens_endpoints
 from gpt2.ui.common import MODEL_EVENTS, errors_in_words
 
@@ -26,7 +26,7 @@ def build_api(engine: Engine) -> None:
         seed: int = 0,
         stop: str = "",
     ) -> dict:
-        """Continue a prompt with GPT-2. Streams partial objects; the last one is final.
+        """Continue a prompt with GPT-2. Streams updates of its new tokens; the last one is whole.
 
         Args:
             prompt: text to continue; empty starts from <|endoftext|>.
@@ -44,8 +44,7 @@ def build_api(engine: Engine) -> None:
                 repetition_penalty, temperature, top_k, top_p, min_p, seed_or_random(seed)
             )
             request = Request(prompt, max_new_tokens, sampling, stop)
-            for trace in engine.generate(request):
-                yield trace_json(engine, trace)
+            yield from streamed(engine, engine.generate(request))
 
     def branch(
         prompt: str,
@@ -67,7 +66,7 @@ def build_api(engine: Engine) -> None:
             prompt: as it was for generate, and so all settings below.
             ids: the text so far: prompt_ids and the id of each token that generate gave.
             position: place in ids of the token to replace, one of those that generate gave.
-            token: the id to put there.
+            token: the id to put there, or a list of several.
             max_new_tokens: most tokens of the completion, kept ones too.
             temperature: as of generate.
             top_k: as of generate.
@@ -84,14 +83,14 @@ def build_api(engine: Engine) -> None:
             request = Request(prompt, max_new_tokens, sampling, stop)
             if not isinstance(ids, list):
                 raise ValueError("ids must be a list of token ids, as generate gives them")
-            for trace in engine.branch(request, ids, position, token):
-                yield trace_json(engine, trace)
+            yield from streamed(engine, engine.branch(request, ids, position, token))
 
     def score(text: str) -> dict:
         """How likely GPT-2 finds a text, token by token, after <|endoftext|>.
 
         Args:
-            text: the text to score; its first 1,024 tokens if it is longer.
+            text: the text to score; of a long one as many tokens as the context holds are read,
+                and truncated tells how many are not.
         """
         with errors_in_words():
             found = engine.score(text)
@@ -100,6 +99,7 @@ def build_api(engine: Engine) -> None:
                 "model": found.model,
                 "nll": found.nll,
                 "perplexity": found.perplexity,
+                "truncated": found.truncated,
                 "tokens": [
                     {
                         **token_json(engine, found.model, token),
@@ -146,6 +146,7 @@ def build_api(engine: Engine) -> None:
                 "model": verdict.model,
                 "label": verdict.label,
                 "probs": probs,
+                "truncated": verdict.truncated,
                 "pieces": engine.pieces(verdict.ids, model=verdict.model),
                 "per_token": verdict.per_token.astype(float).tolist(),
             }

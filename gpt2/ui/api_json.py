@@ -1,13 +1,31 @@
 """Records as the JSON objects of the API. Imports: engine."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from gpt2.engine import Engine
 from gpt2.trace import Step, Trace
+from gpt2.ui.common import on_a_clock
+
+CLOCK = 0.1  # seconds between two updates
 
 
-def trace_json(engine: Engine, trace: Trace) -> dict:
-    """A completion so far, as /generate and /branch answer."""
+def streamed(engine: Engine, traces: Iterable[Trace]) -> Iterator[dict]:
+    """A completion as /generate and /branch answer: on a clock, each with what is new.
+
+    An update holds the text so far and the records of the tokens since the last update, `start`
+    is the index of the first of them; the last one is whole. So a long answer is sent twice, and
+    not once for each of its tokens.
+    """
+    records: list[dict] = []
+    for trace in on_a_clock(traces, lambda trace: CLOCK):
+        start = len(records)
+        records += [step_json(engine, trace.model, step) for step in trace.steps[start:]]
+        start = 0 if trace.finish_reason else start
+        yield {**_trace_json(trace), "start": start, "tokens": records[start:]}
+
+
+def _trace_json(trace: Trace) -> dict:
+    """All of a completion but its tokens."""
     return {
         "model": trace.model,
         "prompt": trace.prompt,
@@ -17,7 +35,6 @@ def trace_json(engine: Engine, trace: Trace) -> dict:
         "seed": trace.seed,
         "truncated": trace.truncated,
         "prompt_ids": list(trace.prompt_ids),
-        "tokens": [step_json(engine, trace.model, step) for step in trace.steps],
     }
 
 

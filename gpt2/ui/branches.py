@@ -51,14 +51,18 @@ class Tree:
     branches: tuple[Branch, ...]
     current: int
 
-    def grown(self, shown: Shown, place: int) -> "Tree":
-        """With another text, taken from the current one and now on the page itself.
+    def with_room(self) -> "Tree":
+        """Itself, if another text may be taken from it.
 
         Raises:
             ValueError: there are too many.
         """
         if len(self.branches) >= MOST:
             raise ValueError(f"this text has {MOST} branches, the limit; generate a new text")
+        return self
+
+    def grown(self, shown: Shown, place: int) -> "Tree":
+        """With another text, taken from the current one and now on the page itself."""
         branch = Branch(shown, self.current, place)
         return Tree((*self.branches, branch), len(self.branches))
 
@@ -82,17 +86,19 @@ class Branches:
         """Have choices written by `writer`, and earlier texts come back."""
         engine = self.page.engine
 
-        def go_on(shown, tree, token, by, viewport, visitor):  # noqa: ANN001, ANN202
+        def go_on(shown, tree, tokens, by, viewport, visitor):  # noqa: ANN001, ANN202
             if shown is None:
                 return
             place, request = shown.selected, shown.request
-            kept = frozenset(index for index in shown.chosen if index < place) | {place}
+            kept = frozenset(index for index in shown.chosen if index < place)
+            kept |= frozenset(range(place, place + len(tokens)))
             with errors_in_words():
-                traces = engine.branch(request, shown.ids, place, token)
+                tree = (tree or Tree((Branch(shown, -1, 0),), 0)).with_room()
+                traces = engine.branch(request, shown.ids, place, tokens)
                 for values in writer.write(traces, request, by, viewport, visitor, chosen=kept):
                     done = values[-1]
                     if isinstance(done, Shown):
-                        tree = (tree or Tree((Branch(shown, -1, 0),), 0)).grown(done, place)
+                        tree = tree.grown(done, place)
                         yield *values, tree
                     else:
                         yield *values, gr.skip()
@@ -100,13 +106,13 @@ class Branches:
         def choose(event: gr.EventData, shown, tree, by, viewport, visitor: gr.Request) -> Iterator:  # noqa: ANN001
             token = _choice(event)
             if token is not None:
-                yield from go_on(shown, tree, token, by, viewport, visitor)
+                yield from go_on(shown, tree, [token], by, viewport, visitor)
 
         def type_one(text, shown, tree, by, viewport, visitor: gr.Request) -> Iterator:  # noqa: ANN001
             if shown is not None and text:
                 with errors_in_words():
-                    token = engine.encode(text, model=shown.model)[0]
-                yield from go_on(shown, tree, token, by, viewport, visitor)
+                    tokens = engine.encode(text, model=shown.model)
+                yield from go_on(shown, tree, tokens, by, viewport, visitor)
 
         def walk(event: gr.EventData, tree, by, viewport):  # noqa: ANN001, ANN202
             number = _choice(event)

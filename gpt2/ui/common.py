@@ -4,7 +4,7 @@ Imports: gradio, figures.
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
@@ -13,6 +13,7 @@ from typing import TypeVar
 import gradio as gr
 
 from gpt2.figures import DARK, LIGHT, Theme
+from gpt2.trace import Trace
 
 # Events that use the model share these places; the engine's own lock is behind them. Views have
 # places of their own: they are short, and behind texts of a minute they would fill the queue.
@@ -73,6 +74,20 @@ def errors_in_words() -> Iterator[None]:
 def note(text: str) -> str:
     """A line of small print."""
     return f'<p class="note">{escape(text)}</p>'
+
+
+def on_a_clock(traces: Iterable[Trace], pause: Callable[[Trace], float]) -> Iterator[Trace]:
+    """Of a text that grows what to show: its first token at once, then one in a while, and the end.
+
+    Args:
+        pause: seconds until the next one may follow.
+    """
+    due = 0.0
+    for trace in traces:
+        now = time.monotonic()
+        if now >= due or trace.finish_reason:
+            due = now + pause(trace)
+            yield trace
 
 
 def paced(results: Iterable[Result]) -> Iterator[Result]:

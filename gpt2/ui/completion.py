@@ -3,6 +3,7 @@
 Functions of what the page keeps; no components. Imports: engine, figures.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -32,6 +33,15 @@ FINISHED = {
     "cancelled": "stopped: by you",
     "": "writing",
 }
+
+
+def count_js(limit: int) -> str:
+    """Fills an event's last input with the length of the first, a text, and leaves out one that is
+    over the limit: the web server would refuse to read it."""
+    return f"""(text, ...rest) => {{
+        rest[rest.length - 1] = [...text].length;
+        return [rest[rest.length - 1] > {limit} ? "" : text, ...rest];
+    }}"""
 
 
 @dataclass(frozen=True)
@@ -67,8 +77,15 @@ class Shown:
         return self.request.sampling
 
 
-def count_words(engine: Engine, prompt: str, model: str) -> str:
-    """How much of the context a prompt takes."""
+def count_words(engine: Engine, prompt: str | None, model: str, length: object = None) -> str:
+    """How much of the context a prompt takes.
+
+    Args:
+        length: characters of a prompt so long that the page does not send it, see count_js.
+    """
+    prompt, limit = prompt or "", engine.limits.prompt_chars
+    if isinstance(length, int) and length > limit:
+        return f"the prompt has {length:,} characters; the limit is {limit:,}; shorten it"
     try:
         context = engine.shape(model).n_ctx
         tokens = len(engine.encode(prompt, model=model)) if prompt else 0
@@ -77,11 +94,18 @@ def count_words(engine: Engine, prompt: str, model: str) -> str:
     words = f"{tokens:,} of {context:,} tokens"
     if tokens > context:
         words += "; the beginning will be dropped, the end is kept"
+    if prompt.endswith(" "):
+        words += "; it ends in a space, but GPT-2's words bring their own: better remove it"
     return words
 
 
 def settings_words(
-    count: float, temperature: float, top_k: float, penalty: float, seed: float | None
+    count: float,
+    temperature: float,
+    top_k: float,
+    penalty: float,
+    seed: float | None,
+    stop: str = "",
 ) -> str:
     """The settings that matter most, for the closed section's title."""
     words = [
@@ -90,6 +114,7 @@ def settings_words(
         *([f"penalty {penalty:g}"] if penalty != 1 else []),
         f"{count:g} tokens",
         f"seed {seed or 0:g}",
+        *([f"stop at {json.dumps(stop, ensure_ascii=False)}"] if stop else []),
     ]
     return f"Settings: {' · '.join(words)}"
 

@@ -11,7 +11,14 @@ from gpt2.engine import Engine
 from gpt2.ui.attention_view import build_attention
 from gpt2.ui.branches import Branch, Branches, Tree, alternatives_html
 from gpt2.ui.common import MODEL_EVENTS, PRIVATE, VIEWPORT_JS, errors_in_words, note
-from gpt2.ui.completion import Shown, count_words, limits_words, token_drawing, token_words
+from gpt2.ui.completion import (
+    Shown,
+    count_js,
+    count_words,
+    limits_words,
+    token_drawing,
+    token_words,
+)
 from gpt2.ui.lens_view import build_lens
 from gpt2.ui.score_view import build_score
 from gpt2.ui.section import Page, Section
@@ -43,7 +50,8 @@ def build_generate(page: Page) -> None:
         placeholder="Type the beginning of a text. Leave it empty to let the model begin.",
         elem_id="prompt",
     )
-    count = gr.HTML(note(count_words(engine, "", names[0])))
+    count = gr.HTML(note(count_words(engine, "", names[0])), elem_id="count")
+    length = gr.JSON(visible=False)
     gr.Examples([[text] for text in EXAMPLES], [prompt], label="Examples", elem_id="examples")
     with gr.Row():
         start = gr.Button("Generate", variant="primary")
@@ -70,7 +78,7 @@ def build_generate(page: Page) -> None:
         *values, by, viewport = rest
         with errors_in_words():
             request = settings.request(prompt, values)
-        traces = engine.generate(request)
+            traces = engine.generate(request)  # refused here, before the old text goes
         for shown_values in writer.write(traces, request, by, viewport, visitor):
             done = shown_values[-1]
             tree = gr.skip()
@@ -108,9 +116,10 @@ def build_generate(page: Page) -> None:
         )
     gr.on(
         [prompt.change, settings.model.change],
-        lambda prompt, model: note(count_words(engine, prompt, model)),
-        [prompt, settings.model],
+        lambda *values: note(count_words(engine, *values)),
+        [prompt, settings.model, length],
         count,
+        js=count_js(engine.limits.prompt_chars),
         trigger_mode="always_last",
         **quick,
     )

@@ -84,8 +84,11 @@ def build_score(page: Page) -> None:
 
 def _status(found: Score) -> str:
     guessed = float((found.ranks <= 10).mean())
+    read = f"{len(found.ids):,} tokens"
+    if found.truncated:
+        read = f"The first {read} of {len(found.ids) + found.truncated:,}; the rest was not read"
     return note(
-        f"{len(found.ids):,} tokens · perplexity {found.perplexity:,.1f} · {found.nll:.2f} nats a "
+        f"{read} · perplexity {found.perplexity:,.1f} · {found.nll:.2f} nats a "
         f"token · {guessed:.0%} among the model's first ten guesses · {found.model}"
     )
 

@@ -37,12 +37,17 @@ class Settings:
                     0, label="Seed", precision=0, minimum=0, maximum=SEED_LIMIT - 1, min_width=120
                 )
                 randomize = gr.Checkbox(False, label="New random seed each time", min_width=120)
-                stop = gr.Textbox(label="Stop text", max_lines=1, info="Empty is off")
+                stop = gr.Textbox(
+                    label="Stop text",
+                    lines=2,
+                    max_lines=4,
+                    info="Empty is off; may hold line breaks",
+                )
                 self.model = gr.Dropdown(names, value=names[0], label="Model")
         self.controls = [count, temperature, top_k, top_p, min_p, penalty, self.seed]
         self.controls += [randomize, stop, self.model]
-        told = [count, temperature, top_k, penalty, self.seed]
-        section.label = settings_words(*(control.value for control in told))
+        told = [count, temperature, top_k, penalty, self.seed, stop]
+        section.label = settings_words(*(control.value for control in told[:-1]))
         gr.on(
             [control.change for control in told],
             lambda *values: gr.update(label=settings_words(*values)),

@@ -3,7 +3,6 @@
 Imports: gradio, engine, figures.
 """
 
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -21,6 +20,7 @@ from gpt2.ui.common import (
     errors_in_words,
     moment_of,
     note,
+    on_a_clock,
 )
 from gpt2.ui.completion import Shown, keep, shown_strip, status_line, trace_strip
 from gpt2.ui.section import Page
@@ -63,26 +63,21 @@ class Writer:
         """Values of `outputs` while the text grows.
 
         Args:
-            traces: of the text so far.
+            traces: of the text so far; the request has been checked, for here the old text goes.
             request: what was asked for.
             by: what tints the tokens.
             viewport: from VIEWPORT_JS.
             chosen: places whose tokens the visitor chose; the last one is selected at the end.
         """
-        screen, due = Viewport.read(viewport), 0.0
-        began, session = moment_of(viewport), visitor.session_hash
+        screen = Viewport.read(viewport)
+        until = self._until_stopped(traces, visitor.session_hash, moment_of(viewport))
         with errors_in_words():
             yield "", note("Reading the prompt …"), "", legend(by, theme=screen.theme), None
             try:
-                for trace in traces:
-                    now = time.monotonic()
-                    stopped = self._stopped.get(session, 0) > began
-                    if stopped and not trace.finish_reason:
-                        trace = replace(trace, finish_reason="cancelled")
-                    if now < due and not trace.finish_reason:
-                        continue
-                    due = now + 0.06 + 0.001 * len(trace.steps)  # long strips take longer to show
+                # Long strips take longer to show.
+                for trace in on_a_clock(until, lambda trace: 0.06 + 0.001 * len(trace.steps)):
                     selected = max(chosen, default=len(trace.prompt_ids))
+                    selected = min(selected, len(trace.ids) - 1)  # it may have ended before
                     done = keep(trace, request, selected=selected, chosen=chosen)
                     yield (
                         trace.completion,
@@ -91,11 +86,18 @@ class Writer:
                         gr.skip(),
                         done if trace.finish_reason else gr.skip(),
                     )
-                    if trace.finish_reason:
-                        break
             except ERRORS as error:  # said here too, for a message goes away
                 yield gr.skip(), note(str(error)), *[gr.skip()] * 3
                 raise
+
+    def _until_stopped(self, traces: Iterator[Trace], session: str, began: int) -> Iterator[Trace]:
+        """The traces of a text, which ends where its visitor stops it."""
+        for trace in traces:
+            if self._stopped.get(session, 0) > began and not trace.finish_reason:
+                trace = replace(trace, finish_reason="cancelled")
+            yield trace
+            if trace.finish_reason:
+                return
 
     def again(self, shown: Shown, by: str, viewport: object) -> tuple[Any, ...]:
         """Values of `outputs` for a text that was written before."""
