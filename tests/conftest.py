@@ -171,6 +171,10 @@ class Page:
         """When (time.time) each step of a completion was made."""
         return [float(line) for line in (self.directory / "steps").read_text().split()]
 
+    def log(self) -> str:
+        """All that the server has printed."""
+        return (self.directory / "log").read_text()
+
     @contextmanager
     def slowed(self, seconds: float) -> Iterator[None]:
         """Within, each step of a completion takes so much longer."""

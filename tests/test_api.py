@@ -4,15 +4,17 @@ import json
 import math
 import threading
 import time
+from pathlib import Path
 
 import httpx
 import pytest
 
 from gpt2.ui.guard import MAX_BODY
 
+ROOT = Path(__file__).resolve().parent.parent
 GENERATE_KEYS = {
     *("model", "prompt", "completion", "text", "finish_reason", "seed", "truncated"),
-    *("prompt_ids", "tokens"),
+    *("prompt_ids", "start", "tokens"),
 }
 TOKEN_KEYS = {"id", "piece", "text", "prob", "sampled_prob", "logprob", "rank", "entropy", "top"}
 ASKED = {"max_new_tokens": 12, "temperature": 3.0, "top_k": 0, "seed": 7}
@@ -95,6 +97,17 @@ def call(http, endpoint, **changes):
     return events(http, endpoint, f'{{"data": [{", ".join(parts)}]}}')
 
 
+def whole(parts):
+    """What a listener holds before the last update, put together from the ones before, and after."""
+    tokens = []
+    for part in parts:
+        assert part["start"] in (len(tokens), 0)
+        tokens[part["start"] :] = part["tokens"]
+    before = [token for part in parts[:-1] for token in part["tokens"]]
+    assert parts[-1]["start"] == 0 and tokens[: len(before)] == before
+    return {**parts[-1], "tokens": tokens}
+
+
 def refusal(found):
     """The words of an error, which must be the only thing that came back."""
     (name, data), *others = found
@@ -160,9 +173,10 @@ def test_the_api_tells_its_defaults_and_docstrings(http):
 
 def test_generate_streams_partial_objects_and_then_the_whole(client, tokenizer):
     found = list(client.submit("Hello world", **ASKED, api_name="/generate"))
-    assert [len(part["tokens"]) for part in found] == list(range(1, 13))
-    assert [part["finish_reason"] for part in found] == [None] * 11 + ["length"]
+    assert whole(found)["tokens"] == found[-1]["tokens"] and len(found[0]["tokens"]) == 1
+    assert {part["finish_reason"] for part in found[:-1]} == {None}
     last = found[-1]
+    assert (last["finish_reason"], last["start"], len(last["tokens"])) == ("length", 0, 12)
     for part in found:
         assert set(part) == GENERATE_KEYS and last["completion"].startswith(part["completion"])
     assert last["text"] == "Hello world" + last["completion"]
@@ -180,7 +194,7 @@ def test_generate_streams_partial_objects_and_then_the_whole(client, tokenizer):
 
 def test_score_agrees_with_itself(client, tokenizer):
     found = client.predict("Hello world", api_name="/score")
-    assert set(found) == {"model", "nll", "perplexity", "tokens"}
+    assert set(found) == {"model", "nll", "perplexity", "truncated", "tokens"}
     assert all(set(t) == {"id", "piece", "logprob", "rank", "entropy"} for t in found["tokens"])
     assert [token["id"] for token in found["tokens"]] == tokenizer.encode("Hello world")
     mean = sum(token["logprob"] for token in found["tokens"]) / len(found["tokens"])
@@ -206,7 +220,7 @@ def test_attention_is_square_and_its_mean_is_that_of_the_heads(client):
 
 def test_classify_is_called_classify_and_not_classify_1(client):
     found = client.predict("Oil prices climb", api_name="/classify")
-    assert set(found) == {"model", "label", "probs", "pieces", "per_token"}
+    assert set(found) == {"model", "label", "probs", "truncated", "pieces", "per_token"}
     assert list(found["probs"]) == ["World", "Sports", "Business", "Sci/Tech"]
     assert sum(found["probs"].values()) == pytest.approx(1)
     assert found["label"] == max(found["probs"], key=found["probs"].get)
@@ -273,21 +287,23 @@ def test_attribute_gives_each_token_its_share(client):
 
 
 def test_branch_keeps_the_beginning_and_repeats_what_was_not_changed(client):
-    whole = list(client.submit("Hello world", **ASKED, api_name="/generate"))[-1]
-    ids = whole["prompt_ids"] + [token["id"] for token in whole["tokens"]]
+    text = client.predict("Hello world", **ASKED, api_name="/generate")
+    ids = text["prompt_ids"] + [token["id"] for token in text["tokens"]]
     same = client.submit("Hello world", ids, 6, ids[6], **ASKED, api_name="/branch")
-    assert list(same)[-1] == whole
+    assert list(same)[-1] == text
     parts = list(client.submit("Hello world", ids, 6, 262, **ASKED, api_name="/branch"))
-    assert [len(part["tokens"]) for part in parts] == list(range(5, 13))
+    assert whole(parts)["tokens"] == parts[-1]["tokens"] and len(parts[0]["tokens"]) == 5
     assert set(parts[-1]) == GENERATE_KEYS
-    assert parts[-1]["tokens"][:4] == whole["tokens"][:4]
+    assert parts[-1]["tokens"][:4] == text["tokens"][:4]
     assert parts[-1]["tokens"][4]["piece"] == "·the"
-    assert parts[-1]["tokens"][4]["top"] == whole["tokens"][4]["top"]
+    assert parts[-1]["tokens"][4]["top"] == text["tokens"][4]["top"]
+    longer = client.predict("Hello world", ids, 6, [262, 262], **ASKED, api_name="/branch")
+    assert [token["id"] for token in longer["tokens"][4:6]] == [262, 262]
 
 
 def test_models_tells_shape_and_fingerprint(client):
     found = client.predict(api_name="/models")
-    assert set(found) == {"models", "classifiers", "device"}
+    assert set(found) == {"models", "classifiers", "broken", "device"} and not found["broken"]
     keys = {"name", "parameters", "layers", "heads", "context", "dtype", "sha256"}
     for model in found["models"] + found["classifiers"]:
         assert keys <= set(model) and len(model["sha256"]) == 64
@@ -443,6 +459,160 @@ def test_a_body_that_is_no_request_is_refused(http, body):
 
 def test_after_all_that_it_still_answers(http):
     assert call(http, "generate")[-1][0] == "complete"
+
+
+# --- the stream, and who does not listen -----------------------------------------------------
+
+
+def test_a_long_answer_is_sent_twice_and_not_once_for_each_of_its_tokens(http):
+    """512 tokens once sent 111 MB for an answer of 432 kB."""
+    values = list((PARAMETERS["generate"] | {"max_new_tokens": 60}).values())
+    sent = http.post("gradio_api/call/generate", json={"data": values}).json()
+    text = http.get(f"gradio_api/call/generate/{sent['event_id']}").text
+    answer = text.rpartition("data: ")[2]
+    assert len(json.loads(answer)[0]["tokens"]) == 60
+    assert len(text) < 4 * len(answer)  # each record, the last update, and Gradio's completion
+
+
+def test_an_answer_that_is_fetched_late_is_whole(http, client):
+    values = list(PARAMETERS["generate"].values())
+    sent = http.post("gradio_api/call/generate", json={"data": values}).json()
+    call(http, "generate", seed=1)  # which waits behind it
+    time.sleep(0.5)
+    text = http.get(f"gradio_api/call/generate/{sent['event_id']}").text
+    last = json.loads(text.rpartition("data: ")[2])[0]
+    assert text.strip().split("\n\n")[-1].startswith("event: complete")
+    assert last == client.predict("Hello world", **ASKED, api_name="/generate")
+
+
+def test_an_answer_that_is_not_there_is_told_in_words(http):
+    for path in ("call/generate/nowhere", "call/v2/generate/nowhere"):
+        answer = http.get(f"gradio_api/{path}")
+        assert answer.status_code == 404 and "no answer waits" in answer.json()["detail"]
+
+
+# --- what is left out, misspelt, too much ----------------------------------------------------
+
+
+@pytest.mark.parametrize("endpoint", ["score", "attention", "lens", "attribute", "classify"])
+def test_values_that_are_left_out_are_the_defaults(http, endpoint):
+    short = events(http, endpoint, '{"data": ["Hello world"]}')
+    assert short[-1] == events(http, f"v2/{endpoint}", '{"text": "Hello world"}')[-1]
+    assert short[-1][0] == "complete"
+
+
+def told(http, path, body):
+    """The words of a call that was refused before it was one."""
+    headers = {"content-type": "application/json"}
+    answer = http.post(f"gradio_api/{path}", content=body, headers=headers)
+    assert answer.status_code in (400, 404), answer.text
+    return answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "words"),
+    [
+        (
+            "call/v2/generate",
+            '{"prompt": "a", "temprature": 1}',
+            "no argument 'temprature'; it has",
+        ),
+        ("call/v2/generate", "{}", "/generate needs prompt, a str, and none came"),
+        ("call/v2/branch", '{"prompt": "a"}', "/branch needs ids, a list"),
+        ("call/v2/models", '{"x": 1}', "/models has no argument 'x'; it has none"),
+        ("call/v2/score", '{"\\ud800": 1}', "no argument '\\ud800'"),
+        ("call/v2/nothing", "{}", "no function 'nothing'; there are: generate"),
+        ("call/nothing", '{"data": []}', "no function 'nothing'"),
+        ("call/score", '{"text": "a"}', "in this order: text"),
+        ("call/score", '{"data": {"text": "a"}}', "in this order: text"),
+        ("call/score", "null", "no JSON object"),
+        ("call/score", "[" * 100_000, "no JSON object"),
+        ("queue/join", '{"data": [], "fn_index": 9999, "session_hash": "x"}', "fn_index is 9999"),
+        ("queue/join", '{"data": [], "fn_index": true, "session_hash": "x"}', "fn_index is True"),
+        ("queue/join", '{"data": [], "session_hash": "x"}', "fn_index is None"),
+        ("queue/join", '{"data": [], "fn_index": 1}', "send a session_hash"),
+        ("run/nothing", '{"data": []}', "no such function"),
+        ("upload", "{}", "takes no files"),
+    ],
+)
+def test_a_call_that_is_none_is_refused_in_words(http, path, body, words):
+    assert words in told(http, path, body)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "data", "words"),
+    [
+        ("score", [], "/score needs text, a str, and none came"),
+        ("score", ["a", "b"], "2 values came; /score takes 1 (text)"),
+        ("models", ["a"], "1 values came; /models takes none"),
+        (
+            "attribute",
+            ["a", -1, "occlusion", "", "", "true"],
+            "topic is 'true'; topic must be true",
+        ),
+        ("attribute", ["a", -1, "occlusion", "", "", 1], "topic is 1; topic must be true or false"),
+        ("attribute", ["a", -1, ["x"]], "method is ['x']; method must be a string"),
+        ("generate", ["a", 5, 1, 0, 1, 0, 1, 0, None], "stop is None; stop must be a string"),
+        ("generate", ["a", ["x" * 500]], "…; max_new_tokens must be a whole number"),
+        (
+            "ablate",
+            ["a", -1, {"path": "/etc/hosts", "meta": {"_type": "gradio.FileData"}}],
+            "a file",
+        ),
+    ],
+)
+@pytest.mark.parametrize("way", ["call", "join"])
+def test_values_of_the_wrong_kind_are_told_on_every_way_in(http, way, endpoint, data, words):
+    if way == "call":
+        assert words in refusal(events(http, endpoint, json.dumps({"data": data})))
+        return
+    (index,) = [
+        one["id"]
+        for one in http.get("config").json()["dependencies"]
+        if one["api_name"] == endpoint
+    ]
+    body = {"data": data, "fn_index": index, "session_hash": f"{endpoint} {words}"}
+    assert http.post("gradio_api/queue/join", json=body).status_code == 200
+    found = http.get("gradio_api/queue/data", params={"session_hash": body["session_hash"]}).text
+    messages = [json.loads(line.removeprefix("data: ")) for line in found.strip().split("\n\n")]
+    (last,) = [one for one in messages if one["msg"] == "process_completed"]
+    assert words in last["output"]["error"] and last["success"] is False
+
+
+def test_a_text_over_the_context_says_how_much_was_not_read(client):
+    score = client.predict(" the" * 100, api_name="/score")
+    assert (len(score["tokens"]), score["truncated"]) == (64, 36)
+    verdict = client.predict(" the" * 100, api_name="/classify")
+    assert len(verdict["pieces"]) + verdict["truncated"] == 100
+    assert client.predict("Hello", api_name="/score")["truncated"] == 0
+
+
+# --- the log ---------------------------------------------------------------------------------
+
+
+def test_nothing_that_a_visitor_typed_is_in_the_log(http, page_server):
+    """A call without its defaults printed the prompt and a traceback."""
+    secret = "SECRETWORD of a visitor"
+    values = (None, True, [secret], {secret: secret}, secret, {"path": f"/etc/{secret}"})
+    headers = {"content-type": "application/json"}
+    for name, parameters in PARAMETERS.items():
+        for data in ([], [secret] * 20, *([value] * len(parameters) for value in values)):
+            sent = http.post(f"gradio_api/call/{name}", json={"data": data})
+            if sent.status_code == 200:
+                http.get(f"gradio_api/call/{name}/{sent.json()['event_id']}")
+        for body in (secret, "{", json.dumps({secret: secret}), json.dumps([secret])):
+            http.post(f"gradio_api/call/{name}", content=body, headers=headers)
+            http.post(f"gradio_api/call/v2/{name}", content=body, headers=headers)
+    for one in http.get("config").json()["dependencies"]:  # the page's own, by hand
+        body = {"data": [{"path": f"/{secret}"}] * 30, "fn_index": one["id"], "session_hash": "log"}
+        http.post("gradio_api/queue/join", json=body)
+        http.post(f"gradio_api/run/{one['api_name']}", json=body)
+    http.post(f"gradio_api/call/{secret}", json={"data": []})
+    http.get(f"gradio_api/call/score/{secret}")
+    assert call(http, "models")[-1][0] == "complete"
+    log = page_server.log()
+    assert "SECRETWORD" not in log and "Traceback" not in log
+    assert str(ROOT) not in log
 
 
 # --- the shield ------------------------------------------------------------------------------

@@ -106,6 +106,11 @@ def check_request(scope: Scope, body: bytes) -> None:
         _check_call(app, rest[1] if named else rest[0], _json(body), named=named)
     elif method == "POST" and (way, rest) == ("queue", ["join"]):
         _check_join(app, _json(body))
+    elif method == "POST" and way in ("run", "api") and rest:
+        index = _json(body).get("fn_index")
+        named = {fn.api_name for fn in app.fns.values()} if index is None else ()
+        if rest[0] not in named and index not in list(app.fns):
+            raise _Missing("there is no such function of the page; load the page again")
     elif method == "GET" and way == "call" and len(rest) > 1:
         queue = app._queue
         waiting = (*queue.event_ids_to_events, *queue.pending_messages_per_session)

@@ -13,6 +13,7 @@ from typing import Any
 
 import gradio as gr
 from gradio.block_function import BlockFunction
+from gradio.exceptions import InvalidPathError
 
 from gpt2.engine import check_text
 from gpt2.ui.mailbox import Mailboxes, forget_state
@@ -43,7 +44,10 @@ class Served(gr.Blocks):
                 inputs = values(block_fn.inputs, inputs)
         except ValueError as error:
             raise gr.Error(str(error)) from None
-        return await super().preprocess_data(block_fn, list(inputs), *rest)
+        try:
+            return await super().preprocess_data(block_fn, list(inputs), *rest)
+        except InvalidPathError:
+            raise gr.Error("a file came in place of a value; send texts and numbers") from None
 
     async def process_api(self, block_fn: BlockFunction, *args: Any, **options: Any) -> dict:
         """As of Blocks; an error reaches the log without the values that it was about."""
