@@ -194,3 +194,22 @@ def test_a_branch_goes_on_past_the_end_of_a_shorter_text(fresh_engine, forgetful
     found = last(fresh_engine.branch(longer, whole.ids, 25, 9))
     assert answer(found) == answer(last(forgetful.branch(longer, whole.ids, 25, 9)))
     assert len(found.steps) == 30
+
+
+def test_a_word_of_several_tokens_is_written_whole(fresh_engine, forgetful):
+    """Of " Zimbabwean" the first token was put and the rest left out."""
+    whole = last(fresh_engine.generate(WISH))
+    word = fresh_engine.encode(" Zimbabwean", model="tiny")
+    assert len(word) > 1
+    traces = list(fresh_engine.branch(WISH, whole.ids, 10, word))
+    assert len(traces[0].steps) == 10 - len(whole.prompt_ids) + len(word)
+    assert traces[-1].ids[:10] == whole.ids[:10] and " Zimbabwean" in traces[-1].completion
+    assert traces[-1].ids[10 : 10 + len(word)] == tuple(word)
+    assert answer(traces[-1]) == answer(last(forgetful.branch(WISH, whole.ids, 10, word)))
+
+
+@pytest.mark.parametrize("word", [[], [5] * 1000])
+def test_more_tokens_than_there_is_room_for_are_refused(fresh_engine, word):
+    whole = last(fresh_engine.generate(WISH))
+    with pytest.raises(ValueError, match="there is room for 1 to"):
+        fresh_engine.branch(WISH, whole.ids, 10, word)

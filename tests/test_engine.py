@@ -2,6 +2,8 @@
 
 import itertools
 import math
+import os
+import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 
 from gpt2 import engine as engine_module
+from gpt2 import library
 from gpt2.engine import Engine, Limits, Request, _overlap, seed_or_random
 from gpt2.sampling import Sampling
 from gpt2.tokenizer import ENDOFTEXT_ID
@@ -377,3 +380,57 @@ def test_describe_lists_models_classifiers_and_device(engine):
 def test_what_cannot_be_had_is_refused_before_loading(device, dtype):
     with pytest.raises(ValueError, match="not available|must be|tpu"):
         Engine.load("nowhere", "nowhere", device=device, dtype=dtype)
+
+
+# --- refused, or cut -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "request_", [Request("x" * 20_001), Request("a", 0), Request("a", 3, stop="\ud800")]
+)
+def test_a_refused_request_is_refused_before_anything_is_begun(engine, request_):
+    """The page had cleared text and branches by the time it heard of the refusal."""
+    with pytest.raises(ValueError, match="limit|max_new_tokens|surrogate"):
+        engine.generate(request_)  # not only once it is iterated
+    with pytest.raises(ValueError, match="limit|max_new_tokens|surrogate"):
+        engine.branch(request_, [1, 2], 1, 1)
+
+
+def test_a_score_tells_how_much_was_not_read(engine):
+    assert engine.score(" the" * 100).truncated == 36
+    assert engine.score(" the" * 64).truncated == 0
+
+
+# --- what /models tells ----------------------------------------------------------------------
+
+
+def test_models_are_told_as_they_were_loaded(model_directory, classifier_directory, tmp_path):
+    """The file on disk was replaced; /models told its fingerprint for the model in memory."""
+    mine = tmp_path / "mine"
+    shutil.copytree(model_directory, mine)
+    engine = Engine.load(str(mine), str(classifier_directory), device="cpu")
+    before = engine.describe()["models"][0]
+    weights = mine / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\0")
+    assert engine.describe()["models"][0] == before
+    weights.unlink()
+    assert engine.describe()["models"][0] == before
+
+
+def test_a_broken_model_is_told_by_name_and_fails_nothing_else(
+    model_directory, classifier_directory, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(library, "CHECKPOINTS", tmp_path)
+    shutil.copytree(model_directory, tmp_path / "gone")
+    shutil.copytree(model_directory, tmp_path / "cut")
+    engine = Engine.load(str(model_directory), str(classifier_directory), device="cpu")
+    (tmp_path / "gone" / "config.json").unlink()
+    os.truncate(tmp_path / "cut" / "model.safetensors", 1000)
+    told = engine.describe()
+    assert [model["name"] for model in told["models"]][0] == "tiny"
+    assert [one["name"] for one in told["broken"]] == ["gone"]
+    for name in ("gone", "cut"):
+        with pytest.raises(ValueError, match=name) as refused:
+            engine.generate(Request("a", model=name))
+        assert str(tmp_path) not in str(refused.value) and "config" in str(told["broken"])
+    assert str(tmp_path) not in str(told)

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import math
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -16,11 +17,13 @@ from matplotlib.figure import Figure
 from gpt2.engine import Limits
 from gpt2.figures import DARK, LIGHT
 from gpt2.trace import Trace
-from gpt2.ui import build_app, launch_options
+from gpt2.ui import build_app, launch_options, mailbox
 from gpt2.ui.common import Viewport, errors_in_words, note, paced
 from gpt2.ui.completion import count_words, limits_words, settings_words, status_line
 from gpt2.ui.drawing import Drawing, clicked
 from gpt2.ui.guard import MAX_BODY, Guard
+from gpt2.ui.mailbox import Mailbox
+from gpt2.ui.served import values
 from gpt2.ui.strip import MOST_PROMPT_TOKENS, Numbers, class_strip, legend, token_strip
 
 HOSTILE = ("<img src=x onerror=f()>", '"onmouseover="f()', "'><script>f()</script>", "&lt;b&gt;")
@@ -138,6 +141,24 @@ def test_the_prompt_is_counted_and_what_does_not_fit_told(engine):
     )
     assert "limit is 20,000" in count_words(engine, "x" * 20_001, "tiny")
     assert "surrogate" in count_words(engine, "\ud800", "tiny")
+
+
+def test_a_prompt_too_long_to_be_sent_is_told_by_its_length(engine):
+    """The count of the text before was left standing."""
+    assert count_words(engine, "", "tiny", 350_000) == (
+        "the prompt has 350,000 characters; the limit is 20,000; shorten it"
+    )
+    assert count_words(engine, " the", "tiny", 4) == "1 of 64 tokens"
+
+
+def test_a_space_at_the_end_of_a_prompt_gets_a_hint(engine):
+    assert "ends in a space" in count_words(engine, "Hello ", "tiny")
+    for prompt in ("", "Hello", "Hello\n", " Hello"):
+        assert "space" not in count_words(engine, prompt, "tiny")
+
+
+def test_a_stop_text_is_shown_with_its_line_breaks():
+    assert settings_words(60, 1, 0, 1, 0, "\n").endswith('stop at "\\n"')
 
 
 def test_settings_and_limits_in_words(engine):
@@ -315,3 +336,65 @@ def test_of_results_that_get_better_the_first_late_one_and_the_last_are_drawn(mo
     assert list(paced("abcde")) == ["b", "d", "e"]
     monkeypatch.setattr("gpt2.ui.common.time.monotonic", lambda: 0.0)
     assert list(paced("abc")) == ["c"] and list(paced([])) == []
+
+
+def test_an_emptied_slider_is_what_it_began_with():
+    import gradio as gr
+
+    slider, seed, text = gr.Slider(0, 2, 0.7, label="Temperature"), gr.Number(5), gr.Textbox()
+    assert values([slider, seed, text], [None, None, None]) == [0.7, 5, None]
+    for wrong in ("3", True, [1], math.nan):
+        with pytest.raises(ValueError, match="^Temperature is .*; it must be a number"):
+            values([slider], [wrong])
+    with pytest.raises(ValueError, match="takes 1 values and 0 came"):
+        values([slider], [])
+
+
+# --- mailboxes -------------------------------------------------------------------------------
+
+
+def in_a_loop(work):
+    """Run a coroutine in a thread of its own: this one may have a loop already."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(lambda: asyncio.run(work())).result()
+
+
+def test_messages_come_out_as_they_went_in_and_small_while_nobody_listens():
+    message = {"tokens": [{"id": 5, "piece": "·the"}] * 1000}
+
+    async def work():
+        box = Mailbox()
+        box.put_nowait(message)
+        unheard = box.nbytes
+        first = await box.get()
+        box.put_nowait(message)  # somebody listens: it is handed on as it is
+        return unheard, first, box.nbytes, await box.get()
+
+    unheard, first, heard, second = in_a_loop(work)
+    assert 0 < unheard < 2000 and heard == 0
+    assert first == message and second is message
+
+
+def test_answers_that_nobody_fetches_are_bounded_and_given_back(app, monkeypatch):
+    """Forty calls that nobody listened to held 626 MB for good."""
+    monkeypatch.setattr(mailbox, "KEPT_BYTES", 10_000)
+    monkeypatch.setattr(mailbox, "KEPT_SECONDS", 0.3)
+
+    async def work():
+        boxes, most = mailbox.Mailboxes(app), 0
+        for number in range(50):
+            session = f"call {number}"
+            boxes[session] = asyncio.Queue()
+            app._queue.pending_event_ids_session[session] = {session}
+            boxes[session].put_nowait(os.urandom(1000))
+            most = max(most, sum(box.nbytes for box in boxes.values()))
+        last = await boxes["call 49"].get()
+        for _ in range(50):
+            await asyncio.sleep(0.1)
+            if len(boxes) == 1:
+                break
+        return most, last, list(boxes), list(app._queue.pending_event_ids_session)
+
+    most, last, left, ids = in_a_loop(work)
+    assert most < 13_000 and len(last) == 1000
+    assert left == ids == ["call 49"]  # who listened a moment ago may come again

@@ -66,7 +66,7 @@ def build_api(engine: Engine) -> None:
             prompt: as it was for generate, and so all settings below.
             ids: the text so far: prompt_ids and the id of each token that generate gave.
             position: place in ids of the token to replace, one of those that generate gave.
-            token: the id to put there, or a list of several.
+            token: the id to put there.
             max_new_tokens: most tokens of the completion, kept ones too.
             temperature: as of generate.
             top_k: as of generate.

@@ -31,7 +31,7 @@ def _trace_json(trace: Trace) -> dict:
         "prompt": trace.prompt,
         "completion": trace.completion,
         "text": trace.prompt + trace.completion,
-        "finish_reason": trace.finish_reason or None,
+        "finish_reason": trace.finish_reason,  # empty while it goes on
         "seed": trace.seed,
         "truncated": trace.truncated,
         "prompt_ids": list(trace.prompt_ids),
