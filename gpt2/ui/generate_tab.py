@@ -114,8 +114,9 @@ def build_generate(page: Page) -> None:
             [shown, writer.strip],
             **on_page,
         )
-    gr.on(
-        [prompt.change, settings.model.change],
+    # Not by that event itself: it would send the prompt along, however long it is.
+    changed = gr.on([prompt.change, settings.model.change], None, js="() => []", **quick)
+    changed.then(
         lambda *values: note(count_words(engine, *values)),
         [prompt, settings.model, length],
         count,
