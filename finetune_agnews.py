@@ -17,12 +17,12 @@ from tqdm import tqdm
 from gpt2 import agnews_files, baselines, report, weights
 from gpt2.agnews import AGNEWS_LABELS, Split, read_split
 from gpt2.classifier import GPT2Classifier
+from gpt2.command import add_debug_flag, run_training
 from gpt2.devices import (
     device_name,
     pick_device,
     process_group,
     rank,
-    speaks,
     wait_for_all,
     world_size,
 )
@@ -70,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
     add("--save-dtype", choices=("float32", "bfloat16", "float16"), default="float16")
     add("--save-minutes", type=float, default=1.0, help="minutes between states to resume from")
     add("--resume", action="store_true", help="go on from the last saved state, if any")
+    add_debug_flag(made)
     return made
 
 
@@ -211,23 +212,16 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     given = argv if argv is not None else sys.argv[1:]
     args.command = ["python finetune_agnews.py", *(os.path.basename(word) for word in given)]
-    try:
+
+    def work() -> int:
         with process_group(pick_device(args.device)):
             metrics, leads = run(args), rank() == 0
-    except (OSError, ValueError, FloatingPointError) as error:
-        if speaks(error):
-            print(f"finetune_agnews.py: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(
-            "finetune_agnews.py: stopped; --resume goes on from the last saved state",
-            file=sys.stderr,
-        )
-        return 1
-    if leads:
-        print(report.table(metrics, name=f"this run: {Path(args.base).name}, {args.train}"))
-        print(f"written: {args.out} (serve it: python app.py --classifier {args.out})")
-    return 0
+        if leads:
+            print(report.table(metrics, name=f"this run: {Path(args.base).name}, {args.train}"))
+            print(f"written: {args.out} (serve it: python app.py --classifier {args.out})")
+        return 0
+
+    return run_training("finetune_agnews.py", work, debug=args.debug, out=args.out)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gpt2.command import add_debug_flag, run_command
 from gpt2.tokenizer import ENDOFTEXT, ENDOFTEXT_ID, Tokenizer
 
 
@@ -123,21 +124,25 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--vocab", default="checkpoints/mini", metavar="DIR", help="holds vocab.json, merges.txt"
     )
+    add_debug_flag(parser)
     args = parser.parse_args(argv)
-    partial = Path(args.out).with_suffix(".partial")
-    try:
+
+    def work() -> int:
+        partial = Path(args.out).with_suffix(".partial")
         tokenizer = Tokenizer(args.vocab)
-        with open(partial, "wb") as out:
-            for path in args.files:
-                tokens = read_tokens(path, tokenizer)
-                tokens.tofile(out)
-                print(f"{path}: {len(tokens):,} tokens")
-        os.replace(partial, args.out)
-    except (OSError, ValueError) as error:
-        partial.unlink(missing_ok=True)
-        print(f"gpt2.data: {error}", file=sys.stderr)
-        return 1
-    return 0
+        try:
+            with open(partial, "wb") as out:
+                for path in args.files:
+                    tokens = read_tokens(path, tokenizer)
+                    out.write(tokens.tobytes())
+                    print(f"{path}: {len(tokens):,} tokens")
+            os.replace(partial, args.out)
+        finally:
+            partial.unlink(missing_ok=True)
+        return 0
+
+    room = f"free some for {args.out}, or choose another --out"
+    return run_command("gpt2.data", work, debug=args.debug, room=room)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from gpt2 import data, lens, weights
 from gpt2.agnews import AGNEWS_LABELS, read_agnews
+from gpt2.command import add_debug_flag, run_command
 from gpt2.devices import pick_device
 from gpt2.library import find_directory
 from gpt2.model import GPT2
@@ -132,6 +133,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--stride", type=int, default=0, metavar="N", help="tokens, default n_ctx")
     made.add_argument("--max-length", type=int, default=128, help="tokens of a news text (128)")
     made.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
+    add_debug_flag(made)
     return made
 
 
@@ -151,12 +153,12 @@ def evaluate(args: argparse.Namespace) -> dict:
 def main(argv: list[str] | None = None) -> int:
     """Run from the command line."""
     args = parser().parse_args(argv)
-    try:
+
+    def work() -> int:
         print(json.dumps({"model": args.model, **evaluate(args)}))
-    except (OSError, ValueError) as error:
-        print(f"gpt2.evaluate: {error}", file=sys.stderr)
-        return 1
-    return 0
+        return 0
+
+    return run_command("gpt2.evaluate", work, debug=args.debug)
 
 
 if __name__ == "__main__":

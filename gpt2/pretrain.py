@@ -17,8 +17,9 @@ import torch
 from tqdm import tqdm
 
 from gpt2 import weights
+from gpt2.command import run_training
 from gpt2.config import GPT2Config
-from gpt2.devices import device_name, pick_device, process_group, rank, speaks, world_size
+from gpt2.devices import device_name, pick_device, process_group, rank, world_size
 from gpt2.flops import utilisation
 from gpt2.generate import generate
 from gpt2.model import GPT2, init_weights
@@ -159,20 +160,16 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     given = argv if argv is not None else sys.argv[1:]
     args.command = ["python -m gpt2.pretrain", *(os.path.basename(word) for word in given)]
-    try:
+
+    def work() -> int:
         with process_group(pick_device(args.device)):
             metrics, leads = pretrain(args), rank() == 0
-    except (OSError, ValueError, FloatingPointError) as error:
-        if speaks(error):
-            print(f"gpt2.pretrain: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("gpt2.pretrain: stopped; --resume goes on from the last saved state", file=sys.stderr)
-        return 1
-    if leads:
-        del metrics["curve"], metrics["samples"]
-        print(json.dumps(metrics, indent=1))
-    return 0
+        if leads:
+            del metrics["curve"], metrics["samples"]
+            print(json.dumps(metrics, indent=1))
+        return 0
+
+    return run_training("gpt2.pretrain", work, debug=args.debug, out=args.out)
 
 
 if __name__ == "__main__":

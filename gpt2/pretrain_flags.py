@@ -2,6 +2,8 @@
 
 import argparse
 
+from gpt2.command import add_debug_flag
+
 # Flags that another training is made by; a state is resumed under the same ones only.
 DECIDING = ("layers", "heads", "embd", "context", "tokens", "batch_size", "accumulate", "lr")
 DECIDING += ("warmup", "weight_decay", "dropout", "average", "hold_out_every", "seed")
@@ -61,4 +63,5 @@ def parser() -> argparse.ArgumentParser:
     add("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     add("--seed", type=int, default=0)
     add("--resume", action="store_true", help="go on from the last saved state, if any")
+    add_debug_flag(made)
     return made
