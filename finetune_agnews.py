@@ -28,10 +28,10 @@ from gpt2.devices import (
 )
 from gpt2.finetune import FinetuneSettings, State, finetune
 from gpt2.library import find_directory
-from gpt2.rows import Rows, predict
-from gpt2.scoring import scores
-from gpt2.tokenizer import Tokenizer
+from gpt2.rows import Rows, news_scores
+from gpt2.tokenizer import Tokenizer, load_tokenizer
 from gpt2.trained import TRAIN_MODES
+from gpt2.vocabulary import keep_max_length
 
 HELP = {
     "train": f"what is trained: {', '.join(TRAIN_MODES)}",
@@ -83,10 +83,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     out, base = Path(args.out), find_directory(args.base)
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file; --out takes a directory")
+    model, tokenizer = new_classifier(base, settings)
+    model.to(device)
     directory = find_data(args.data, device)
     split = read_split(directory, limit=args.limit, seed=settings.seed)
-    model = new_classifier(base, settings).to(device)
-    tokenizer = Tokenizer(base)
     train, held_out, test = (
         Rows(news, tokenizer, max_length=settings.max_length)
         for news in (split.train, split.held_out, split.test)
@@ -120,6 +120,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             metrics["baselines"] = list(baselines.measure(split.train, split.test))
         with weights.whole_directory(out) as work:
             weights.save(model, work, vocabulary=base, dtype=getattr(torch, args.save_dtype))
+            keep_max_length(work, settings.max_length)
             report.write(work, metrics, points)
         shutil.rmtree(state.directory)
     return metrics
@@ -151,23 +152,27 @@ def find_data(given: str | None, device: torch.device) -> Path:
     return agnews_files.find_or_download()
 
 
-def new_classifier(base: Path, settings: FinetuneSettings) -> GPT2Classifier:
-    """A language model with a fresh head that names AG News's labels.
+def new_classifier(base: Path, settings: FinetuneSettings) -> tuple[GPT2Classifier, Tokenizer]:
+    """A language model with a fresh head that names AG News's labels, and its vocabulary.
 
     Raises:
-        ValueError: it can't read texts of max_length.
+        ValueError: it can't read texts of max_length, or its vocabulary is another model's.
     """
-    backbone = weights.load_language_model(base)
-    if settings.max_length > backbone.config.n_ctx:
+    config = weights.read_config(base)
+    if settings.max_length > config.n_ctx:
         raise ValueError(
-            f"max_length is {settings.max_length}; {base.name} reads up to "
-            f"{backbone.config.n_ctx} tokens"
+            f"max_length is {settings.max_length}; {base.name} reads up to {config.n_ctx} tokens"
         )
-    backbone.config = replace(backbone.config, labels=AGNEWS_LABELS)
+    tokenizer = load_tokenizer(base, rows=config.vocab_size)
+    backbone = weights.load_language_model(base)
+    pad = config.pad_token_id
+    if pad is None or pad >= config.vocab_size:  # other programs look for the last token before it
+        pad = tokenizer.end_id
+    backbone.config = replace(backbone.config, labels=AGNEWS_LABELS, pad_token_id=pad)
     torch.manual_seed(settings.seed)
     model = GPT2Classifier(backbone)
     torch.nn.init.normal_(model.score.weight, std=0.02)
-    return model
+    return model, tokenizer
 
 
 def watch(points: Iterable[dict], settings: FinetuneSettings, rows: int) -> list[dict]:
@@ -200,9 +205,9 @@ def watch(points: Iterable[dict], settings: FinetuneSettings, rows: int) -> list
 def measure(model: GPT2Classifier, held_out: Rows, test: Rows, split: Split) -> dict[str, Any]:
     """Scores on held-out rows and on test rows, and texts read a second meanwhile."""
     start, read = time.perf_counter(), len(held_out)
-    found = {"held_out": scores(predict(model, held_out), held_out.labels, AGNEWS_LABELS)}
+    found = {"held_out": news_scores(model, held_out)}
     if split.has_test:
-        found["test"] = scores(predict(model, test), test.labels, AGNEWS_LABELS)
+        found["test"] = news_scores(model, test)
         read += len(test)
     return {**found, "texts_per_second": read / (time.perf_counter() - start)}
 

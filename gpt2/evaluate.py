@@ -17,14 +17,13 @@ import torch
 from tqdm import tqdm
 
 from gpt2 import data, lens, weights
-from gpt2.agnews import AGNEWS_LABELS, read_agnews
+from gpt2.agnews import read_agnews, rows_of_classes
 from gpt2.command import add_debug_flag, run_command
 from gpt2.devices import pick_device
 from gpt2.library import find_directory
 from gpt2.model import GPT2
-from gpt2.rows import Rows, predict
-from gpt2.scoring import scores
-from gpt2.tokenizer import ENDOFTEXT_ID, Tokenizer
+from gpt2.rows import Rows, news_scores, reading_length
+from gpt2.tokenizer import ENDOFTEXT_ID, Tokenizer, load_tokenizer
 
 
 def text_perplexity(model: GPT2, tokenizer: Tokenizer, text: str, *, stride: int) -> dict:
@@ -103,20 +102,35 @@ def lambada(model: GPT2, tokenizer: Tokenizer, path: str | Path) -> dict:
     }
 
 
-def agnews(directory: Path, path: str, *, device: torch.device, max_length: int) -> dict:
-    """Accuracy and macro F1 of a classifier on a CSV."""
+def agnews(
+    directory: Path,
+    path: str,
+    *,
+    device: torch.device,
+    max_length: int | None = None,
+    labels: str | None = None,
+) -> dict:
+    """Accuracy and macro F1 of a classifier on a CSV.
+
+    Args:
+        max_length: tokens read of a text; those of the model's training if None.
+        labels: the model's labels for classes 1 to 4, with commas; by their names if None.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file; the model's labels are others.
+    """
     model = weights.load_classifier(directory, device=device)
     config = model.transformer.config
-    if len(config.labels) != len(AGNEWS_LABELS):
-        raise ValueError(
-            f"{directory} has {len(config.labels)} labels; AG News has {len(AGNEWS_LABELS)}"
-        )
+    rows_of_classes(config.labels, given=labels)  # refuses before the work
+    tokenizer = load_tokenizer(directory, rows=config.vocab_size)
+    if max_length is None:
+        max_length = reading_length(tokenizer, config)
     if not 1 <= max_length <= config.n_ctx:
         raise ValueError(f"--max-length is {max_length}; it must be 1 to {config.n_ctx}")
-    rows = Rows(read_agnews(path), Tokenizer(directory), max_length=max_length)
+    rows = Rows(read_agnews(path), tokenizer, max_length=max_length)
     return {
         "protocol": f"cleaned title and description, first {max_length} tokens, last-token logits",
-        **scores(predict(model, rows), rows.labels, config.labels),
+        **news_scores(model, rows, labels=labels),
     }
 
 
@@ -131,7 +145,17 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--lambada", metavar="FILE", help="lambada_test.jsonl")
     what.add_argument("--agnews", metavar="CSV", help="accuracy of a classifier")
     made.add_argument("--stride", type=int, default=0, metavar="N", help="tokens, default n_ctx")
-    made.add_argument("--max-length", type=int, default=128, help="tokens of a news text (128)")
+    made.add_argument(
+        "--max-length",
+        type=int,
+        metavar="N",
+        help="tokens of a news text (as in training, which the model's tokenizer_config.json says)",
+    )
+    made.add_argument(
+        "--labels",
+        metavar="A,B,C,D",
+        help="the model's labels for World, Sports, Business and Sci/Tech (found by their names)",
+    )
     made.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     add_debug_flag(made)
     return made
@@ -141,9 +165,15 @@ def evaluate(args: argparse.Namespace) -> dict:
     """What the command line asks for."""
     directory, device = find_directory(args.model), pick_device(args.device)
     if args.agnews:
-        return agnews(directory, args.agnews, device=device, max_length=args.max_length)
+        return agnews(
+            directory,
+            args.agnews,
+            device=device,
+            max_length=args.max_length,
+            labels=args.labels,
+        )
     model = weights.load_language_model(directory, device=device)
-    tokenizer = Tokenizer(directory)
+    tokenizer = load_tokenizer(directory, rows=model.config.vocab_size)
     if args.lambada:
         return lambada(model, tokenizer, args.lambada)
     text = "".join(data.read_documents(args.text))

@@ -14,14 +14,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from gpt2.agnews import AGNEWS_LABELS
 from gpt2.checkpoint import read_state, write_state
 from gpt2.classifier import GPT2Classifier
 from gpt2.devices import wait_for_all
 from gpt2.lora import merge_lora
 from gpt2.objective import Objective
-from gpt2.rows import Rows, predict
-from gpt2.scoring import scores
+from gpt2.rows import Rows, news_scores
 from gpt2.trained import TRAIN_MODES, choose_parameters, set_dropout
 from gpt2.training import Trainer, TrainSettings
 
@@ -186,7 +184,7 @@ def _measure(
 ) -> dict[str, float]:
     """Scores on held-out rows; weights that beat those of the epochs in `points` are kept."""
     with trainer.averaged() as model:
-        full = scores(predict(model, held_out), held_out.labels, AGNEWS_LABELS)
+        full = news_scores(model, held_out)
         found = {name: value for name, value in full.items() if isinstance(value, float)}
         if all(_rank_of(found) > _rank_of(earlier) for earlier in _measured(points)):
             write_state(state.best(stage), model.state_dict(), run=state.run)

@@ -2,12 +2,16 @@
 
 import json
 import math
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from gpt2 import evaluate
+from gpt2 import evaluate, weights
+from gpt2.agnews import AGNEWS_LABELS
+from gpt2.vocabulary import keep_max_length
 
 TEXT = (
     "The harbour was quiet that morning. Boats lay side by side, and nobody spoke.\n\n"
@@ -185,8 +189,68 @@ def test_accuracy_and_f1_of_a_classifier_are_transformers(classifier_directory, 
         both = sum(a == b == label for a, b in pairs)
         named = guesses.count(label) + labels.count(label)
         f1.append(2 * both / named if named else 0.0)
-    assert found["macro_f1"] == pytest.approx(np.mean(f1))
+    occurring = [score for i, score in enumerate(f1) if i in {*guesses, *labels}]
+    assert found["macro_f1"] == pytest.approx(np.mean(occurring))
     assert "first 11 tokens" in found["protocol"]
+
+
+def reordered(classifier_directory, target, labels):
+    """The same classifier with its rows in another order, and maybe more of them."""
+    model = weights.load_classifier(classifier_directory)
+    old = model.transformer.config.labels
+    model.transformer.config = replace(model.transformer.config, labels=labels)
+    rows = [model.score.weight[old.index(name)] if name in old else -model.score.weight.sum(0)
+            for name in labels]  # fmt: skip
+    model.score = torch.nn.Linear(len(rows[0]), len(rows), bias=False)
+    model.score.weight.data = torch.stack(rows).detach()
+    weights.save(model, target, vocabulary=classifier_directory)
+    return target
+
+
+def test_a_classifier_with_its_labels_in_another_order_scores_the_same(
+    classifier_directory, tmp_path, capsys
+):
+    """It scored 0.0 and said nothing."""
+    path = tmp_path / "test.csv"
+    path.write_text("".join(f'"{c}","{title}","{text}"\n' for c, title, text in NEWS))
+    theirs = reordered(classifier_directory, tmp_path / "m", AGNEWS_LABELS[::-1])
+    first, second = (
+        run(capsys, "--model", model, "--agnews", path) for model in (classifier_directory, theirs)
+    )
+    assert first.pop("labels") == second.pop("labels")
+    assert first["confusion"] == second["confusion"]
+    assert first["nll"] == pytest.approx(second["nll"])
+    wrong = ",".join(AGNEWS_LABELS[::-1])
+    by_hand = run(capsys, "--model", theirs, "--agnews", path, "--labels", wrong)
+    assert by_hand["confusion"] != first["confusion"]
+    assert by_hand["labels"]["World"] == "Sci/Tech"
+
+
+def test_an_answer_that_is_no_class_of_the_file_is_wrong(classifier_directory, tmp_path, capsys):
+    path = tmp_path / "test.csv"
+    path.write_text("".join(f'"{c}","{title}","{text}"\n' for c, title, text in NEWS))
+    labels = ("Weather", *AGNEWS_LABELS)
+    five = reordered(classifier_directory, tmp_path / "m", labels)
+    found = run(capsys, "--model", five, "--agnews", path)
+    assert list(found["per_class"]) == [*AGNEWS_LABELS, "Weather"]
+    assert sum(map(sum, found["confusion"])) == len(NEWS)
+    four = run(capsys, "--model", classifier_directory, "--agnews", path)
+    assert found["accuracy"] <= four["accuracy"]
+
+
+def test_a_classifier_is_read_as_far_as_it_was_trained(classifier_directory, tmp_path, capsys):
+    """Trained on 5 tokens, it was measured on 128."""
+    path = tmp_path / "test.csv"
+    path.write_text("".join(f'"{c}","{title}","{text}"\n' for c, title, text in NEWS))
+    model = shutil.copytree(classifier_directory, tmp_path / "m")
+    assert "first 64 tokens" in run(capsys, "--model", model, "--agnews", path)["protocol"]
+    keep_max_length(model, 5)
+    found = run(capsys, "--model", model, "--agnews", path)
+    assert "first 5 tokens" in found["protocol"]
+    asked = run(capsys, "--model", model, "--agnews", path, "--max-length", 5)
+    assert found == asked
+    keep_max_length(model, 10**30)  # as transformers writes "no limit"
+    assert "first 64 tokens" in run(capsys, "--model", model, "--agnews", path)["protocol"]
 
 
 # --- what can't be measured -------------------------------------------------------------------

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "gpt2"
 LAYERS = {
     "numbers and words": [
         *("config", "trace", "vocabulary", "tokenizer", "numpy_forward", "memory", "agnews"),
-        *("command", "scoring"),
+        *("command", "scoring", "text_files"),
     ],
     "the model": ["cache", "filters", "sampling", "request", "model", "classifier"],
     "what is done with it": [
@@ -32,6 +32,7 @@ LAYERS = {
 }
 # Within a row, these and no others.
 NEIGHBOURS = {
+    "agnews": {"text_files"},
     "tokenizer": {"vocabulary"},
     "sampling": {"filters"},
     "request": {"sampling"},
@@ -68,7 +69,7 @@ HOMES = {
     "transformers": set(),
 }
 TORCHLESS = ["config", "trace", "tokenizer", "vocabulary", "numpy_forward", "memory", "data"]
-TORCHLESS += ["agnews", "command", "scoring"]
+TORCHLESS += ["agnews", "command", "scoring", "text_files"]
 TORCHLESS += ["vocabulary", "figures", "ui"]
 
 
