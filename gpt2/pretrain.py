@@ -26,7 +26,8 @@ from gpt2.model import GPT2, init_weights
 from gpt2.next_token import Corpus, NextToken, read_corpus
 from gpt2.pretrain_flags import DECIDING, parser
 from gpt2.sampling import Sampling
-from gpt2.tokenizer import ENDOFTEXT_ID, Tokenizer
+from gpt2.scoring import perplexity
+from gpt2.tokenizer import Tokenizer
 from gpt2.training import Trainer, TrainSettings
 
 
@@ -36,13 +37,19 @@ def pretrain(args: argparse.Namespace) -> dict:
     torch.set_float32_matmul_precision("high")
     tokenizer = Tokenizer(args.vocab)
     config = GPT2Config(
+        vocab_size=tokenizer.vocab_size,
+        bos_token_id=tokenizer.start_id,
+        eos_token_id=tokenizer.end_id,
+        pad_token_id=tokenizer.end_id,
         n_ctx=args.context,
         n_embd=args.embd,
         n_layer=args.layers,
         n_head=args.heads,
         dropout=args.dropout,
     )
-    corpus = read_corpus(args.data, tokenizer, hold_out_every=args.hold_out_every)
+    corpus = read_corpus(
+        args.data, tokenizer, hold_out_every=args.hold_out_every, context=config.n_ctx
+    )
     model = GPT2(config)
     init_weights(model, seed=args.seed)
     model.to(device)
@@ -79,7 +86,7 @@ def pretrain(args: argparse.Namespace) -> dict:
         "device": device_name(device),
         "processes": world_size(),
         "held_out_loss": last["held_out_loss"],
-        "held_out_perplexity": float(np.exp(last["held_out_loss"])),
+        "held_out_perplexity": perplexity(last["held_out_loss"]),
         **utilisation(last["tokens_per_second"], config, device, given=args.peak_tflops),
         "curve": points[:: max(1, len(points) // 200)],
         "samples": [point for point in points if "sample" in point],
@@ -149,9 +156,11 @@ def train(
 
 def sample(model: GPT2, tokenizer: Tokenizer, prompt: str, tokens: int) -> str:
     """A prompt and what the model makes of it, always with the same luck."""
-    ids = tokenizer.encode(prompt) or [ENDOFTEXT_ID]
+    ids = tokenizer.encode(prompt) or [tokenizer.start_id]
     room = model.config.n_ctx
-    steps = generate(model, ids[-room // 2 :], Sampling(seed=0), max_new_tokens=tokens)
+    steps = generate(
+        model, ids[-room // 2 :], Sampling(seed=0), max_new_tokens=tokens, eos=tokenizer.end_id
+    )
     return prompt + tokenizer.decode([step.id for step in steps])
 
 

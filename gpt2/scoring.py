@@ -1,5 +1,6 @@
-"""How good class probabilities are. Imports: numpy."""
+"""How good class probabilities are, and a language model's. Imports: numpy."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -74,3 +75,8 @@ def calibration_error(probs: np.ndarray, labels: np.ndarray) -> float:
 
 def _share(part: int, whole: int) -> float:
     return float(part / whole) if whole else 0.0
+
+
+def perplexity(nll: float) -> float | None:
+    """exp of a mean negative log-likelihood in nats; None, JSON's null, past a float's range."""
+    return math.exp(nll) if nll < 709 else None

@@ -33,6 +33,7 @@ LAYERS = {
 # Within a row, these and no others.
 NEIGHBOURS = {
     "agnews": {"text_files"},
+    "trace": {"scoring"},
     "tokenizer": {"vocabulary"},
     "sampling": {"filters"},
     "request": {"sampling"},

@@ -84,8 +84,9 @@ def build_score(page: Page) -> None:
 
 def _status(found: Score) -> str:
     guessed = float((found.ranks <= 10).mean())
+    shown = "past 10^307" if found.perplexity is None else f"{found.perplexity:,.1f}"
     return note(
-        f"{len(found.ids):,} tokens · perplexity {found.perplexity:,.1f} · {found.nll:.2f} nats a "
+        f"{len(found.ids):,} tokens · perplexity {shown} · {found.nll:.2f} nats a "
         f"token · {guessed:.0%} among the model's first ten guesses · {found.model}"
     )
 
