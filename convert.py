@@ -209,7 +209,9 @@ def main(argv: list[str] | None = None) -> int:
         made.error("--to tf writes float32, as OpenAI's checkpoints are; leave --dtype out")
 
     def work() -> int:
-        print(*receipt.lines(run(args)), f"{args.out} is written", sep="\n")
+        with weights.sole_writer(args.out):
+            done = run(args)
+        print(*receipt.lines(done), f"{args.out} is written", sep="\n")
         return 0
 
     room = f"free some for {args.out}, or choose another --out"

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from gpt2 import agnews_files, baselines, report, weights
 from gpt2.agnews import AGNEWS_LABELS, Split, read_split
+from gpt2.checkpoint import sole_writer
 from gpt2.classifier import GPT2Classifier
 from gpt2.command import add_debug_flag, run_training
 from gpt2.devices import (
@@ -219,7 +220,7 @@ def main(argv: list[str] | None = None) -> int:
     args.command = ["python finetune_agnews.py", *(os.path.basename(word) for word in given)]
 
     def work() -> int:
-        with process_group(pick_device(args.device)):
+        with process_group(pick_device(args.device)), sole_writer(args.out):
             metrics, leads = run(args), rank() == 0
         if leads:
             print(report.table(metrics, name=f"this run: {Path(args.base).name}, {args.train}"))

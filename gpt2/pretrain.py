@@ -17,6 +17,7 @@ import torch
 from tqdm import tqdm
 
 from gpt2 import weights
+from gpt2.checkpoint import sole_writer
 from gpt2.command import run_training
 from gpt2.config import GPT2Config
 from gpt2.devices import device_name, pick_device, process_group, rank, world_size
@@ -171,7 +172,7 @@ def main(argv: list[str] | None = None) -> int:
     args.command = ["python -m gpt2.pretrain", *(os.path.basename(word) for word in given)]
 
     def work() -> int:
-        with process_group(pick_device(args.device)):
+        with process_group(pick_device(args.device)), sole_writer(args.out):
             metrics, leads = pretrain(args), rank() == 0
         if leads:
             del metrics["curve"], metrics["samples"]

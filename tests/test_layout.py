@@ -41,7 +41,7 @@ NEIGHBOURS = {
     "classifier": {"model"},
     "drafts": {"generate"},
     "hub": {"weights"},
-    "checkpoint": {"devices"},
+    "checkpoint": {"devices", "weights"},
     "flops": {"devices"},
     "rows": {"devices"},
     "trained": {"lora"},
