@@ -35,6 +35,12 @@ from gpt2.training import Trainer, TrainSettings
 def pretrain(args: argparse.Namespace) -> dict:
     """Train, write the model directory and return what its metrics.json holds."""
     device = pick_device(args.device)
+    step_tokens = args.batch_size * args.context * args.accumulate
+    if args.tokens < step_tokens:
+        raise ValueError(
+            f"--tokens is {args.tokens}; one step takes {step_tokens}, which is --batch-size times "
+            "--context times --accumulate"
+        )
     torch.set_float32_matmul_precision("high")
     tokenizer = Tokenizer(args.vocab)
     config = GPT2Config(
@@ -54,9 +60,8 @@ def pretrain(args: argparse.Namespace) -> dict:
     model = GPT2(config)
     init_weights(model, seed=args.seed)
     model.to(device)
-    step_tokens = args.batch_size * args.context * args.accumulate
     settings = TrainSettings(
-        steps=max(1, args.tokens // step_tokens),
+        steps=args.tokens // step_tokens,
         lr=args.lr,
         warmup=args.warmup,
         weight_decay=args.weight_decay,
