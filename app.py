@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 
+from gpt2.command import add_debug_flag, run_command
 from gpt2.config import DTYPES
 
 
@@ -46,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
     add("--auth", metavar="USER:PASSWORD", help="ask visitors for this name and password")
     add("--mcp", action="store_true", help="serve the API as MCP tools too (needs gradio[mcp])")
     add("--max-new-tokens", type=int, default=512, metavar="N", help="most tokens of a completion")
+    add_debug_flag(made)
     return made
 
 
@@ -60,7 +62,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.max_new_tokens < 1:
         made.error(f"--max-new-tokens is {args.max_new_tokens}; it must be at least 1")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    try:
+
+    def work() -> int:
         from gpt2.engine import Engine, Limits
 
         engine = Engine.load(
@@ -80,12 +83,9 @@ def main(argv: list[str] | None = None) -> int:
             auth=tuple(args.auth.split(":", 1)) if args.auth else None,
             mcp=args.mcp,
         )
-    except (OSError, ValueError) as error:
-        print(f"app.py: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:  # while it was starting; a page that is open ends with 0
-        print("app.py: interrupted", file=sys.stderr)
-        return 1
+
+    # Interrupted while it was starting, it failed; a page that is open ends with 0.
+    return run_command("app.py", work, debug=args.debug)
 
 
 if __name__ == "__main__":

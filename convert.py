@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from gpt2 import hub, receipt, sources, weights
+from gpt2.command import add_debug_flag, run_command
 from gpt2.config import SIZES
 from gpt2.conversion import to_directory, to_openai
 from gpt2.library import CHECKPOINTS, DTYPES
@@ -185,6 +186,7 @@ def parser() -> argparse.ArgumentParser:
         "--dtype", choices=DTYPES[1:-1], default="float32", help="numbers on disk (float32)"
     )
     made.add_argument("--vocab", metavar="DIR", help="take the vocabulary from there")
+    add_debug_flag(made)
     return made
 
 
@@ -205,18 +207,15 @@ def main(argv: list[str] | None = None) -> int:
     release_early()
     if args.to == "tf" and args.dtype != "float32":
         made.error("--to tf writes float32, as OpenAI's checkpoints are; leave --dtype out")
-    try:
-        done = run(args)
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        hint = f" while writing {args.out}; free some room or choose another --out" if full else ""
-        print(f"convert.py: {error}{hint}", file=sys.stderr)
-        return 1
-    except ValueError as error:
-        print(f"convert.py: {error}", file=sys.stderr)
-        return 1
-    print(*receipt.lines(done), f"{args.out} is written", sep="\n")
-    return 0
+
+    def work() -> int:
+        with weights.sole_writer(args.out):
+            done = run(args)
+        print(*receipt.lines(done), f"{args.out} is written", sep="\n")
+        return 0
+
+    room = f"free some for {args.out}, or choose another --out"
+    return run_command("convert.py", work, debug=args.debug, room=room)
 
 
 if __name__ == "__main__":

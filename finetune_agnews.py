@@ -16,22 +16,23 @@ from tqdm import tqdm
 
 from gpt2 import agnews_files, baselines, report, weights
 from gpt2.agnews import AGNEWS_LABELS, Split, read_split
+from gpt2.checkpoint import sole_writer
 from gpt2.classifier import GPT2Classifier
+from gpt2.command import add_debug_flag, run_training
 from gpt2.devices import (
     device_name,
     pick_device,
     process_group,
     rank,
-    speaks,
     wait_for_all,
     world_size,
 )
 from gpt2.finetune import FinetuneSettings, State, finetune
 from gpt2.library import find_directory
-from gpt2.rows import Rows, predict
-from gpt2.scoring import scores
-from gpt2.tokenizer import Tokenizer
+from gpt2.rows import Rows, news_scores
+from gpt2.tokenizer import Tokenizer, load_tokenizer
 from gpt2.trained import TRAIN_MODES
+from gpt2.vocabulary import keep_max_length
 
 HELP = {
     "train": f"what is trained: {', '.join(TRAIN_MODES)}",
@@ -70,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
     add("--save-dtype", choices=("float32", "bfloat16", "float16"), default="float16")
     add("--save-minutes", type=float, default=1.0, help="minutes between states to resume from")
     add("--resume", action="store_true", help="go on from the last saved state, if any")
+    add_debug_flag(made)
     return made
 
 
@@ -82,10 +84,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     out, base = Path(args.out), find_directory(args.base)
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file; --out takes a directory")
+    model, tokenizer = new_classifier(base, settings)
+    model.to(device)
     directory = find_data(args.data, device)
     split = read_split(directory, limit=args.limit, seed=settings.seed)
-    model = new_classifier(base, settings).to(device)
-    tokenizer = Tokenizer(base)
     train, held_out, test = (
         Rows(news, tokenizer, max_length=settings.max_length)
         for news in (split.train, split.held_out, split.test)
@@ -119,6 +121,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             metrics["baselines"] = list(baselines.measure(split.train, split.test))
         with weights.whole_directory(out) as work:
             weights.save(model, work, vocabulary=base, dtype=getattr(torch, args.save_dtype))
+            keep_max_length(work, settings.max_length)
             report.write(work, metrics, points)
         shutil.rmtree(state.directory)
     return metrics
@@ -150,23 +153,27 @@ def find_data(given: str | None, device: torch.device) -> Path:
     return agnews_files.find_or_download()
 
 
-def new_classifier(base: Path, settings: FinetuneSettings) -> GPT2Classifier:
-    """A language model with a fresh head that names AG News's labels.
+def new_classifier(base: Path, settings: FinetuneSettings) -> tuple[GPT2Classifier, Tokenizer]:
+    """A language model with a fresh head that names AG News's labels, and its vocabulary.
 
     Raises:
-        ValueError: it can't read texts of max_length.
+        ValueError: it can't read texts of max_length, or its vocabulary is another model's.
     """
-    backbone = weights.load_language_model(base)
-    if settings.max_length > backbone.config.n_ctx:
+    config = weights.read_config(base)
+    if settings.max_length > config.n_ctx:
         raise ValueError(
-            f"max_length is {settings.max_length}; {base.name} reads up to "
-            f"{backbone.config.n_ctx} tokens"
+            f"max_length is {settings.max_length}; {base.name} reads up to {config.n_ctx} tokens"
         )
-    backbone.config = replace(backbone.config, labels=AGNEWS_LABELS)
+    tokenizer = load_tokenizer(base, rows=config.vocab_size)
+    backbone = weights.load_language_model(base)
+    pad = config.pad_token_id
+    if pad is None or pad >= config.vocab_size:  # other programs look for the last token before it
+        pad = tokenizer.end_id
+    backbone.config = replace(backbone.config, labels=AGNEWS_LABELS, pad_token_id=pad)
     torch.manual_seed(settings.seed)
     model = GPT2Classifier(backbone)
     torch.nn.init.normal_(model.score.weight, std=0.02)
-    return model
+    return model, tokenizer
 
 
 def watch(points: Iterable[dict], settings: FinetuneSettings, rows: int) -> list[dict]:
@@ -199,9 +206,9 @@ def watch(points: Iterable[dict], settings: FinetuneSettings, rows: int) -> list
 def measure(model: GPT2Classifier, held_out: Rows, test: Rows, split: Split) -> dict[str, Any]:
     """Scores on held-out rows and on test rows, and texts read a second meanwhile."""
     start, read = time.perf_counter(), len(held_out)
-    found = {"held_out": scores(predict(model, held_out), held_out.labels, AGNEWS_LABELS)}
+    found = {"held_out": news_scores(model, held_out)}
     if split.has_test:
-        found["test"] = scores(predict(model, test), test.labels, AGNEWS_LABELS)
+        found["test"] = news_scores(model, test)
         read += len(test)
     return {**found, "texts_per_second": read / (time.perf_counter() - start)}
 
@@ -211,23 +218,16 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     given = argv if argv is not None else sys.argv[1:]
     args.command = ["python finetune_agnews.py", *(os.path.basename(word) for word in given)]
-    try:
-        with process_group(pick_device(args.device)):
+
+    def work() -> int:
+        with process_group(pick_device(args.device)), sole_writer(args.out):
             metrics, leads = run(args), rank() == 0
-    except (OSError, ValueError, FloatingPointError) as error:
-        if speaks(error):
-            print(f"finetune_agnews.py: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(
-            "finetune_agnews.py: stopped; --resume goes on from the last saved state",
-            file=sys.stderr,
-        )
-        return 1
-    if leads:
-        print(report.table(metrics, name=f"this run: {Path(args.base).name}, {args.train}"))
-        print(f"written: {args.out} (serve it: python app.py --classifier {args.out})")
-    return 0
+        if leads:
+            print(report.table(metrics, name=f"this run: {Path(args.base).name}, {args.train}"))
+            print(f"written: {args.out} (serve it: python app.py --classifier {args.out})")
+        return 0
+
+    return run_training("finetune_agnews.py", work, debug=args.debug, out=args.out)
 
 
 if __name__ == "__main__":

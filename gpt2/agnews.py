@@ -1,4 +1,4 @@
-"""AG News: its CSV rows, cleaned the same way for training, for measuring and for the page.
+"""AG News: its four classes and its CSV rows, cleaned the same way for training and measuring.
 
 Source: Zhang et al. 2015, "Character-level Convolutional Networks for Text Classification",
 section 4. Imports: numpy.
@@ -6,21 +6,82 @@ section 4. Imports: numpy.
 
 import csv
 import html
-import io
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
+from gpt2.text_files import text_lines
+
 AGNEWS_LABELS = ("World", "Sports", "Business", "Sci/Tech")
+_FIRST_CELL = re.compile(r'\s*"?(?:[1-4]|[Cc]lass [Ii]ndex)"?\s*([;\t])')
 COLUMNS = ("class", "title", "description")
 
 _ENTITY = re.compile(r"&?(?:#(\d{2,5})|\b(quot|amp|lt|gt|nbsp));")
-_TAG = re.compile(r"</?[A-Za-z!][^<>]*>")  # and not 5 < 6 and 7 > 3
+_ESCAPE = re.compile(r"&(?:#\d{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+# A tag that HTML has, alone or with an attribute: not 5 < 6 and 7 > 3, not a<b and c>d.
+_TAG = re.compile(
+    r"</?(?i:a|abbr|address|b|big|blockquote|body|br|center|cite|code|dd|div|dl|dt|em|embed|font|form|h[1-6]|head|hr|html|"
+    r"i|iframe|img|input|li|link|map|meta|nobr|object|ol|option|p|param|pre|q|s|script|select|small|span|"
+    r"strike|strong|style|sub|sup|table|tbody|td|th|title|tr|tt|u|ul)(?:\s[^<>]*=[^<>]*)?\s*/?>"
+    r"|<!--.*?-->|<[A-Z]{1,5}(?:\.[A-Z]{1,2}|c\d)>",  # and Reuters' codes: <FDX.N>, <CLc1>
+)
 # A space that the corpus put before an apostrophe or an ampersand: Canada 's, U.S. 's, AT &T.
 _DETACHED = re.compile(r"(?<=[\w.!?)]) (?='(?:s|t|re|ve|ll|d|m|S|T)\b)|(?<=\w) (?=&\w)")
+
+
+# Class names that mean the same, as words without case: World News is World.
+_FILLERS = {"news", "and"}
+_SAME = {"sport": "sports", "sciencetechnology": "scitech", "sciencetech": "scitech"}
+_SAME |= {"scitechnology": "scitech"}
+
+
+def rows_of_classes(labels: Sequence[str], *, given: str | None = None) -> list[int]:
+    """Which of a model's labels each class 1 to 4 of the file is: their numbers, from 0.
+
+    Labels are names, in any order and among others. Case, blanks and punctuation don't count, nor
+    do "news" and "and"; Sci/Tech may be spelt out (Science & Technology), Sports be Sport.
+
+    Args:
+        labels: of the model.
+        given: the labels of classes 1 to 4 as somebody lists them, with commas; exact names.
+
+    Raises:
+        ValueError: a class has no label, or two.
+    """
+    if given is not None:
+        names = [name.strip() for name in next(csv.reader([given], skipinitialspace=True), [])]
+        found = [[i for i, label in enumerate(labels) if label == name] for name in names]
+        if len(names) != len(AGNEWS_LABELS) or [1] * len(names) != [len(one) for one in found]:
+            raise ValueError(
+                f"--labels is {given}; it must name four labels of the model, those of "
+                f"{', '.join(AGNEWS_LABELS)} in this order; it has {', '.join(labels)}"
+            )
+        if len(set(names)) != len(names):
+            raise ValueError(f"--labels is {given}; it names a label twice")
+    else:
+        plain = [_plain_name(label) for label in labels]
+        found = [
+            [i for i, name in enumerate(plain) if name == _plain_name(wanted)]
+            for wanted in AGNEWS_LABELS
+        ]
+        if any(len(one) != 1 for one in found):
+            raise ValueError(
+                f"the model's labels are {', '.join(labels)}; the file's classes are "
+                f"{', '.join(AGNEWS_LABELS)}; if four of them mean these, list them in this order "
+                "with --labels a,b,c,d"
+            )
+    return [one[0] for one in found]
+
+
+def _plain_name(label: str) -> str:
+    words = [word for word in re.findall(r"[^\W_]+", label.casefold()) if word not in _FILLERS]
+    name = "".join(words)
+    return _SAME.get(name, name)
 
 
 @dataclass(frozen=True)
@@ -39,12 +100,13 @@ class News:
 
 
 def clean_news(text: str) -> str:
-    """Undo the corpus's broken escapes; used for training, measuring and the page alike.
+    """Undo the corpus's broken escapes where its rows are read; what people type is left alone.
 
     `Canada #39;s` is "Canada's", `quot;` a quotation mark, `&lt;A HREF=…&gt;` a tag to drop, and a
-    backslash stands where a line ended.
+    backslash stands where a line ended. What only looks like it stays: an address's &copy=2, which
+    no semicolon ends, and "price<cost ... goals>fouls", which no tag is called.
     """
-    text = html.unescape(text)
+    text = _ESCAPE.sub(lambda match: html.unescape(match[0]), text)
     text = _ENTITY.sub(_entity, text)
     text = _TAG.sub(" ", text).replace("\\", " ")
     return _DETACHED.sub("", " ".join(text.split()))
@@ -63,11 +125,6 @@ def read_agnews(path: str | Path) -> News:
         ValueError: a row that can't be used, named by its number (the header counts).
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} does not exist; AG News is train.csv and test.csv with rows "
-            "class,title,description in one directory"
-        )
     texts: list[str] = []
     labels: list[int] = []
     for number, row in _rows(path):
@@ -98,27 +155,39 @@ def _use(row: list[str], *, where: str) -> tuple[int, str]:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The rows of a CSV with their numbers, from 1; empty lines are no rows."""
-    raw = path.read_bytes()
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        before = raw[: error.start].decode("utf-8-sig")
-        row = len(list(csv.reader(io.StringIO(before + "?", newline=""))))
-        raise ValueError(
-            f"{path} row {row} is not UTF-8 (byte {raw[error.start]:#04x}); save the file as UTF-8"
-        ) from error
+    """The rows of a CSV with their numbers, from 1; empty lines are no rows.
+
+    Spreadsheets of many countries write ; between cells, and tabs in what they call Unicode text.
+    """
+    wanted = "AG News is train.csv and test.csv with rows class,title,description in one directory"
+    lines = text_lines(path, wanted=wanted)
+    first = next((line for line in lines if line.strip()), "")
+    found = _FIRST_CELL.match(first)
     number = 0
     try:
-        for row in csv.reader(io.StringIO(text, newline=""), strict=True):
-            if row:
-                number += 1
-                yield number, row
+        with _cells_of_any_length():
+            rows = csv.reader(
+                chain([first], lines), strict=True, delimiter=found[1] if found else ","
+            )
+            for row in rows:
+                if row:
+                    number += 1
+                    yield number, row
     except csv.Error as error:
         # Strict: otherwise a quote left open swallows the rows after it without a word.
         raise ValueError(
             f"{path} row {number + 1} is no CSV ({error}); is a quotation mark left open?"
         ) from error
+
+
+@contextmanager
+def _cells_of_any_length() -> Iterator[None]:
+    """The csv module's limit for all of the process, lifted for a while."""
+    kept = csv.field_size_limit(2**31 - 1)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(kept)
 
 
 def split_news(news: News, *, held_out: int, seed: int) -> tuple[News, News]:

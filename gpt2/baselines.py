@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gpt2.agnews import AGNEWS_LABELS, News, read_split
+from gpt2.command import add_debug_flag, run_command
 from gpt2.scoring import guess_scores
 
 
@@ -69,16 +70,17 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--data", required=True, metavar="DIR", help="holds train.csv and test.csv")
     parser.add_argument("--limit", type=int, default=0, metavar="N", help="N random rows, 0 = all")
     parser.add_argument("--seed", type=int, default=0, help="of the split (0)")
+    add_debug_flag(parser)
     args = parser.parse_args(argv)
-    try:
+
+    def work() -> int:
         check_installed()
         split = read_split(Path(args.data), limit=args.limit, seed=args.seed)
         for found in measure(split.train, split.test):
             print(json.dumps(found), flush=True)
-    except (OSError, ValueError) as error:
-        print(f"gpt2.baselines: {error}", file=sys.stderr)
-        return 1
-    return 0
+        return 0
+
+    return run_command("gpt2.baselines", work, debug=args.debug)
 
 
 if __name__ == "__main__":

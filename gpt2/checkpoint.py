@@ -5,12 +5,23 @@ Imports: torch.
 
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from pickle import UnpicklingError
 
 import torch
 
+from gpt2 import weights
 from gpt2.devices import rank
+
+
+def sole_writer(out: str | Path) -> AbstractContextManager[None]:
+    """No other program may write --out meanwhile; of several processes the first sees to it.
+
+    Raises:
+        ValueError: another writes it now.
+    """
+    return weights.sole_writer(out) if rank() == 0 else nullcontext()
 
 
 def write_state(path: Path, state: Mapping, *, run: Mapping) -> None:
@@ -25,11 +36,14 @@ def write_state(path: Path, state: Mapping, *, run: Mapping) -> None:
     if rank() != 0:
         return
     partial = path.with_suffix(".partial")
-    with open(partial, "wb") as file:
-        torch.save({"run": dict(run), "state": dict(state)}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    try:
+        with open(partial, "wb") as file:
+            torch.save({"run": dict(run), "state": dict(state)}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def read_state(path: Path, *, run: Mapping, device: torch.device | str = "cpu") -> dict:

@@ -1,12 +1,11 @@
 """Prose in, tokens out: text files for pretraining, cut into windows.
 
 `python -m gpt2.data FILE... --out tokens.u16` tokenizes prose once, for `python -m gpt2.pretrain`.
-Files: UTF-8 text, optionally .xz, each document ending with a line that holds only <|endoftext|>.
+Files: text, perhaps packed with xz, its documents parted by lines that hold only <|endoftext|>.
 Imports: numpy.
 """
 
 import argparse
-import lzma
 import os
 import sys
 from collections.abc import Iterator
@@ -15,52 +14,55 @@ from pathlib import Path
 
 import numpy as np
 
-from gpt2.tokenizer import ENDOFTEXT, ENDOFTEXT_ID, Tokenizer
+from gpt2.command import add_debug_flag, run_command
+from gpt2.text_files import text_lines
+from gpt2.tokenizer import ENDOFTEXT, Tokenizer
+
+U16 = 1 << 16  # tokens that 16 bits tell apart
 
 
 def read_documents(path: str | Path) -> Iterator[str]:
-    """The documents of a text file, .xz or plain.
+    """The documents of a text file, as gpt2.text_files reads it; blanks around them stay.
 
     Raises:
-        FileNotFoundError, ValueError: no such file; not UTF-8 or not xz.
+        FileNotFoundError, ValueError: no such file; no text.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; give a UTF-8 text file, plain or .xz")
-    opener = lzma.open if path.suffix == ".xz" else open
     lines: list[str] = []
-    try:
-        with opener(path, "rt", encoding="utf-8") as file:
-            for line in file:
-                if line.rstrip("\n") != ENDOFTEXT:
-                    lines.append(line)
-                    continue
-                yield "".join(lines)
-                lines = []
-    except (UnicodeDecodeError, lzma.LZMAError, EOFError) as error:
-        raise ValueError(f"{path} is not UTF-8 text: {error}") from error
+    for line in text_lines(path):
+        if line.strip() != ENDOFTEXT:
+            lines.append(line)
+            continue
+        yield "".join(lines)
+        lines = []
     if lines:
         yield "".join(lines)
 
 
 def read_tokens(path: str | Path, tokenizer: Tokenizer) -> np.ndarray:
-    """A file's tokens as uint16, every document followed by <|endoftext|>.
+    """A file's tokens, every document followed by the token that ends a text.
 
-    A .u16 file (as `python -m gpt2.data` writes) is memory-mapped; text is tokenized.
+    A .u16 file (as `python -m gpt2.data` writes) is memory-mapped; text is tokenized, into uint16
+    where the vocabulary lets it and uint32 else.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file; no text, or tokens of another vocabulary.
     """
     path = Path(path)
     if path.suffix == ".u16":
-        if not path.is_file():
-            raise FileNotFoundError(f"{path} does not exist; make it with python -m gpt2.data")
-        if path.stat().st_size % 2 or not path.stat().st_size:
-            raise ValueError(f"{path} holds {path.stat().st_size} bytes; tokens take 2 each")
-        return np.memmap(path, dtype=np.uint16, mode="r")
+        return _read_u16(path, tokenizer)
+    end = tokenizer.end_id
+    if end is None:
+        raise ValueError(
+            f"the vocabulary has no token that ends a text ({ENDOFTEXT} or an eos_token), which "
+            "pretraining puts after each document; add one to it"
+        )
+    dtype = np.uint16 if tokenizer.vocab_size <= U16 else np.uint32
     parts: list[np.ndarray] = []
     batch: list[str] = []
 
     def flush() -> None:
         rows = tokenizer.encode_batch(batch, threads=os.cpu_count() or 1)
-        parts.extend(np.array([*row, ENDOFTEXT_ID], dtype=np.uint16) for row in rows)
+        parts.extend(np.array([*row, end], dtype=dtype) for row in rows)
         batch.clear()
 
     for document in read_documents(path):
@@ -74,11 +76,46 @@ def read_tokens(path: str | Path, tokenizer: Tokenizer) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def hold_out(tokens: np.ndarray, *, every: int) -> tuple[np.ndarray, np.ndarray]:
-    """Set every n-th document aside, starting with the first: (rest, held out)."""
-    ends = np.flatnonzero(tokens == ENDOFTEXT_ID) + 1
+def _read_u16(path: Path, tokenizer: Tokenizer) -> np.ndarray:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; make it with python -m gpt2.data")
+    if path.stat().st_size % 2 or not path.stat().st_size:
+        raise ValueError(f"{path} holds {path.stat().st_size} bytes; tokens take 2 each")
+    tokens = np.memmap(path, dtype=np.uint16, mode="r")
+    highest = int(tokens.max())
+    if highest >= tokenizer.vocab_size:
+        raise ValueError(
+            f"{path} holds token {highest}; the vocabulary ends at {tokenizer.vocab_size - 1}, so "
+            "the file was made with another; make it again with python -m gpt2.data --vocab"
+        )
+    return tokens
+
+
+def hold_out(
+    tokens: np.ndarray, *, every: int, end_id: int | None, least: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Set every n-th document aside, starting with the first: (rest, held out).
+
+    Of a single document its end is set aside, as long a part of it.
+
+    Args:
+        end_id: the token that ends a document.
+        least: tokens of that end at least.
+
+    Raises:
+        ValueError: nothing would be left.
+    """
+    ends = np.flatnonzero(tokens == end_id) + 1
     if not len(ends) or ends[-1] != len(tokens):
         ends = np.append(ends, len(tokens))  # a last document without its end
+    if len(ends) == 1:
+        cut = len(tokens) - max(len(tokens) // every, least)
+        if cut < least:
+            raise ValueError(
+                f"one document of {len(tokens):,} tokens; holding out {len(tokens) - cut:,} of "
+                "them leaves too few; give more text or a smaller --context"
+            )
+        return tokens[:cut], tokens[cut:]
     starts = np.concatenate([[0], ends[:-1]])
     spans = [tokens[start:end] for start, end in zip(starts, ends, strict=True)]
     kept = [span for i, span in enumerate(spans) if i % every]
@@ -123,21 +160,30 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--vocab", default="checkpoints/mini", metavar="DIR", help="holds vocab.json, merges.txt"
     )
+    add_debug_flag(parser)
     args = parser.parse_args(argv)
-    partial = Path(args.out).with_suffix(".partial")
-    try:
+
+    def work() -> int:
+        partial = Path(args.out).with_suffix(".partial")
         tokenizer = Tokenizer(args.vocab)
-        with open(partial, "wb") as out:
-            for path in args.files:
-                tokens = read_tokens(path, tokenizer)
-                tokens.tofile(out)
-                print(f"{path}: {len(tokens):,} tokens")
-        os.replace(partial, args.out)
-    except (OSError, ValueError) as error:
-        partial.unlink(missing_ok=True)
-        print(f"gpt2.data: {error}", file=sys.stderr)
-        return 1
-    return 0
+        if tokenizer.vocab_size > U16:
+            raise ValueError(
+                f"{args.vocab} has a vocabulary of {tokenizer.vocab_size:,} tokens; 16 bits hold "
+                f"{U16:,}; give the text itself to python -m gpt2.pretrain"
+            )
+        try:
+            with open(partial, "wb") as out:
+                for path in args.files:
+                    tokens = read_tokens(path, tokenizer)
+                    out.write(tokens.tobytes())
+                    print(f"{path}: {len(tokens):,} tokens")
+            os.replace(partial, args.out)
+        finally:
+            partial.unlink(missing_ok=True)
+        return 0
+
+    room = f"free some for {args.out}, or choose another --out"
+    return run_command("gpt2.data", work, debug=args.debug, room=room)
 
 
 if __name__ == "__main__":

@@ -91,8 +91,3 @@ def sum_over_processes(tensors: Sequence[Tensor]) -> None:
 def wait_for_all(device: torch.device) -> None:
     """Return once every process has come here; the device is the one they work on."""
     sum_over_processes([torch.zeros(1, device=device)])
-
-
-def speaks(error: Exception) -> bool:
-    """Whether this process tells of an error: one a machine, and all that lost another."""
-    return isinstance(error, ConnectionError) or os.environ.get("LOCAL_RANK", "0") == "0"

@@ -9,7 +9,7 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,27 +17,50 @@ import torch
 from tqdm import tqdm
 
 from gpt2 import data, lens, weights
-from gpt2.agnews import AGNEWS_LABELS, read_agnews
+from gpt2.agnews import read_agnews, rows_of_classes
+from gpt2.command import add_debug_flag, run_command
 from gpt2.devices import pick_device
 from gpt2.library import find_directory
 from gpt2.model import GPT2
-from gpt2.rows import Rows, predict
-from gpt2.scoring import scores
-from gpt2.tokenizer import ENDOFTEXT_ID, Tokenizer
+from gpt2.rows import Rows, news_scores, reading_length
+from gpt2.sampling import BAD_LOGITS
+from gpt2.scoring import perplexity
+from gpt2.text_files import text_lines
+from gpt2.tokenizer import Tokenizer, check_text, load_tokenizer
 
 
-def text_perplexity(model: GPT2, tokenizer: Tokenizer, text: str, *, stride: int) -> dict:
+def text_perplexity(
+    model: GPT2, tokenizer: Tokenizer, documents: Sequence[str], *, stride: int
+) -> dict:
     """Perplexity of a text read in windows of the whole context.
+
+    One document is taken as it is. Of several, blanks around each are dropped, and between two
+    stands the token that ends a text, as in pretraining; it is scored like any other.
 
     Args:
         stride: tokens between the starts of two windows; each token is scored once, with at least
             n_ctx - stride tokens before it but for the first window, which starts from
             <|endoftext|>.
+
+    Returns:
+        What is printed; perplexity is None where exp(nll) is past a float's range.
+
+    Raises:
+        FloatingPointError: the model gave logits that are not numbers.
     """
     n_ctx = model.config.n_ctx
     if not 1 <= stride <= n_ctx:
         raise ValueError(f"stride is {stride}; it must be 1 to {n_ctx}")
-    ids = [ENDOFTEXT_ID, *tokenizer.encode(text)]
+    if len(documents) > 1:
+        documents = [text.strip() for text in documents if text.strip()]
+        if tokenizer.end_id is None:
+            raise ValueError(
+                f"the text has {len(documents)} documents, and the model's vocabulary no token to "
+                "put between them"
+            )
+    ids = [] if tokenizer.start_id is None else [tokenizer.start_id]
+    for number, text in enumerate(documents):
+        ids += ([tokenizer.end_id] if number else []) + tokenizer.encode(text)
     if len(ids) < 2:
         raise ValueError("the text is empty")
     total, count = 0.0, 0
@@ -49,34 +72,52 @@ def text_perplexity(model: GPT2, tokenizer: Tokenizer, text: str, *, stride: int
         logprobs = lens.score_tokens(model, window, last=fresh)[0]
         total -= float(logprobs.astype(np.float64).sum())
         count += fresh
-    nll = total / count
+    nll = finite(total / count)
+    after = "its first token" if tokenizer.start_id is None else tokenizer.text(tokenizer.start_id)
+    parted = f", {len(documents)} documents parted by it" if len(documents) > 1 else ""
+    size = sum(len(text.encode("utf-8")) for text in documents)
     return {
-        "protocol": f"windows of {n_ctx} tokens, stride {stride}, after <|endoftext|>",
+        "protocol": f"windows of {n_ctx} tokens, stride {stride}, after {after}{parted}",
         "tokens": count,
         "nll": nll,
-        "perplexity": math.exp(nll),
-        "bits_per_byte": total / math.log(2) / len(text.encode("utf-8")),
+        "perplexity": perplexity(nll),
+        "bits_per_byte": total / math.log(2) / size,
     }
 
 
+def finite(nll: float) -> float:
+    """A mean negative log-likelihood, once it is known to be a number.
+
+    Raises:
+        FloatingPointError: it is not.
+    """
+    if not math.isfinite(nll):
+        raise FloatingPointError(BAD_LOGITS)
+    return nll
+
+
 def read_lambada(path: str | Path) -> Iterator[tuple[str, str]]:
-    """(context, last word) of each line of a file of {"text": ...} objects.
+    """(context, last word) of each line of a file of {"text": ...} objects; empty lines are none.
 
     Raises:
         FileNotFoundError, ValueError: no such file, or a line that is no text of two words.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; --lambada takes lambada_test.jsonl")
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                context, _, word = json.loads(line)["text"].strip().rpartition(" ")
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise ValueError(f'{path} line {number} is no object with "text"') from error
-            if not context:
-                raise ValueError(f"{path} line {number} has no word before the last one")
-            yield context, word
+    lines = text_lines(path, wanted="--lambada takes lambada_test.jsonl")
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            text = json.loads(line)["text"].strip()
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ValueError(f'{path} line {number} is no object with "text"') from error
+        context, _, word = text.rpartition(" ")
+        if not context.strip():
+            raise ValueError(f"{path} line {number} has no word before the last one")
+        try:
+            check_text(text)
+        except ValueError as error:
+            raise ValueError(f"{path} line {number}: {error}") from error
+        yield context, word
 
 
 def lambada(model: GPT2, tokenizer: Tokenizer, path: str | Path) -> dict:
@@ -85,6 +126,11 @@ def lambada(model: GPT2, tokenizer: Tokenizer, path: str | Path) -> dict:
     total = 0.0
     for context, word in tqdm(read_lambada(path), unit="row", disable=None):
         answer = tokenizer.encode(" " + word)
+        if len(answer) > model.config.n_ctx:
+            raise ValueError(
+                f"a last word of {len(answer)} tokens is longer than the model's context of "
+                f"{model.config.n_ctx}: {word[:20]}…"
+            )
         ids = (tokenizer.encode(context) + answer)[-model.config.n_ctx - 1 :]
         logprobs, ranks, _ = lens.score_tokens(model, ids, last=len(answer))
         token_hits += int(ranks[-1] == 1)
@@ -93,29 +139,46 @@ def lambada(model: GPT2, tokenizer: Tokenizer, path: str | Path) -> dict:
         rows += 1
     if not rows:
         raise ValueError(f"{path} has no rows")
+    nll = finite(total / rows)
     return {
         "protocol": "greedy, no stop-word filter; perplexity is of the last word",
         "rows": rows,
         "accuracy_last_token": token_hits / rows,
         "accuracy_last_word": word_hits / rows,
-        "perplexity": math.exp(total / rows),
+        "nll": nll,
+        "perplexity": perplexity(nll),
     }
 
 
-def agnews(directory: Path, path: str, *, device: torch.device, max_length: int) -> dict:
-    """Accuracy and macro F1 of a classifier on a CSV."""
+def agnews(
+    directory: Path,
+    path: str,
+    *,
+    device: torch.device,
+    max_length: int | None = None,
+    labels: str | None = None,
+) -> dict:
+    """Accuracy and macro F1 of a classifier on a CSV.
+
+    Args:
+        max_length: tokens read of a text; those of the model's training if None.
+        labels: the model's labels for classes 1 to 4, with commas; by their names if None.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file; the model's labels are others.
+    """
     model = weights.load_classifier(directory, device=device)
     config = model.transformer.config
-    if len(config.labels) != len(AGNEWS_LABELS):
-        raise ValueError(
-            f"{directory} has {len(config.labels)} labels; AG News has {len(AGNEWS_LABELS)}"
-        )
+    rows_of_classes(config.labels, given=labels)  # refuses before the work
+    tokenizer = load_tokenizer(directory, rows=config.vocab_size)
+    if max_length is None:
+        max_length = reading_length(tokenizer, config)
     if not 1 <= max_length <= config.n_ctx:
         raise ValueError(f"--max-length is {max_length}; it must be 1 to {config.n_ctx}")
-    rows = Rows(read_agnews(path), Tokenizer(directory), max_length=max_length)
+    rows = Rows(read_agnews(path), tokenizer, max_length=max_length)
     return {
         "protocol": f"cleaned title and description, first {max_length} tokens, last-token logits",
-        **scores(predict(model, rows), rows.labels, config.labels),
+        **news_scores(model, rows, labels=labels),
     }
 
 
@@ -126,12 +189,23 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--model", required=True, metavar="NAME|DIR")
     what = made.add_mutually_exclusive_group(required=True)
-    what.add_argument("--text", metavar="FILE", help="perplexity of a UTF-8 text")
+    what.add_argument("--text", metavar="FILE", help="perplexity of a text")
     what.add_argument("--lambada", metavar="FILE", help="lambada_test.jsonl")
     what.add_argument("--agnews", metavar="CSV", help="accuracy of a classifier")
-    made.add_argument("--stride", type=int, default=0, metavar="N", help="tokens, default n_ctx")
-    made.add_argument("--max-length", type=int, default=128, help="tokens of a news text (128)")
+    made.add_argument("--stride", type=int, metavar="N", help="tokens, default n_ctx")
+    made.add_argument(
+        "--max-length",
+        type=int,
+        metavar="N",
+        help="tokens of a news text (as in training, which the model's tokenizer_config.json says)",
+    )
+    made.add_argument(
+        "--labels",
+        metavar="A,B,C,D",
+        help="the model's labels for World, Sports, Business and Sci/Tech (found by their names)",
+    )
     made.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
+    add_debug_flag(made)
     return made
 
 
@@ -139,24 +213,31 @@ def evaluate(args: argparse.Namespace) -> dict:
     """What the command line asks for."""
     directory, device = find_directory(args.model), pick_device(args.device)
     if args.agnews:
-        return agnews(directory, args.agnews, device=device, max_length=args.max_length)
+        return agnews(
+            directory,
+            args.agnews,
+            device=device,
+            max_length=args.max_length,
+            labels=args.labels,
+        )
     model = weights.load_language_model(directory, device=device)
-    tokenizer = Tokenizer(directory)
+    tokenizer = load_tokenizer(directory, rows=model.config.vocab_size)
     if args.lambada:
         return lambada(model, tokenizer, args.lambada)
-    text = "".join(data.read_documents(args.text))
-    return text_perplexity(model, tokenizer, text, stride=args.stride or model.config.n_ctx)
+    documents = list(data.read_documents(args.text))
+    stride = model.config.n_ctx if args.stride is None else args.stride
+    return text_perplexity(model, tokenizer, documents, stride=stride)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run from the command line."""
     args = parser().parse_args(argv)
-    try:
-        print(json.dumps({"model": args.model, **evaluate(args)}))
-    except (OSError, ValueError) as error:
-        print(f"gpt2.evaluate: {error}", file=sys.stderr)
-        return 1
-    return 0
+
+    def work() -> int:
+        print(json.dumps({"model": args.model, **evaluate(args)}, allow_nan=False))
+        return 0
+
+    return run_command("gpt2.evaluate", work, debug=args.debug)
 
 
 if __name__ == "__main__":

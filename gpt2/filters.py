@@ -23,9 +23,14 @@ def penalize(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
 
 
 def heated(logits: Tensor, temperature: float) -> Tensor:
-    """Divide by the temperature; at 0 cut all but the likeliest token."""
-    if temperature > 0:
+    """Divide by the temperature; at 0 cut all but the likeliest token.
+
+    By a very low one the differences are divided, which do not overflow.
+    """
+    if temperature >= 1e-3:
         return logits / temperature
+    if temperature > 0:
+        return (logits - logits.max()) / max(temperature, 1e-30)
     return torch.full_like(logits, -math.inf).index_fill(0, logits.argmax(), 0.0)
 
 

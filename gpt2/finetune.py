@@ -8,22 +8,23 @@ once, at the end. Imports: torch.
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from gpt2.agnews import AGNEWS_LABELS
 from gpt2.checkpoint import read_state, write_state
 from gpt2.classifier import GPT2Classifier
 from gpt2.devices import wait_for_all
 from gpt2.lora import merge_lora
 from gpt2.objective import Objective
-from gpt2.rows import Rows, predict
-from gpt2.scoring import scores
+from gpt2.rows import Rows, news_scores
+from gpt2.sampling import check_number
 from gpt2.trained import TRAIN_MODES, choose_parameters, set_dropout
 from gpt2.training import Trainer, TrainSettings
+
+MOST = 1_000_000  # of epochs, minutes and weights of losses
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,16 @@ class FinetuneSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            if field.type is float:
+                check_number(field.name, getattr(self, field.name), 0, MOST)
+        check_number("patience", self.patience, 0, MOST, whole=True)
+        check_number("seed", self.seed, 0, 2**63 - 1, whole=True)
         if self.train not in TRAIN_MODES:
             raise ValueError(f"train is {self.train!r}; it must be one of {', '.join(TRAIN_MODES)}")
         for name in ("batch_size", "max_length", "runs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        for name in ("patience", "lm_epochs", "lm_weight", "weight_decay", "seed"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0")
         for name in ("smoothing", "dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be from 0 to below 1")
@@ -77,6 +80,9 @@ class State:
     run: Mapping[str, object]
     resume: bool = False
     minutes: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_number("save_minutes", self.minutes, 0, MOST)
 
     def file(self, stage: str) -> Path:
         """The trainer's state in a stage."""
@@ -186,7 +192,7 @@ def _measure(
 ) -> dict[str, float]:
     """Scores on held-out rows; weights that beat those of the epochs in `points` are kept."""
     with trainer.averaged() as model:
-        full = scores(predict(model, held_out), held_out.labels, AGNEWS_LABELS)
+        full = news_scores(model, held_out)
         found = {name: value for name, value in full.items() if isinstance(value, float)}
         if all(_rank_of(found) > _rank_of(earlier) for earlier in _measured(points)):
             write_state(state.best(stage), model.state_dict(), run=state.run)

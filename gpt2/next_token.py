@@ -20,15 +20,18 @@ HELD_OUT_WINDOWS = 512  # measured at most
 
 @dataclass(frozen=True)
 class Corpus:
-    """Tokens to train on and tokens held out, uint16."""
+    """Tokens to train on and tokens held out, uint16 or uint32."""
 
     train: np.ndarray
     held_out: np.ndarray
 
 
-def read_corpus(paths: list[str], tokenizer: Tokenizer, *, hold_out_every: int) -> Corpus:
+def read_corpus(
+    paths: list[str], tokenizer: Tokenizer, *, hold_out_every: int, context: int
+) -> Corpus:
     """Read files; one named twice counts twice, with the same documents held out."""
-    parts = [data.hold_out(data.read_tokens(p, tokenizer), every=hold_out_every) for p in paths]
+    rule = {"every": hold_out_every, "end_id": tokenizer.end_id, "least": context + 1}
+    parts = [data.hold_out(data.read_tokens(path, tokenizer), **rule) for path in paths]
     unique = {path: part[1] for path, part in zip(paths, parts, strict=True)}
     return Corpus(np.concatenate([part[0] for part in parts]), np.concatenate([*unique.values()]))
 

@@ -17,37 +17,51 @@ import torch
 from tqdm import tqdm
 
 from gpt2 import weights
+from gpt2.checkpoint import sole_writer
+from gpt2.command import run_training
 from gpt2.config import GPT2Config
-from gpt2.devices import device_name, pick_device, process_group, rank, speaks, world_size
+from gpt2.devices import device_name, pick_device, process_group, rank, world_size
 from gpt2.flops import utilisation
 from gpt2.generate import generate
 from gpt2.model import GPT2, init_weights
 from gpt2.next_token import Corpus, NextToken, read_corpus
 from gpt2.pretrain_flags import DECIDING, parser
 from gpt2.sampling import Sampling
-from gpt2.tokenizer import ENDOFTEXT_ID, Tokenizer
+from gpt2.scoring import perplexity
+from gpt2.tokenizer import Tokenizer
 from gpt2.training import Trainer, TrainSettings
 
 
 def pretrain(args: argparse.Namespace) -> dict:
     """Train, write the model directory and return what its metrics.json holds."""
     device = pick_device(args.device)
+    step_tokens = args.batch_size * args.context * args.accumulate
+    if args.tokens < step_tokens:
+        raise ValueError(
+            f"--tokens is {args.tokens}; one step takes {step_tokens}, which is --batch-size times "
+            "--context times --accumulate"
+        )
     torch.set_float32_matmul_precision("high")
     tokenizer = Tokenizer(args.vocab)
     config = GPT2Config(
+        vocab_size=tokenizer.vocab_size,
+        bos_token_id=tokenizer.start_id,
+        eos_token_id=tokenizer.end_id,
+        pad_token_id=tokenizer.end_id,
         n_ctx=args.context,
         n_embd=args.embd,
         n_layer=args.layers,
         n_head=args.heads,
         dropout=args.dropout,
     )
-    corpus = read_corpus(args.data, tokenizer, hold_out_every=args.hold_out_every)
+    corpus = read_corpus(
+        args.data, tokenizer, hold_out_every=args.hold_out_every, context=config.n_ctx
+    )
     model = GPT2(config)
     init_weights(model, seed=args.seed)
     model.to(device)
-    step_tokens = args.batch_size * args.context * args.accumulate
     settings = TrainSettings(
-        steps=max(1, args.tokens // step_tokens),
+        steps=args.tokens // step_tokens,
         lr=args.lr,
         warmup=args.warmup,
         weight_decay=args.weight_decay,
@@ -78,7 +92,7 @@ def pretrain(args: argparse.Namespace) -> dict:
         "device": device_name(device),
         "processes": world_size(),
         "held_out_loss": last["held_out_loss"],
-        "held_out_perplexity": float(np.exp(last["held_out_loss"])),
+        "held_out_perplexity": perplexity(last["held_out_loss"]),
         **utilisation(last["tokens_per_second"], config, device, given=args.peak_tflops),
         "curve": points[:: max(1, len(points) // 200)],
         "samples": [point for point in points if "sample" in point],
@@ -148,9 +162,11 @@ def train(
 
 def sample(model: GPT2, tokenizer: Tokenizer, prompt: str, tokens: int) -> str:
     """A prompt and what the model makes of it, always with the same luck."""
-    ids = tokenizer.encode(prompt) or [ENDOFTEXT_ID]
+    ids = tokenizer.encode(prompt) or [tokenizer.start_id]
     room = model.config.n_ctx
-    steps = generate(model, ids[-room // 2 :], Sampling(seed=0), max_new_tokens=tokens)
+    steps = generate(
+        model, ids[-room // 2 :], Sampling(seed=0), max_new_tokens=tokens, eos=tokenizer.end_id
+    )
     return prompt + tokenizer.decode([step.id for step in steps])
 
 
@@ -159,20 +175,16 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     given = argv if argv is not None else sys.argv[1:]
     args.command = ["python -m gpt2.pretrain", *(os.path.basename(word) for word in given)]
-    try:
-        with process_group(pick_device(args.device)):
+
+    def work() -> int:
+        with process_group(pick_device(args.device)), sole_writer(args.out):
             metrics, leads = pretrain(args), rank() == 0
-    except (OSError, ValueError, FloatingPointError) as error:
-        if speaks(error):
-            print(f"gpt2.pretrain: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("gpt2.pretrain: stopped; --resume goes on from the last saved state", file=sys.stderr)
-        return 1
-    if leads:
-        del metrics["curve"], metrics["samples"]
-        print(json.dumps(metrics, indent=1))
-    return 0
+        if leads:
+            del metrics["curve"], metrics["samples"]
+            print(json.dumps(metrics, indent=1))
+        return 0
+
+    return run_training("gpt2.pretrain", work, debug=args.debug, out=args.out)
 
 
 if __name__ == "__main__":

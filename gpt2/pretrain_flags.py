@@ -1,6 +1,10 @@
 """The command line of `python -m gpt2.pretrain`."""
 
 import argparse
+from collections.abc import Callable
+
+from gpt2.command import add_debug_flag
+from gpt2.sampling import check_number
 
 # Flags that another training is made by; a state is resumed under the same ones only.
 DECIDING = ("layers", "heads", "embd", "context", "tokens", "batch_size", "accumulate", "lr")
@@ -13,6 +17,20 @@ def at_least_one(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is below 1")
     return value
+
+
+def number(low: float, high: float, *, whole: bool = False) -> Callable[[str], float | int]:
+    """The type of a flag that takes a number of a range; nan is in none."""
+
+    def read(text: str) -> float | int:
+        value = int(text) if whole else float(text)
+        try:
+            return check_number("it", value, low, high, whole=whole)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    read.__name__ = "whole number" if whole else "number"  # argparse says "invalid ... value"
+    return read
 
 
 def parser() -> argparse.ArgumentParser:
@@ -40,25 +58,36 @@ def parser() -> argparse.ArgumentParser:
         "--batch-size", type=at_least_one, default=16, help="windows of --context tokens in a batch"
     )
     add("--accumulate", type=at_least_one, default=1, help="batches in a step")
-    add("--lr", type=float, default=1e-3, help="peak learning rate")
-    add("--warmup", type=int, default=200, help="steps")
-    add("--weight-decay", type=float, default=0.1)
+    add("--lr", type=number(0, 1000), default=1e-3, help="peak learning rate")
+    add("--warmup", type=number(0, 10**12, whole=True), default=200, help="steps")
+    add("--weight-decay", type=number(0, 1000), default=0.1)
     add("--dropout", type=float, default=0.0)
     add("--average", type=float, default=0.0, help="decay of the weights' running average")
     add("--hold-out-every", type=at_least_one, default=200, help="every n-th document measures")
     add("--report-every", type=at_least_one, default=10, help="steps")
     add("--eval-every", type=at_least_one, default=500, help="steps")
     add("--sample", default="The", metavar="TEXT", help="prompt of the samples on the way")
-    add("--sample-tokens", type=int, default=40, help="tokens of one, 0 = none")
+    add(
+        "--sample-tokens",
+        type=number(0, 10**6, whole=True),
+        default=40,
+        help="tokens of one, 0 = none",
+    )
     add(
         "--peak-tflops",
-        type=float,
+        type=number(0, 10**9),
         default=0.0,
         help="the device's peak, 10^12 operations/s, for its utilisation; 0 = if it is known",
     )
-    add("--save-minutes", type=float, default=5, help="minutes between states to resume from")
+    add(
+        "--save-minutes",
+        type=number(0, 10**6),
+        default=5,
+        help="minutes between states to resume from",
+    )
     add("--save-dtype", choices=("float32", "bfloat16", "float16"), default="float16")
     add("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
-    add("--seed", type=int, default=0)
+    add("--seed", type=number(0, 2**63 - 1, whole=True), default=0)
     add("--resume", action="store_true", help="go on from the last saved state, if any")
+    add_debug_flag(made)
     return made

@@ -4,15 +4,18 @@ Imports: torch, numpy.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gpt2.agnews import News
+from gpt2.agnews import AGNEWS_LABELS, News, rows_of_classes
 from gpt2.classifier import GPT2Classifier
+from gpt2.config import GPT2Config
 from gpt2.devices import low_precision, rank, sum_over_processes, world_size
-from gpt2.tokenizer import ENDOFTEXT_ID, Tokenizer
+from gpt2.scoring import scores
+from gpt2.tokenizer import Tokenizer
 
 
 class Rows:
@@ -53,8 +56,16 @@ def bucketed_batches(
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def pad_right(rows: Sequence[Sequence[int]], *, pad: int = ENDOFTEXT_ID) -> np.ndarray:
-    """Token rows of different lengths, at least one, as one int64 array [B, longest]."""
+def reading_length(tokenizer: Tokenizer, config: GPT2Config) -> int:
+    """How many tokens of a text a classifier reads: as many as in training, if that is known."""
+    return min(tokenizer.max_length or config.n_ctx, config.n_ctx)
+
+
+def pad_right(rows: Sequence[Sequence[int]], *, pad: int = 0) -> np.ndarray:
+    """Token rows of different lengths, at least one, as one int64 array [B, longest].
+
+    What stands on the right is never read, so any token of any vocabulary pads.
+    """
     padded = np.full((len(rows), max(len(row) for row in rows)), pad, dtype=np.int64)
     for i, row in enumerate(rows):
         padded[i, : len(row)] = row
@@ -76,3 +87,27 @@ def predict(model: GPT2Classifier, rows: Rows, *, batch_size: int = 64) -> np.nd
         probs[torch.from_numpy(chosen).to(device)] = logits.float().softmax(dim=-1)
     sum_over_processes([probs])  # a row is zero in all processes but one
     return probs.cpu().numpy()
+
+
+def news_scores(model: GPT2Classifier, rows: Rows, *, labels: str | None = None) -> dict[str, Any]:
+    """Scores of a classifier that has AG News's labels, in any order and maybe among others.
+
+    Its answer is the likeliest of all its labels; one that is no class of the file is wrong.
+
+    Args:
+        labels: which of its labels are classes 1 to 4; by their names if None.
+
+    Returns:
+        Those of gpt2.scoring.scores, classes in AG News's order and then the other labels; and
+        labels, what the model calls each class.
+
+    Raises:
+        ValueError: its labels are not those of AG News.
+    """
+    names = model.transformer.config.labels
+    chosen = rows_of_classes(names, given=labels)
+    others = [i for i in range(len(names)) if i not in chosen]
+    probs = predict(model, rows)[:, chosen + others]
+    classes = [*AGNEWS_LABELS, *(names[i] for i in others)]
+    own = {name: names[i] for name, i in zip(AGNEWS_LABELS, chosen, strict=True)}
+    return {**scores(probs, rows.labels, classes), "labels": own}

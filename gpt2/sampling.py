@@ -41,12 +41,12 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_number("repetition_penalty", self.repetition_penalty, 0.1, 10)
-        check_number("temperature", self.temperature, 0, 10)
-        check_number("top_k", self.top_k, 0, 1_000_000, whole=True)
-        check_number("top_p", self.top_p, 0, 1)
-        check_number("min_p", self.min_p, 0, 1)
-        check_number("seed", self.seed, 0, SEED_LIMIT - 1, whole=True)
+        limits = {"repetition_penalty": (0.1, 10), "temperature": (0, 10), "top_p": (0, 1)}
+        limits |= {"min_p": (0, 1), "top_k": (0, 1_000_000), "seed": (0, SEED_LIMIT - 1)}
+        for name, (low, high) in limits.items():
+            whole = name in ("top_k", "seed")
+            number = check_number(name, getattr(self, name), low, high, whole=whole)
+            object.__setattr__(self, name, number)  # 50.0 is 50
 
 
 def check_number(
@@ -62,7 +62,7 @@ def check_number(
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{name} is {value!r}; {limits}")
     if not low <= value <= high or (whole and value != int(value)):  # NaN is in no range
-        shown = str(value) if abs(value) < 1e20 else "far out of range"
+        shown = value if isinstance(value, float) or abs(value) < 1e20 else "far out of range"
         raise ValueError(f"{name} is {shown}; {limits}")
     return int(value) if whole else float(value)
 

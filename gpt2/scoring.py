@@ -1,5 +1,6 @@
-"""How good class probabilities are. Imports: numpy."""
+"""How good class probabilities are, and a language model's. Imports: numpy."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,9 +33,10 @@ def guess_scores(guess: np.ndarray, labels: np.ndarray, names: Sequence[str]) ->
     """What can be said of the named classes alone: guess and labels are [N], 0 to C - 1.
 
     Returns:
-        accuracy and macro_f1, 0 to 1; rows; per_class: precision, recall and f1 by name, 0 where
-        there is nothing to divide by; confusion: [C][C] counts, a row for each true class and a
-        column for each named one.
+        accuracy, 0 to 1; rows; macro_f1, 0 to 1, the mean over the classes that occur in labels
+        or in guess, as scikit-learn's f1_score averages; macro_f1_classes, how many these are;
+        per_class: precision, recall and f1 by name, 0 where there is nothing to divide by;
+        confusion: [C][C] counts, a row for each true class and a column for each named one.
     """
     confusion = np.zeros((len(names), len(names)), dtype=np.int64)
     np.add.at(confusion, (labels, guess), 1)
@@ -47,9 +49,12 @@ def guess_scores(guess: np.ndarray, labels: np.ndarray, names: Sequence[str]) ->
             "f1": _share(2 * hits, named + there),
             "rows": int(there),
         }
+    occurring = [i for i in range(len(names)) if confusion[i].any() or confusion[:, i].any()]
+    f1 = [per_class[names[i]]["f1"] for i in occurring]
     return {
         "accuracy": float((guess == labels).mean()),
-        "macro_f1": float(np.mean([one["f1"] for one in per_class.values()])),
+        "macro_f1": float(np.mean(f1)),
+        "macro_f1_classes": len(occurring),
         "rows": len(labels),
         "per_class": per_class,
         "confusion": confusion.tolist(),
@@ -70,3 +75,8 @@ def calibration_error(probs: np.ndarray, labels: np.ndarray) -> float:
 
 def _share(part: int, whole: int) -> float:
     return float(part / whole) if whole else 0.0
+
+
+def perplexity(nll: float) -> float | None:
+    """exp of a mean negative log-likelihood in nats; None, JSON's null, past a float's range."""
+    return math.exp(nll) if nll < 709 else None

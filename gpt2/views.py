@@ -12,12 +12,12 @@ import numpy as np
 import torch
 
 from gpt2 import lens
-from gpt2.agnews import clean_news
 from gpt2.config import GPT2Config
 from gpt2.library import Library
 from gpt2.memory import Memory
 from gpt2.model import GPT2
 from gpt2.request import Limits
+from gpt2.rows import reading_length
 from gpt2.sampling import Sampling
 from gpt2.tokenizer import check_text
 from gpt2.trace import LogitLens, Pooled, Score, Step, Verdict, Waterfall
@@ -154,7 +154,7 @@ class Views:
         return replace(score, truncated=max(0, len(ids) - n_ctx))
 
     def classify(self, text: str, *, classifier: str = "") -> Verdict:
-        """The topic of a text.
+        """The topic of a text, of its first tokens if the classifier was trained on shorter ones.
 
         Raises:
             ValueError: the text is empty or too long.
@@ -162,11 +162,12 @@ class Views:
         loaded = self.library.get(classifier or self.library.classifiers[0])
         if loaded.classifier is None:
             raise ValueError(f"{loaded.name} is no classifier")
-        ids = loaded.tokenizer.encode(clean_news(self.check_text(text, what="news text")))
+        # As typed, but for blanks around it: the answer is read at the last token.
+        ids = loaded.tokenizer.encode(self.check_text(text, what="news text").strip())
         if not ids:
             raise ValueError("the news text is empty; paste a headline or an article")
-        n_ctx = loaded.backbone.config.n_ctx
-        truncated, ids = max(0, len(ids) - n_ctx), ids[:n_ctx]
+        length = reading_length(loaded.tokenizer, loaded.backbone.config)
+        truncated, ids = max(0, len(ids) - length), ids[:length]
         with self._slot, torch.inference_mode():
             logits = loaded.classifier.per_token(torch.tensor([ids], device=self.library.device))[0]
             per_token = logits.float().softmax(dim=-1).cpu().numpy()

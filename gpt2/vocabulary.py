@@ -401,3 +401,15 @@ def _same(whole: Path, pair: Sequence[Path]) -> bool:
         return False
     ids, merges, _ = _whole(_json(whole))
     return _json(pair[0]) == ids and _merge_lines(pair[1]) == merges
+
+
+def keep_max_length(directory: Path, length: int) -> None:
+    """Write down how long the texts are that a model was trained on, where transformers looks.
+
+    Args:
+        directory: of the model; what its tokenizer_config.json says else stays.
+        length: in tokens.
+    """
+    path = directory / SETTINGS_FILE
+    settings = {"tokenizer_class": "GPT2Tokenizer"} | _optional(path) | {"model_max_length": length}
+    path.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,14 +1,31 @@
 """gpt2.agnews: AG News as it should have been written, and errors that name the row."""
 
+import csv as csv_module
+
 import numpy as np
 import pytest
 
-from gpt2.agnews import clean_news, read_agnews, read_split, split_news
+from gpt2.agnews import clean_news, read_agnews, read_split, rows_of_classes, split_news
 
 ROWS = (
     '"3","Oil climbs","Prices rose, again."\n"1","Talks","said ""no"""\n4,Probe,Titan\n2,Cup,Win\n'
 )
 TEXTS = ("Oil climbs Prices rose, again.", 'Talks said "no"', "Probe Titan", "Cup Win")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "example.com/?x=3&region=eu&copy=2&lt=5",
+        "costs<gain this year, if gains>losses",
+        "List<String> and a<b and c>d",
+        "(&sect, &unknown;)",
+        "#1; 5",
+    ],
+)
+def test_what_only_looks_like_an_escape_stays(text):
+    """An address lost its &copy=, a comparison all between its signs."""
+    assert clean_news(text) == text
 
 
 @pytest.mark.parametrize(
@@ -110,9 +127,9 @@ def test_words_that_look_like_missing_values_are_text(csv):
         ('1,a,b\n2,"c"d,e\n', ["row 2", "quotation mark"]),
         ("", ["no rows"]),
         ("Class Index,Title,Description\n", ["no rows"]),
-        (b"1,caf\xe9,b\n", ["row 1", "UTF-8", "0xe9"]),
-        (b'1,"a\nb",c\n2,d,e\n3,caf\xe9,b\n', ["row 3", "UTF-8"]),
-        ("1,a,b\n".encode("utf-16"), ["row 1", "UTF-8"]),
+        (b"1,caf\xe9,b\n", ["line 1", "UTF-8", "0xe9"]),
+        (b'1,"a\nb",c\n2,d,e\n3,caf\xe9,b\n', ["line 4", "UTF-8"]),
+        ("1,a,b\n".encode("utf-16-le"), ["line 1", "zero byte", "UTF-8"]),
     ],
 )
 def test_a_csv_that_can_not_be_used_is_refused_in_one_sentence(csv, content, mentions):
@@ -218,3 +235,68 @@ def test_rows_that_can_not_teach_are_refused(directory, rows, limit, mention):
 def test_a_broken_test_file_is_refused_with_its_row(directory):
     with pytest.raises(ValueError, match=r"test\.csv row 1: class '9'"):
         read_split(directory(MANY, "9,a,b\n"), limit=0, seed=0)
+
+
+# --- labels are names -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (("World", "Sports", "Business", "Sci/Tech"), [0, 1, 2, 3]),
+        (("sci_tech", "BUSINESS", "sport", "world news"), [3, 2, 1, 0]),
+        (("Business", "Entertainment", "Science & Technology", "World", "Sports"), [3, 4, 0, 2]),
+        (("SciTech", "Sports News", "Business", "World"), [3, 1, 2, 0]),
+    ],
+)
+def test_classes_are_found_by_name_in_any_order(labels, expected):
+    """A classifier with the same classes in another order scored 0."""
+    assert rows_of_classes(labels) == expected
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ("LABEL_0", "LABEL_1", "LABEL_2", "LABEL_3"),
+        ("joy", "anger", "fear", "sadness"),
+        ("World", "Sports", "Business", "Science", "Technology"),
+        ("World", "Sports", "Business", "Sci/Tech", "sci tech"),
+        ("World", "Sports"),
+    ],
+)
+def test_other_labels_are_refused_with_both_lists(labels):
+    with pytest.raises(ValueError, match="World, Sports, Business, Sci/Tech") as error:
+        rows_of_classes(labels)
+    assert ", ".join(labels) in str(error.value) and "--labels a,b,c,d" in str(error.value)
+
+
+def test_labels_can_be_listed_by_hand():
+    labels = ("c, d", "LABEL_1", "LABEL_2", "LABEL_3", "LABEL_4")
+    assert rows_of_classes(labels, given='LABEL_4, LABEL_1,"c, d",LABEL_3') == [4, 1, 0, 3]
+    for given in ("LABEL_1,LABEL_2,LABEL_3", "LABEL_1,LABEL_2,LABEL_3,LABEL_9", "", "a,b,c,d"):
+        with pytest.raises(ValueError, match="must name four labels of the model"):
+            rows_of_classes(labels, given=given)
+    with pytest.raises(ValueError, match="twice"):
+        rows_of_classes(labels, given="LABEL_1,LABEL_1,LABEL_3,LABEL_4")
+
+
+# --- files that spreadsheets write ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("header", ["", "Class Index,Title,Description\n"])
+def test_a_spreadsheets_own_delimiter_and_encoding_are_read(csv, delimiter, encoding, header):
+    text = (header + '2,"Tie; no, lose","é\nb"\n"4",c,d\n').replace(",", delimiter)
+    text = text.replace(f"; no{delimiter}", "; no,")  # within quotes
+    news = read_agnews(csv(text.encode(encoding)))
+    assert news.texts == ("Tie; no, lose é b", "c d")
+    assert news.labels.tolist() == [1, 3]
+
+
+def test_a_cell_may_be_of_any_length(csv):
+    """Python's csv stops at 131,072 characters; its limit is the whole process's."""
+    limit = csv_module.field_size_limit()
+    news = read_agnews(csv('1,a,"' + "goal " * 40_000 + '"\n'))
+    assert len(news.texts[0]) == 200_001
+    assert csv_module.field_size_limit() == limit

@@ -1,5 +1,6 @@
 """gpt2.data: prose in windows that miss nothing."""
 
+import json
 import lzma
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from gpt2 import data
 from gpt2.data import hold_out, read_documents, read_tokens, windows
-from gpt2.tokenizer import ENDOFTEXT_ID
+from gpt2.tokenizer import ENDOFTEXT_ID, Tokenizer
 
 # --- prose -----------------------------------------------------------------------------------
 
@@ -80,11 +81,15 @@ def test_tokenizing_a_missing_file_fails_in_one_sentence_and_writes_nothing(
 @pytest.mark.parametrize(
     ("name", "content", "mention"),
     [
-        ("a.txt", b"caf\xe9", "not UTF-8 text"),
-        ("a.txt.xz", b"no xz at all", "not UTF-8 text"),
-        ("a.txt.xz", lzma.compress(b"cut short" * 99)[:-20], "not UTF-8 text"),
+        ("a.txt", b"a\n\ncaf\xe9", "line 3 is not UTF-8 (byte 0xe9)"),
+        ("a.txt.xz", b"no xz at all", "damaged .xz"),
+        ("a.txt.xz", lzma.compress(b"cut short" * 99)[:-20], "damaged .xz"),
         ("a.txt", b"", "holds no text"),
         ("a.txt", b" \n<|endoftext|>\n\n", "holds no text"),
+        ("a.txt", "one\ntwo".encode("utf-16-le"), "line 1 holds a zero byte"),
+        ("a.txt", b"\xff\xfea\x00b", "not UTF-16"),
+        ("a.txt", b"fine\nPK\x00\x01", "line 2 holds a zero byte"),
+        ("a.u16", b"\x00\x00\x51\xc4", "holds token 50257; the vocabulary ends at 50256"),
         ("a.u16", b"", "0 bytes"),
         ("a.u16", b"\x01\x02\x03", "3 bytes"),
     ],
@@ -104,7 +109,33 @@ def test_a_missing_file_is_named(tmp_path, tokenizer, name):
         read_tokens(tmp_path / name, tokenizer)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("pack", [bytes, lzma.compress])
+def test_a_text_is_the_same_whatever_wrote_it(prose, tokenizer, encoding, newline, pack):
+    """A byte order mark was a token, and the documents of a Mac's old file ran together."""
+    expected = read_tokens(prose, tokenizer).tolist()
+    prose.write_bytes(pack(PROSE.replace("\n", newline).encode(encoding)))
+    assert read_tokens(prose, tokenizer).tolist() == expected
+
+
+def test_a_large_vocabulary_is_not_cut_to_16_bits(prose, tmp_path, vocabulary, capsys):
+    """Token 70,000 became 4,464 without a word."""
+    (words := json.loads((vocabulary / "vocab.json").read_text()))["One"] = 70_000
+    (tmp_path / "vocab.json").write_text(json.dumps(words))
+    (tmp_path / "merges.txt").write_text((vocabulary / "merges.txt").read_text())
+    large = Tokenizer(tmp_path)
+    assert read_tokens(prose, large)[0] == 70_000
+    command = [str(prose), "--out", str(tmp_path / "a.u16"), "--vocab", str(tmp_path)]
+    assert data.main(command) == 1
+    assert "16 bits hold 65,536" in capsys.readouterr().err
+    assert not (tmp_path / "a.u16").exists()
+
+
 # --- holding out -----------------------------------------------------------------------------
+
+
+RULE = {"end_id": ENDOFTEXT_ID, "least": 1}
 
 
 def documents(*lengths):
@@ -114,7 +145,7 @@ def documents(*lengths):
 
 
 def test_every_nth_document_is_held_out_whole_starting_with_the_first():
-    rest, held_out = hold_out(documents(2, 3, 4, 5, 2, 3, 4), every=3)
+    rest, held_out = hold_out(documents(2, 3, 4, 5, 2, 3, 4), every=3, **RULE)
     assert set(held_out.tolist()) == {0, 3, 6, ENDOFTEXT_ID}
     assert set(rest.tolist()) == {1, 2, 4, 5, ENDOFTEXT_ID}
     assert len(held_out) == 2 + 5 + 4
@@ -122,10 +153,20 @@ def test_every_nth_document_is_held_out_whole_starting_with_the_first():
     assert rest[-1] == held_out[-1] == ENDOFTEXT_ID
 
 
-@pytest.mark.parametrize(("lengths", "every"), [((3,), 2), ((3, 4), 1)])
-def test_holding_out_everything_is_refused(lengths, every):
-    with pytest.raises(ValueError, match=f"{len(lengths)} documents; .*leaves none"):
-        hold_out(documents(*lengths), every=every)
+def test_holding_out_everything_is_refused():
+    with pytest.raises(ValueError, match="2 documents; .*leaves none"):
+        hold_out(documents(3, 4), every=1, **RULE)
+
+
+def test_of_a_single_document_the_end_is_held_out():
+    """One plain text file, as most people have, could not be trained on."""
+    tokens = documents(100)
+    for every, least, size in ((10, 5, 10), (50, 5, 5), (10, 50, 50)):
+        rest, held_out = hold_out(tokens, every=every, end_id=ENDOFTEXT_ID, least=least)
+        np.testing.assert_array_equal(np.concatenate([rest, held_out]), tokens)
+        assert len(held_out) == size
+    with pytest.raises(ValueError, match="one document of 100 tokens"):
+        hold_out(tokens, every=10, end_id=ENDOFTEXT_ID, least=51)
 
 
 # --- windows ---------------------------------------------------------------------------------

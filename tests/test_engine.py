@@ -348,9 +348,10 @@ def test_a_verdict_sums_to_1_after_every_token(engine):
     assert verdict.label == verdict.labels[int(verdict.probs.argmax())]
 
 
-def test_news_is_cleaned_as_the_training_texts_were(engine):
-    clean, raw = "AT&T's shares rise", " AT amp;T #39;s  shares\\rise "
-    assert engine.classify(raw).ids == engine.classify(clean).ids
+def test_news_is_read_as_typed(engine, tokenizer):
+    """An address lost its &copy=2, and "price<cost ... goals>fouls" all between the signs."""
+    for text in ("x.org/?a=1&region=eu&copy=2", "If price<cost then goals>fouls", "a\n\nb &amp; c"):
+        assert list(engine.classify(f" {text}\n").ids) == tokenizer.encode(text)
 
 
 def test_a_long_news_text_keeps_its_beginning(engine):
@@ -359,7 +360,7 @@ def test_a_long_news_text_keeps_its_beginning(engine):
     assert verdict.ids == engine.classify("Oil" + " the" * 63).ids
 
 
-@pytest.mark.parametrize("text", ["", "   ", "\n\t", "\\", "&nbsp;"])
+@pytest.mark.parametrize("text", ["", "   ", "\n\t"])
 def test_news_without_a_word_is_refused(engine, text):
     with pytest.raises(ValueError, match="the news text is empty"):
         engine.classify(text)

@@ -2,12 +2,17 @@
 
 import json
 import math
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from gpt2 import evaluate
+from gpt2 import evaluate, weights
+from gpt2.agnews import AGNEWS_LABELS
+from gpt2.data import read_tokens
+from gpt2.vocabulary import keep_max_length
 
 TEXT = (
     "The harbour was quiet that morning. Boats lay side by side, and nobody spoke.\n\n"
@@ -150,6 +155,63 @@ def test_lambada_longer_than_the_context_keeps_all_of_it(
     assert found["perplexity"] == pytest.approx(math.exp(total), rel=1e-3)
 
 
+# --- a text is a text ---------------------------------------------------------------------
+
+
+def test_documents_are_parted_by_the_end_token_as_in_pretraining(
+    model_directory, tokenizer, tmp_path, capsys
+):
+    """The separators were dropped, and the documents ran together."""
+    path = tmp_path / "a.txt"
+    path.write_text("One story.\n<|endoftext|>\n\nAnother one.\n<|endoftext|>\n")
+    found = run(capsys, "--model", model_directory, "--text", path)
+    joined = tmp_path / "b.txt"
+    joined.write_text("One story.<|endoftext|>Another one.")
+    same = run(capsys, "--model", model_directory, "--text", joined)
+    assert (found["tokens"], found["nll"]) == (same["tokens"], same["nll"])
+    assert "2 documents parted by it" in found["protocol"]
+    ids = read_tokens(path, tokenizer).tolist()
+    assert ids == [*tokenizer.encode(joined.read_text()), tokenizer.end_id]
+
+
+def test_a_byte_order_mark_is_no_text(model_directory, tmp_path, capsys):
+    (tmp_path / "a.txt").write_bytes(TEXT.encode())
+    (tmp_path / "b.txt").write_bytes(TEXT.encode("utf-16"))
+    (tmp_path / "c.jsonl").write_text("\n".join(json.dumps({"text": t}) for t in LAMBADA))
+    lines = "\ufeff" + "\r\n\r\n".join(json.dumps({"text": t}) for t in LAMBADA)
+    (tmp_path / "d.jsonl").write_bytes(lines.encode())
+    for flag, first, second in (("--text", "a.txt", "b.txt"), ("--lambada", "c.jsonl", "d.jsonl")):
+        run_one = [run(capsys, "--model", model_directory, flag, tmp_path / n)
+                   for n in (first, second)]  # fmt: skip
+        assert run_one[0] == run_one[1]
+
+
+def test_a_perplexity_past_all_floats_is_null_beside_its_logarithm(
+    model_directory, tmp_path, capsys
+):
+    """A model that is that wrong ended in an OverflowError."""
+    model = weights.load_language_model(model_directory)
+    with torch.no_grad():
+        model.ln_f.weight *= 1e5
+    weights.save(model, tmp_path / "m", vocabulary=model_directory)
+    (tmp_path / "a.txt").write_text(TEXT)
+    (tmp_path / "l.jsonl").write_text(json.dumps({"text": LAMBADA[0]}))
+    for words in (["--text", tmp_path / "a.txt"], ["--lambada", tmp_path / "l.jsonl"]):
+        found = run(capsys, "--model", tmp_path / "m", *words)
+        assert found["perplexity"] is None and found["nll"] > 709
+
+
+def test_weights_that_give_no_numbers_end_in_one_sentence(model_directory, tmp_path, capsys):
+    model = weights.load_language_model(model_directory)
+    with torch.no_grad():
+        model.ln_f.weight *= 1e38
+    weights.save(model, tmp_path / "m", vocabulary=model_directory)
+    (tmp_path / "a.txt").write_text(TEXT)
+    words = ["--model", str(tmp_path / "m"), "--text", str(tmp_path / "a.txt")]
+    assert evaluate.main(words) == 1
+    assert "logits that are not numbers" in capsys.readouterr().err.splitlines()[-1]
+
+
 # --- AG News ----------------------------------------------------------------------------------
 
 NEWS = [
@@ -185,8 +247,68 @@ def test_accuracy_and_f1_of_a_classifier_are_transformers(classifier_directory, 
         both = sum(a == b == label for a, b in pairs)
         named = guesses.count(label) + labels.count(label)
         f1.append(2 * both / named if named else 0.0)
-    assert found["macro_f1"] == pytest.approx(np.mean(f1))
+    occurring = [score for i, score in enumerate(f1) if i in {*guesses, *labels}]
+    assert found["macro_f1"] == pytest.approx(np.mean(occurring))
     assert "first 11 tokens" in found["protocol"]
+
+
+def reordered(classifier_directory, target, labels):
+    """The same classifier with its rows in another order, and maybe more of them."""
+    model = weights.load_classifier(classifier_directory)
+    old = model.transformer.config.labels
+    model.transformer.config = replace(model.transformer.config, labels=labels)
+    rows = [model.score.weight[old.index(name)] if name in old else -model.score.weight.sum(0)
+            for name in labels]  # fmt: skip
+    model.score = torch.nn.Linear(len(rows[0]), len(rows), bias=False)
+    model.score.weight.data = torch.stack(rows).detach()
+    weights.save(model, target, vocabulary=classifier_directory)
+    return target
+
+
+def test_a_classifier_with_its_labels_in_another_order_scores_the_same(
+    classifier_directory, tmp_path, capsys
+):
+    """It scored 0.0 and said nothing."""
+    path = tmp_path / "test.csv"
+    path.write_text("".join(f'"{c}","{title}","{text}"\n' for c, title, text in NEWS))
+    theirs = reordered(classifier_directory, tmp_path / "m", AGNEWS_LABELS[::-1])
+    first, second = (
+        run(capsys, "--model", model, "--agnews", path) for model in (classifier_directory, theirs)
+    )
+    assert first.pop("labels") == second.pop("labels")
+    assert first["confusion"] == second["confusion"]
+    assert first["nll"] == pytest.approx(second["nll"])
+    wrong = ",".join(AGNEWS_LABELS[::-1])
+    by_hand = run(capsys, "--model", theirs, "--agnews", path, "--labels", wrong)
+    assert by_hand["confusion"] != first["confusion"]
+    assert by_hand["labels"]["World"] == "Sci/Tech"
+
+
+def test_an_answer_that_is_no_class_of_the_file_is_wrong(classifier_directory, tmp_path, capsys):
+    path = tmp_path / "test.csv"
+    path.write_text("".join(f'"{c}","{title}","{text}"\n' for c, title, text in NEWS))
+    labels = ("Weather", *AGNEWS_LABELS)
+    five = reordered(classifier_directory, tmp_path / "m", labels)
+    found = run(capsys, "--model", five, "--agnews", path)
+    assert list(found["per_class"]) == [*AGNEWS_LABELS, "Weather"]
+    assert sum(map(sum, found["confusion"])) == len(NEWS)
+    four = run(capsys, "--model", classifier_directory, "--agnews", path)
+    assert found["accuracy"] <= four["accuracy"]
+
+
+def test_a_classifier_is_read_as_far_as_it_was_trained(classifier_directory, tmp_path, capsys):
+    """Trained on 5 tokens, it was measured on 128."""
+    path = tmp_path / "test.csv"
+    path.write_text("".join(f'"{c}","{title}","{text}"\n' for c, title, text in NEWS))
+    model = shutil.copytree(classifier_directory, tmp_path / "m")
+    assert "first 64 tokens" in run(capsys, "--model", model, "--agnews", path)["protocol"]
+    keep_max_length(model, 5)
+    found = run(capsys, "--model", model, "--agnews", path)
+    assert "first 5 tokens" in found["protocol"]
+    asked = run(capsys, "--model", model, "--agnews", path, "--max-length", 5)
+    assert found == asked
+    keep_max_length(model, 10**30)  # as transformers writes "no limit"
+    assert "first 64 tokens" in run(capsys, "--model", model, "--agnews", path)["protocol"]
 
 
 # --- what can't be measured -------------------------------------------------------------------
@@ -200,7 +322,9 @@ def test_accuracy_and_f1_of_a_classifier_are_transformers(classifier_directory, 
         (b'{"text": "a b"}\n{"txt": "a b"}\n', "line 2 is no object"),
         (b'{"text": 5}', "line 1 is no object"),
         (b'{"text": "word"}', "line 1 has no word before the last one"),
-        (b'{"text": "\xff a"}', "line 1 is no object"),
+        (b'{"text": "\xff a"}', "line 1 is not UTF-8"),
+        (b'\xef\xbb\xbf{"text": "a b"}\n\n\n{"text": "c d", }', "line 4 is no object"),
+        (b'{"text": "a \\ud800"}', "line 1: character 3 of the text is a lone surrogate"),
     ],
 )
 def test_a_file_that_is_no_lambada_is_named_with_its_line(
@@ -219,6 +343,8 @@ def test_a_file_that_is_no_lambada_is_named_with_its_line(
         (["--text", "{tmp}/none.txt"], "none.txt does not exist"),
         (["--text", "{tmp}/empty.txt"], "the text is empty"),
         (["--text", "{tmp}/news.csv", "--stride", "65"], "stride is 65; it must be 1 to 64"),
+        (["--text", "{tmp}/news.csv", "--stride", "0"], "stride is 0; it must be 1 to 64"),
+        (["--text", "{tmp}"], "is a directory"),
         (["--lambada", "{tmp}/none.jsonl"], "none.jsonl does not exist"),
         (["--agnews", "{tmp}/news.csv"], "is a language model, no classifier"),
     ],

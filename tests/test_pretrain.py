@@ -106,7 +106,7 @@ def test_a_run_learns(finished):
 def test_metrics_say_what_was_run_and_measured(finished, tokenizer, text):
     metrics = json.loads((finished / "metrics.json").read_text())
     model = weights.load_language_model(finished)
-    corpus = next_token.read_corpus([str(text)], tokenizer, hold_out_every=5)
+    corpus = next_token.read_corpus([str(text)], tokenizer, hold_out_every=5, context=32)
     assert metrics["tokens_seen"] == STEPS * 4 * 32
     assert metrics["parameters"] == sum(p.numel() for p in model.parameters())
     assert metrics["train_tokens"] == len(corpus.train)
@@ -121,7 +121,7 @@ def test_the_held_out_loss_is_that_of_the_model_that_was_saved(finished, tokeniz
     """Over the held-out windows in whole batches of 4."""
     metrics = json.loads((finished / "metrics.json").read_text())
     model = weights.load_language_model(finished)
-    held_out = next_token.read_corpus([str(text)], tokenizer, hold_out_every=5).held_out
+    held_out = next_token.read_corpus([str(text)], tokenizer, hold_out_every=5, context=32).held_out
     count = (len(held_out) - 1) // 32 // 4 * 4
     rows = np.stack([held_out[32 * i : 32 * i + 33] for i in range(count)]).astype(np.int64)
     ids = torch.from_numpy(rows)
@@ -239,14 +239,14 @@ def test_resuming_where_nothing_was_saved_starts_at_the_beginning(command, finis
 
 
 def test_a_file_named_twice_is_read_twice_but_measured_once(text, tokenizer):
-    once = next_token.read_corpus([str(text)], tokenizer, hold_out_every=5)
-    twice = next_token.read_corpus([str(text)] * 2, tokenizer, hold_out_every=5)
+    once = next_token.read_corpus([str(text)], tokenizer, hold_out_every=5, context=32)
+    twice = next_token.read_corpus([str(text)] * 2, tokenizer, hold_out_every=5, context=32)
     np.testing.assert_array_equal(twice.train, np.concatenate([once.train] * 2))
     np.testing.assert_array_equal(twice.held_out, once.held_out)
 
 
 def test_no_held_out_document_is_trained_on(text, tokenizer):
-    corpus = next_token.read_corpus([str(text)], tokenizer, hold_out_every=5)
+    corpus = next_token.read_corpus([str(text)], tokenizer, hold_out_every=5, context=32)
     trained = set(tokenizer.decode(corpus.train.tolist()).split("<|endoftext|>"))
     measured = set(tokenizer.decode(corpus.held_out.tolist()).split("<|endoftext|>")) - {""}
     assert len(measured) == 6
@@ -266,6 +266,12 @@ def test_no_held_out_document_is_trained_on(text, tokenizer):
         (["--context", "100000"], "one window takes 100001"),
         (["--lr", "0"], "lr is 0"),
         (["--average", "1"], "average is 1"),
+        (["--average", "nan"], "average is nan"),
+        (["--lr", "nan"], "--lr: it is nan"),
+        (["--save-minutes", "nan"], "--save-minutes: it is nan"),
+        (["--seed", "-1"], "--seed: it is -1"),
+        (["--warmup", "1.5"], "--warmup: invalid whole number value: '1.5'"),
+        (["--tokens", "127"], "--tokens is 127; one step takes 128"),
         (["--hold-out-every", "1"], "holding out"),
         (["--device", "mps"], "mps is not available"),
         (["--batch-size", "0"], "batch"),

@@ -7,7 +7,6 @@ import torch
 from gpt2 import weights
 from gpt2.agnews import News
 from gpt2.rows import Rows, bucketed_batches, pad_right, predict
-from gpt2.tokenizer import ENDOFTEXT_ID
 
 
 @pytest.mark.parametrize(("count", "batch_size"), [(1, 4), (7, 3), (1000, 4), (999, 1), (5, 8)])
@@ -51,11 +50,11 @@ def test_padding_stands_on_the_right():
     padded = pad_right([[1, 2, 3], [4], [5, 6]])
     assert padded.tolist() == [
         [1, 2, 3],
-        [4, ENDOFTEXT_ID, ENDOFTEXT_ID],
-        [5, 6, ENDOFTEXT_ID],
+        [4, 0, 0],
+        [5, 6, 0],
     ]
     assert padded.dtype == np.int64
-    assert pad_right([[1], [2, 3]], pad=0).tolist() == [[1, 0], [2, 3]]
+    assert pad_right([[1], [2, 3]], pad=7).tolist() == [[1, 7], [2, 3]]
 
 
 # --- predictions -----------------------------------------------------------------------------

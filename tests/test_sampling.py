@@ -296,3 +296,30 @@ def test_a_model_that_gives_nan_is_told_and_not_sampled(sampling):
     with pytest.raises(FloatingPointError, match="not numbers"):
         probs = distribution(logits, sampling, NONE_SEEN)
         describe(logits, probs, draw(probs, 0.5))
+
+
+@pytest.mark.parametrize("temperature", [1e-3 / 2, 1e-38, 1e-45, 5e-324])
+def test_a_tiny_temperature_is_the_greedy_limit(temperature):
+    """Dividing by it gave infinities, and then no token at all."""
+    logits = torch.randn(1000, generator=torch.Generator().manual_seed(0))
+    logits[3] = logits[700] = 9.0
+    cold = Sampling(temperature=temperature, top_k=0, min_p=0.1)
+    probs = distribution(logits, cold, torch.tensor([1]))
+    assert probs[3] == probs[700] == 0.5
+    assert draw(probs, 0.3) == 3 and draw(probs, 0.7) == 700
+
+
+def test_a_whole_number_may_be_written_with_a_point():
+    """top_k 50.0, as some clients send it, ended in a TypeError."""
+    assert Sampling(top_k=50.0, seed=7.0) == Sampling(top_k=50, seed=7)
+    logits = torch.randn(1000, generator=torch.Generator().manual_seed(0))
+    kept = distribution(logits, Sampling(top_k=50.0), torch.tensor([1]))
+    assert int((kept > 0).sum()) == 50
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 2**64, -(2**64), 10**400, True, "1", None])
+def test_what_is_no_seed_is_refused_by_its_value(value):
+    shown = "far out of range" if value == 10**400 else str(value)
+    with pytest.raises(ValueError, match="seed must be a whole number from 0 to") as error:
+        Sampling(seed=value)
+    assert shown in str(error.value)

@@ -40,7 +40,19 @@ def test_a_class_that_is_neither_there_nor_named_scores_zero():
     found = guess_scores(np.array([0, 1]), np.array([0, 1]), NAMES)
     assert found["per_class"]["Business"] == {"precision": 0, "recall": 0, "f1": 0, "rows": 0}
     assert found["accuracy"] == 1
-    assert found["macro_f1"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("guess", "labels"),
+    [([0, 1], [0, 1]), ([0, 0, 2], [0, 1, 0]), ([3, 3], [3, 3]), ([1, 2], [0, 0])],
+)
+def test_macro_f1_of_a_file_without_some_classes_is_scikit_learns(guess, labels):
+    """Two of four classes, all named right, were 0.5."""
+    metrics = pytest.importorskip("sklearn.metrics")
+    found = guess_scores(np.array(guess), np.array(labels), NAMES)
+    expected = metrics.f1_score(labels, guess, average="macro", zero_division=0)
+    assert found["macro_f1"] == pytest.approx(expected)
+    assert found["macro_f1_classes"] == len({*guess, *labels})
 
 
 def test_the_calibration_error_is_the_mean_gap_of_the_bins():

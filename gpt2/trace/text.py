@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gpt2.scoring import perplexity
+
 FINISH_REASONS = ("length", "eos", "stop", "context", "deadline", "cancelled")
 
 
@@ -128,6 +130,6 @@ class Score:
         return float(-self.logprobs.mean())
 
     @property
-    def perplexity(self) -> float:
-        """exp(nll)."""
-        return float(np.exp(self.nll))
+    def perplexity(self) -> float | None:
+        """exp(nll), None past a float's range."""
+        return perplexity(self.nll)

@@ -87,8 +87,9 @@ def _status(found: Score) -> str:
     read = f"{len(found.ids):,} tokens"
     if found.truncated:
         read = f"The first {read} of {len(found.ids) + found.truncated:,}; the rest was not read"
+    shown = "past 10^307" if found.perplexity is None else f"{found.perplexity:,.1f}"
     return note(
-        f"{read} · perplexity {found.perplexity:,.1f} · {found.nll:.2f} nats a "
+        f"{read} · perplexity {shown} · {found.nll:.2f} nats a "
         f"token · {guessed:.0%} among the model's first ten guesses · {found.model}"
     )
 

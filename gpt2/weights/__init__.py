@@ -7,7 +7,7 @@ Imports: torch, safetensors.
 """
 
 from gpt2.weights.configuration import config_json, read_config
-from gpt2.weights.directories import check_space, whole_directory
+from gpt2.weights.directories import check_space, sole_writer, whole_directory
 from gpt2.weights.files import (
     CONFIG_FILE,
     INDEX_FILE,
@@ -59,6 +59,7 @@ __all__ = [
     "stored_tensors",
     "tf_names",
     "to_tf",
+    "sole_writer",
     "whole_directory",
     "write_json",
     "write_safetensors",

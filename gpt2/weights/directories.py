@@ -84,6 +84,48 @@ def _lock(directory: Path) -> int | None:
     return None
 
 
+@contextmanager
+def sole_writer(directory: str | Path) -> Iterator[None]:
+    """Keep other programs from writing a directory until the block ends, however it ends.
+
+    The lock is on a file beside it, which nobody needs afterwards; that of a killed program does
+    not hold.
+
+    Raises:
+        ValueError: another program writes it now.
+    """
+    try:
+        import fcntl
+    except ImportError:  # a system without such locks
+        yield
+        return
+    place = Path(directory).resolve()
+    path = place.with_name(f".{place.name}.lock")
+    new_parents = [parent for parent in place.parents if not parent.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not (path.exists() and os.path.samestat(path.stat(), os.fstat(file))):
+            raise BlockingIOError  # its last holder has just removed it
+    except BlockingIOError as error:
+        os.close(file)
+        raise ValueError(
+            f"--out {directory} is being written by another program; wait until it has ended, or "
+            "choose another --out"
+        ) from error
+    except OSError:  # a file system without such locks
+        pass
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(file)
+        for parent in new_parents:
+            with suppress(OSError):  # not empty
+                parent.rmdir()
+
+
 def check_space(directory: Path, size: int) -> None:
     """Refuse to begin what the disk has no room for.
 
