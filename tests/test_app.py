@@ -84,12 +84,21 @@ def start(environment, tmp_path):
         process.communicate()
 
 
-def until_open(process, port, *, seconds=90, shows="GPT-2, from scratch"):
+def has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def until_open(process, port, *, seconds=90, shows="GPT-2, from scratch", host="127.0.0.1"):
     """Wait for the page; the wall and processor seconds that the start took."""
     begun = time.monotonic()
     while time.monotonic() < begun + seconds and process.poll() is None:
         try:
-            answer = httpx.get(f"http://127.0.0.1:{port}/", timeout=30)
+            answer = httpx.get(f"http://{host}:{port}/", timeout=30, trust_env=False)
         except httpx.TransportError:
             time.sleep(0.05)
             continue
@@ -250,6 +259,40 @@ def test_sharing_without_a_network_says_so_and_keeps_serving(
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert process.returncode == 0 and err == "" and "share" not in out
+
+
+@pytest.mark.parametrize("host", ["::1", "localhost"])
+def test_it_serves_on_any_address_of_this_machine_whatever_the_proxy(
+    start, environment, model_directory, classifier_directory, host
+):
+    """Gradio looked for its own page through the proxy, and knew no IPv6."""
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        environment[0][name] = "http://127.0.0.1:9"
+    environment[0].update(no_proxy="", NO_PROXY="")
+    if host == "::1" and not has_ipv6():
+        pytest.skip("this machine has no IPv6")
+    port = free_port()
+    models = ("--model", model_directory, "--classifier", classifier_directory)
+    process = start("--port", port, "--host", host, *models)
+    shown = f"[{host}]" if ":" in host else host
+    until_open(process, port, host=shown)
+    assert process.stdout.readline().rstrip("/\n") == f"Open http://{shown}:{port}"
+
+
+def test_an_mcp_package_that_does_not_fit_is_told_in_one_sentence(
+    start, tmp_path, environment, model_directory, classifier_directory
+):
+    """The page was served without the tools that were asked for, and did not say so."""
+    (tmp_path / "hook" / "mcp").mkdir()
+    (tmp_path / "hook" / "mcp" / "__init__.py").write_text("")
+    models = ("--model", model_directory, "--classifier", classifier_directory)
+    line = refused(start("--port", free_port(), "--mcp", *models))
+    assert "--mcp" in line and "gradio[mcp]" in line
+
+
+def test_a_host_that_is_none_is_told_in_one_sentence(start, model_directory, classifier_directory):
+    models = ("--model", model_directory, "--classifier", classifier_directory)
+    assert "192.0.2.1 can't be listened on" in refused(start("--host", "192.0.2.1", *models))
 
 
 def test_a_password_keeps_others_out(start, model_directory, classifier_directory):

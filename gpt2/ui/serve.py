@@ -4,7 +4,6 @@ Imports: gradio.
 """
 
 import errno
-import importlib
 import io
 import os
 import socket
@@ -27,12 +26,10 @@ def serve(
 
     Raises:
         OSError: the port is taken, or the address is not this machine's.
-        ValueError: MCP was asked for and is not installed.
+        ValueError: MCP was asked for and can't be served.
     """
     host = host.strip("[]")  # of an IPv6 address
     check_address(host, port)
-    if mcp:
-        check_mcp()
     go_past_proxy(host)
     app = build_app(engine)
     with redirect_stdout(io.StringIO()):  # a tunnel that fails is told in many lines
@@ -44,6 +41,12 @@ def serve(
             mcp_server=mcp,
             prevent_thread_lock=True,
             **launch_options(),
+        )
+    if mcp and app.mcp_error:  # Gradio goes on without it
+        app.close(verbose=False)
+        raise ValueError(
+            f"--mcp: the package mcp is missing here or does not fit Gradio ({app.mcp_error}); "
+            "pip install --upgrade 'gradio[mcp]'"
         )
     print(f"Open {app.local_url.replace('[::]', '[::1]')}", flush=True)
     if share and app.share_url:
@@ -79,25 +82,6 @@ def check_address(host: str, port: int) -> None:
             "machine alone, 0.0.0.0 for all that reach it, or an address of its own",
         )
         raise OSError(reason) from error
-
-
-def check_mcp() -> None:
-    """Refuse --mcp where Gradio's half of it can't be imported.
-
-    Raises:
-        ValueError: a package is missing, or one of a version that Gradio can't use.
-    """
-    try:
-        importlib.import_module("gradio.mcp")
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f"--mcp needs one more package, {error.name}: pip install 'gradio[mcp]'"
-        ) from error
-    except Exception as error:  # what another version of a package says can be anything
-        raise ValueError(
-            f"--mcp: the installed mcp package does not fit Gradio ({error}); "
-            "pip install --upgrade 'gradio[mcp]'"
-        ) from error
 
 
 def go_past_proxy(host: str) -> None:

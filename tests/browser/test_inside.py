@@ -209,9 +209,10 @@ def test_another_token_is_chosen_and_the_branches_walked(visit, engine):
     *_, wanted = engine.branch(request, trace.ids, place, token)
     assert second == wanted.completion  # the page wrote what the engine does, and it replays
     drawn(page).nth(8).click()
-    page.get_by_label("Or type a token to go on with").fill(" never")
+    page.get_by_label("Or type a token to go on with").fill(" Zimbabwean never")
     page.get_by_role("button", name="Go on with it").click()
     expect(tree).to_have_count(4)
+    assert " Zimbabwean never" in completion(page)
     expect(page.locator("#token code")).to_have_text("·never")
     expect(page.locator("#tree .compare b")).to_have_text(["Text 2", "Text 3"])
     page.get_by_role("button", name="Undo").click()

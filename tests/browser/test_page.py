@@ -214,7 +214,9 @@ def test_a_bad_request_is_told_and_loses_nothing(visit):
     page.get_by_role("button", name="Generate", exact=True).click()
     expect(page.get_by_text("the limit is 20,000").first).to_be_visible()
     assert len(page.get_by_label("Prompt", exact=True).input_value()) == 20_001
-    assert before
+    assert before and completion(page) == before and drawn(page).count() == 5
+    page.get_by_label("Prompt", exact=True).fill("word " * 70_000)
+    expect(page.locator("#count")).to_contain_text("350,000 characters; the limit is 20,000")
     generate(page, "Hello", settings={"New tokens": 5})
     assert completion(page) == before
 
