@@ -14,7 +14,7 @@ PACKAGE = ROOT / "gpt2"
 # one that is not listed is.
 LAYERS = {
     "numbers and words": [
-        *("config", "trace", "tokenizer", "numpy_forward", "memory", "agnews", "scoring"),
+        *("config", "trace", "tokenizer", "numpy_forward", "memory", "agnews", "scoring", "lfs"),
     ],
     "the model": ["cache", "filters", "sampling", "request", "model", "classifier"],
     "what is done with it": [
@@ -43,7 +43,7 @@ NEIGHBOURS = {
     "trained": {"lora"},
     "training": {"checkpoint", "devices"},
     "sources": {"weights"},
-    "logit_check": {"sources"},
+    "logit_check": {"sources", "weights"},
     "receipt": {"logit_check", "sources", "weights"},
     "conversion": {"logit_check", "receipt", "sources", "vocabulary", "weights"},
     "views": {"library"},
@@ -65,7 +65,7 @@ HOMES = {
     "sklearn": {"gpt2/baselines.py"},
     "transformers": set(),
 }
-TORCHLESS = ["config", "trace", "tokenizer", "numpy_forward", "memory", "data"]
+TORCHLESS = ["config", "trace", "tokenizer", "numpy_forward", "memory", "data", "lfs"]
 TORCHLESS += ["agnews", "scoring"]
 TORCHLESS += ["vocabulary", "figures", "ui"]
 
