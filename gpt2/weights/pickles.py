@@ -25,18 +25,20 @@ from gpt2.weights.source import Read, Shapes
 
 # Under which key training programs keep a model's tensors: nanoGPT, Lightning, others, DeepSpeed.
 _STATES = ("model", "state_dict", "model_state_dict", "module")
+_MAPPED = 1 << 26  # bytes read before a file is mapped anew
 _PROTOCOL = 2  # of torch.save's pickles, the only one that torch's reader knows
+_KNOWN = ("torch.", "collections.OrderedDict", "_codecs.")  # by torch's reader
 
 # Classes of these modules are values, built by a call that does nothing else.
 _VALUES = ("numpy", "pathlib", "datetime", "collections", "decimal", "fractions", "uuid", "types")
-_BUILTIN_VALUES = ("builtins.frozenset", "builtins.range", "builtins.slice")
+_BUILTINS = ("bytearray", "complex", "frozenset", "range", "set", "slice")
 
 
 def open_pickle(path: Path) -> tuple[Shapes, Read, Mapping[str, Any]]:
     """Shapes of the tensors in a file of torch.save, a function that reads one, and the rest of it.
 
-    Each reading maps the file anew, so that no more than one tensor is in memory; files of before
-    torch 1.6 can't be mapped and are held.
+    The file is mapped anew now and then, so that no more than a few tensors are in memory; one of
+    before torch 1.6 can't be mapped and is held.
 
     Raises:
         FileNotFoundError, ValueError: it is missing, damaged, holds code, or no tensors by name.
@@ -44,10 +46,16 @@ def open_pickle(path: Path) -> tuple[Shapes, Read, Mapping[str, Any]]:
     load = _loader(path)
     tensors, rest = _split(path, load())
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    if _is_zip(path):
-        del tensors
-        return shapes, lambda name: _split(path, load())[0][name].clone(), rest
-    return shapes, tensors.__getitem__, rest
+    touched = 0  # bytes of the mapped file that count as this process's memory
+
+    def read(name: str) -> Tensor:
+        nonlocal tensors, touched
+        if touched > _MAPPED:
+            tensors, touched = _split(path, load())[0], 0
+        touched += tensors[name].numel() * tensors[name].element_size()
+        return tensors[name].clone()
+
+    return shapes, read if _is_zip(path) else tensors.__getitem__, rest
 
 
 def _split(path: Path, found: Any) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
@@ -120,6 +128,13 @@ class _NumpyType(metaclass=_Callable):
         self.state = state
 
 
+class _Bytes(metaclass=_Callable):
+    """Bytes, as pickles of protocol 2 spell them; torch reads them so since 2.5."""
+
+    def __new__(cls, text: str, *encoding: str) -> Any:
+        return text.encode("latin1")
+
+
 class _NumpyNumber(metaclass=_Callable):
     """numpy.core.multiarray.scalar(dtype, bytes): the number."""
 
@@ -139,7 +154,9 @@ def _stand_in(module: str, name: str) -> type:
     base: type = _Object
     if module.split(".")[0] == "numpy":
         base = _NumpyNumber if name == "scalar" else _NumpyType
-    elif module.split(".")[0] in _VALUES or f"{module}.{name}" in _BUILTIN_VALUES:
+    elif (module, name) == ("_codecs", "encode"):
+        base = _Bytes
+    elif module.split(".")[0] in _VALUES or (module == "builtins" and name in _BUILTINS):
         base = _Value
     return type(base)(name, (base,), {"__module__": module, "__qualname__": name})
 
@@ -172,25 +189,26 @@ def _loader(path: Path) -> Callable[[], Any]:
         raise FileNotFoundError(f"{path} is missing")
     refuse_pointer(path)
     mapped = _is_zip(path)
-    with _sentences(path):
+    with _sentences(path, ""):
         stand_ins = [_stand_in(*names) for names in sorted(_classes(path))]
+    asked = ", ".join(name for name in map(_full_name, stand_ins) if not name.startswith(_KNOWN))
 
     def load() -> Any:
-        with _sentences(path), _allowed(stand_ins):
+        with _sentences(path, f", asking for {asked}" if asked else ""), _allowed(stand_ins):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
 
     return load
 
 
 @contextmanager
-def _sentences(path: Path) -> Iterator[None]:
-    """Whatever a reader of bytes raises, as one sentence."""
+def _sentences(path: Path, asked: str) -> Iterator[None]:
+    """Whatever a reader of bytes raises, as one sentence; `asked` says what may be in its way."""
     try:
         yield
     except _Code as error:
         raise ValueError(
-            f"{path} can't be read without {error}: it holds code, which is never run here; load "
-            "it where it was made and save tensors, numbers and names alone"
+            f"{path} can't be read without {error}, which is code, which is never run; load it "
+            "where it was made, and save tensors, numbers and names alone"
         ) from error
     except _Protocol as error:
         raise ValueError(
@@ -199,7 +217,7 @@ def _sentences(path: Path) -> Iterator[None]:
     except Exception as error:  # the unpickler raises whatever the bytes provoke
         raise ValueError(
             f"{path} is damaged, or no file of torch.save, or it holds code, which is never run "
-            f"({type(error).__name__})"
+            f"({type(error).__name__}{asked})"
         ) from error
 
 
@@ -235,6 +253,7 @@ def _asked_for(file: BinaryIO) -> set[tuple[str, str]]:
             raise _Protocol(argument)
         if opcode.name == "GLOBAL":
             module, _, name = argument.partition(" ")
-            module, name = NAME_MAPPING.get((module, name), (module, name))
+            asked.add((module, name))
+            module, name = NAME_MAPPING.get((module, name), (module, name))  # from Python 2's
             asked.add((IMPORT_MAPPING.get(module, module), name))
     return asked

@@ -182,10 +182,10 @@ def as_float(tensor: Tensor, dtype: torch.dtype, *, where: str) -> Tensor:
         ValueError: it holds no floats, or not only finite ones, or some too large for dtype.
     """
     if tensor.dtype not in FLOATS or tensor.layout is not torch.strided or tensor.is_meta:
-        kind = f"{tensor.layout} {tensor.dtype}" if tensor.dtype in FLOATS else tensor.dtype
+        kind = f"{tensor.dtype}, {tensor.layout}, {tensor.device}".replace("torch.", "")
         raise ValueError(
-            f"{where} is of type {str(kind).replace('torch.', '')}; weights are float32, float16, "
-            "bfloat16 or float64"
+            f"{where} is of type {kind.removesuffix(', strided, cpu')}; weights are float32, "
+            "float16, bfloat16 or float64"
         )
     if not all_finite(tensor):
         raise ValueError(f"{where} holds NaN or infinite numbers")
