@@ -6,6 +6,7 @@ The only file that imports TensorFlow, and only when a TensorFlow checkpoint is 
 import argparse
 import ctypes
 import errno
+import glob
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -22,10 +23,12 @@ from gpt2 import hub, receipt, sources, weights
 from gpt2.command import add_debug_flag, run_command
 from gpt2.config import SIZES
 from gpt2.conversion import to_directory, to_openai
+from gpt2.lfs import refuse_pointer
 from gpt2.library import CHECKPOINTS, DTYPES
-from gpt2.sources import Source, openai, torch_files
+from gpt2.sources import nanogpt, openai
 from gpt2.tokenizer import load_tokenizer
 from gpt2.vocabulary import pick_vocabulary
+from gpt2.weights import Source
 
 # --- TensorFlow -------------------------------------------------------------------------------
 
@@ -90,6 +93,8 @@ def read_variables(prefix: Path) -> tuple[dict[str, tuple[int, ...]], Callable[[
     Raises:
         ValueError: damaged, as far as its index tells.
     """
+    for path in prefix.parent.glob(f"{glob.escape(prefix.name)}.*"):
+        refuse_pointer(path)
     tf = tensorflow()
     with _named(prefix, work="read"):
         reader = tf.train.load_checkpoint(str(prefix))
@@ -129,16 +134,17 @@ def save_variables(prefix: Path, variables: Iterable[tuple[str, np.ndarray]]) ->
 
 
 def open_source(name: str) -> Source:
-    """The checkpoint that a command line names, fetched first if it is a size.
+    """The checkpoint that a command line names, fetched first if it is a size and not here.
 
     Raises:
         FileNotFoundError, ValueError: there is none, or it can't be read.
     """
-    kind, path = sources.recognise(hub.fetch(name) if name in SIZES else name)
+    kind, path = sources.recognise(hub.find(name))
     if kind == "directory":
-        return torch_files.from_directory(path)
+        weights.check_receipt(path)
+        return weights.open_directory(path)
     if kind == "torch":
-        return torch_files.from_nanogpt(path)
+        return nanogpt.from_nanogpt(path)
     return openai.from_variables(path, *read_variables(path))
 
 

@@ -4,7 +4,9 @@ Source: Radford et al. 2019, "Language Models are Unsupervised Multitask Learner
 table 2; field names as in OpenAI's hparams.json and Hugging Face's config.json. Imports: stdlib.
 """
 
+import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class GPT2Config:
             carried for other programs. What begins and ends a text here its vocabulary says.
 
     Raises:
-        ValueError: a size is not positive, n_head does not divide n_embd, dropout not in [0, 1).
+        ValueError: a size is not positive, n_head does not divide n_embd, dropout not in [0, 1),
+            two labels are the same.
     """
 
     vocab_size: int = 50257
@@ -50,15 +53,22 @@ class GPT2Config:
                 "n_embd must be a multiple of n_head"
             )
         epsilon, dropout = self.layer_norm_epsilon, self.dropout
-        if not isinstance(epsilon, int | float) or not epsilon > 0:
+        if not _is_number(epsilon) or not epsilon > 0:
             raise ValueError(f"layer_norm_epsilon is {epsilon!r}; it must be a number above 0")
-        if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
+        if not _is_number(dropout) or not 0 <= dropout < 1:
             raise ValueError(f"dropout is {dropout!r}; it must be at least 0 and below 1")
+        for earlier, name in pairwise(sorted(self.labels)):
+            if name == earlier:
+                raise ValueError(f"two labels are {name!r}; every class needs a name of its own")
 
     @property
     def head_dim(self) -> int:
         """Width of one attention head (D)."""
         return self.n_embd // self.n_head
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 # What --dtype flags take; "auto" is bfloat16 on a GPU and float32 elsewhere.

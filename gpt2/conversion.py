@@ -14,13 +14,11 @@ from torch import Tensor
 
 from gpt2 import logit_check, receipt, weights
 from gpt2.receipt import Row
-from gpt2.sources import Source
 from gpt2.sources.openai import HPARAMS_FILE, hparams
 from gpt2.vocabulary import VocabularyPlace, copy_vocabulary
+from gpt2.weights import Source
 
 TF_PREFIX = "model.ckpt"
-
-_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 SaveVariables = Callable[[Path, Iterable[tuple[str, np.ndarray]]], None]
 ReadVariables = Callable[[Path], Callable[[str], Tensor]]
@@ -40,14 +38,7 @@ def convert(source: Source, ours: str, dtype: torch.dtype) -> tuple[Row, Tensor]
         return Row("", ours, shape, "", "", "", exact=False), torch.zeros(shape, dtype=dtype)
     theirs = source.names[ours]
     stored = source.read(theirs)
-    where = f"{source.path}: tensor {theirs}"
-    if stored.dtype not in _FLOATS or stored.layout is not torch.strided:
-        raise ValueError(f"{where} is of type {stored.dtype}; weights are floats")
-    if not weights.all_finite(stored):
-        raise ValueError(f"{where} holds NaN or infinite numbers")
-    value = source.as_ours(ours, stored).to(dtype).contiguous()
-    if value.dtype.itemsize < stored.dtype.itemsize and not weights.all_finite(value):
-        raise ValueError(f"{where} holds numbers too large for {dtype}; use bfloat16 or float32")
+    value = source.as_ours(ours, stored, dtype).contiguous()
     before = fingerprint(stored)
     uncopied = value.data_ptr() == stored.data_ptr() and value.nbytes == stored.nbytes
     after = before if uncopied else fingerprint(value)
@@ -86,15 +77,16 @@ def to_directory(
         copy_vocabulary(vocabulary.directory, work)
         weights.write_json(work / weights.CONFIG_FILE, weights.config_json(source.config, dtype))
         ids = logit_check.check_ids(source.config)
-        logits = logit_check.model_logits(weights.load_language_model(work, dtype=dtype), ids)
+        load = weights.load_classifier if source.config.labels else weights.load_language_model
+        ours = logit_check.model_logits(load(work, dtype=dtype), ids)
         made = receipt.build(
             source,
             rows,
             dtype=dtype,
             vocabulary_note=vocabulary.note,
-            logits=logits,
+            readings=(ours, logit_check.directory_logits(work, ids)),
             ids=ids,
-            weights_sha256=weights.hash_file(work / weights.WEIGHTS_FILE),
+            weights_sha256=weights.hash_weights(work),
         )
         receipt.write(made, work)
     return made
@@ -118,19 +110,19 @@ def to_openai(
         read: opens a checkpoint for reading by name.
 
     Raises:
-        OSError, ValueError: as to_directory; or the source is a classifier.
+        OSError, ValueError: as to_directory; or OpenAI's format can't say what the source is.
     """
-    if source.config.labels:
-        raise ValueError(
-            f"{source.path} is a classifier; OpenAI's format has no place for its head"
-        )
+    try:
+        sizes = hparams(source.config)
+    except ValueError as error:
+        raise ValueError(f"{source.path} can't be written for TensorFlow: {error}") from error
     rows: list[Row] = []
     with weights.whole_directory(out) as work:
-        sizes = (math.prod(shape) for shape in weights.stored_shapes(source.config).values())
-        weights.check_space(work, 4 * sum(sizes))
+        counts = (math.prod(shape) for shape in weights.stored_shapes(source.config).values())
+        weights.check_space(work, 4 * sum(counts))
         save(work / TF_PREFIX, _openai_variables(source, rows))
         copy_vocabulary(vocabulary.directory, work, openai=True)
-        weights.write_json(work / HPARAMS_FILE, hparams(source.config))
+        weights.write_json(work / HPARAMS_FILE, sizes)
         state = f'model_checkpoint_path: "{TF_PREFIX}"\nall_model_checkpoint_paths: "{TF_PREFIX}"\n'
         (work / weights.TF_STATE_FILE).write_text(state, encoding="utf-8")
         ids = logit_check.check_ids(source.config)
@@ -139,7 +131,7 @@ def to_openai(
             rows,
             dtype=torch.float32,
             vocabulary_note=vocabulary.note,
-            logits=logit_check.openai_logits(read(work / TF_PREFIX), ids, source.config),
+            readings=(logit_check.openai_logits(work, read(work / TF_PREFIX), ids),),
             ids=ids,
             weights_sha256=weights.hash_file(work / f"{TF_PREFIX}.data-00000-of-00001"),
         )
@@ -149,7 +141,7 @@ def to_openai(
 
 def _openai_variables(source: Source, rows: list[Row]) -> Iterator[tuple[str, np.ndarray]]:
     for theirs, ours in weights.tf_names(source.config.n_layer).items():
-        row, value = convert(source, f"transformer.{ours}", torch.float32)
+        row, value = convert(source, ours, torch.float32)
         rows.append(row.replaced(target=theirs))
         array = value.numpy()
         yield theirs, array[None] if ours.endswith(weights.TRANSPOSED) else array

@@ -48,6 +48,15 @@ PINS = {
 }
 
 
+def find(name: str) -> Path:
+    """What a command line means by a name: what stands here, else a size, fetched.
+
+    Raises:
+        FileNotFoundError, ValueError: as fetch.
+    """
+    return fetch(name) if name in SIZES and not Path(name).exists() else Path(name)
+
+
 def fetch(size: str) -> Path:
     """The directory of one of OpenAI's models, downloaded if it is not in the hub's cache.
 

@@ -206,21 +206,22 @@ def find_directory(name: str) -> Path:
     """The directory a --model or --classifier flag means.
 
     Args:
-        name: a name in checkpoints/, a path, or the size of one of OpenAI's models, which is
-            taken from the Hugging Face hub's cache or fetched into it.
+        name: a name in checkpoints/, a path, or, where nothing of that name is here, the size of
+            one of OpenAI's models, which is taken from the hub's cache or fetched into it.
 
     Raises:
         FileNotFoundError: none of these.
         ValueError: what was fetched is not what was published.
     """
-    for directory in (CHECKPOINTS / name, Path(name)):
-        if (directory / weights.CONFIG_FILE).is_file():
-            return directory.resolve()
-    if name in SIZES:
-        return hub.fetch(name)
+    directory = CHECKPOINTS / name
+    if not (directory / weights.CONFIG_FILE).is_file():
+        directory = hub.find(name)
+    if (directory / weights.CONFIG_FILE).is_file():
+        return directory.resolve()
     here = sorted(path.parent.name for path in CHECKPOINTS.glob(f"[!.]*/{weights.CONFIG_FILE}"))
     raise FileNotFoundError(
-        f"{name} is no model directory (it has no {weights.CONFIG_FILE}); "
+        f"{name} is no model directory (it has no {weights.CONFIG_FILE}; convert.py makes one of "
+        "other checkpoints); "
         f"in {CHECKPOINTS.name}/ there are: {', '.join(here) or 'none'}"
     )
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-Read = Callable[[str], np.ndarray]
+Read = Callable[[str], np.ndarray | None]  # None for a bias that the file lacks: zeros
 
 _ROWS = 8192  # of the embedding matrix, turned to float64 at a time
 
@@ -23,15 +23,11 @@ class Layout:
 
     Args:
         openai: model/h0/attn/c_attn/w and [1, in, out]; otherwise h.0.attn.c_attn.weight.
-        prefix: what stands before h.0, wte, wpe and ln_f, without the dot.
         transposed: matrices are [out, in].
-        biases: there are biases; without them they count as zero.
     """
 
     openai: bool = False
-    prefix: str = ""
     transposed: bool = False
-    biases: bool = True
 
     def name(self, layer: int | None, part: str, kind: str) -> str:
         """A tensor's name; kind is w (matrix), b (bias), g (gain) or empty (embedding)."""
@@ -40,7 +36,7 @@ class Layout:
             return "/".join(word for word in (place, part, kind) if word)
         place = "" if layer is None else f"h.{layer}"
         last = "bias" if kind == "b" else "weight"
-        return ".".join(word for word in (self.prefix, place, part.replace("/", "."), last) if word)
+        return ".".join(word for word in (place, part.replace("/", "."), last) if word)
 
     def matrix(self, stored: np.ndarray) -> np.ndarray:
         """A stored matrix as [in, out]."""
@@ -58,20 +54,27 @@ class _Arrays:
     epsilon: float
 
     def get(self, layer: int | None, part: str, kind: str) -> np.ndarray:
-        return self.read(self.layout.name(layer, part, kind)).astype(np.float64)
+        found = self.read(self.layout.name(layer, part, kind))
+        if found is None:
+            raise ValueError(f"there is no {self.layout.name(layer, part, kind)}")
+        return found
+
+    def wide(self, layer: int | None, part: str, kind: str) -> np.ndarray:
+        return self.get(layer, part, kind).astype(np.float64)
 
     def bias(self, layer: int | None, part: str) -> np.ndarray | float:
-        return self.get(layer, part, "b") if self.layout.biases else 0.0
+        found = self.read(self.layout.name(layer, part, "b"))
+        return 0.0 if found is None else found.astype(np.float64)
 
     def linear(self, x: np.ndarray, layer: int, part: str) -> np.ndarray:
         """x w + b."""
-        return x @ self.layout.matrix(self.get(layer, part, "w")) + self.bias(layer, part)
+        return x @ self.layout.matrix(self.wide(layer, part, "w")) + self.bias(layer, part)
 
     def norm(self, x: np.ndarray, layer: int | None, part: str) -> np.ndarray:
         """Each row to mean 0 and variance 1, then gain and bias."""
         centred = x - x.mean(-1, keepdims=True)
         normal = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + self.epsilon)
-        return normal * self.get(layer, part, "g") + self.bias(layer, part)
+        return normal * self.wide(layer, part, "g") + self.bias(layer, part)
 
 
 def tanh_gelu(x: np.ndarray) -> np.ndarray:
@@ -93,25 +96,33 @@ def logits(
     layout: Layout,
     epsilon: float = 1e-5,
     gelu: Callable[[np.ndarray], np.ndarray] = tanh_gelu,
+    heads: Sequence[str] = ("wte",),
 ) -> np.ndarray:
-    """Scores of every next token.
+    """Scores of every next token, and of every class of a classifier.
 
     Args:
         read: gives the tensor of a name, as the file has it.
         ids: T tokens, at most n_ctx.
+        heads: matrices of one row a token or class; wte is that of the tokens.
 
     Returns:
-        [T, rows of wte] in float64.
+        [T, rows of all heads] in float64.
+
+    Raises:
+        ValueError: a tensor is not there.
     """
     arrays = _Arrays(read, layout, epsilon)
-    wte = read(layout.name(None, "wte", ""))
-    x = wte[list(ids)].astype(np.float64) + arrays.get(None, "wpe", "")[: len(ids)]
+    x = arrays.get(None, "wte", "")[list(ids)].astype(np.float64)
+    x += arrays.get(None, "wpe", "")[: len(ids)]
     for layer in range(n_layer):
         x = x + attention(arrays, arrays.norm(x, layer, "ln_1"), layer, n_head)
         wide = arrays.linear(arrays.norm(x, layer, "ln_2"), layer, "mlp/c_fc")
         x = x + arrays.linear(gelu(wide), layer, "mlp/c_proj")
     x = arrays.norm(x, None, "ln_f")
-    parts = [x @ wte[i : i + _ROWS].astype(np.float64).T for i in range(0, len(wte), _ROWS)]
+    parts = []
+    for head in heads:
+        rows = arrays.get(None, head, "")
+        parts += [x @ rows[i : i + _ROWS].astype(np.float64).T for i in range(0, len(rows), _ROWS)]
     return np.concatenate(parts, axis=1)
 
 

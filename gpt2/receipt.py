@@ -1,7 +1,7 @@
 """The receipt of a conversion: what became of every tensor, and proof that the model is the same.
 
-The proof runs the written directory and, independently, the source's own arrays (numpy_forward)
-over one fixed text, and compares the logits. Imports: torch.
+The proof runs the written files, as a reader of their format does, and, independently, the source's
+own arrays (numpy_forward) over one fixed text, and compares the logits. Imports: torch.
 """
 
 import json
@@ -15,10 +15,11 @@ import torch
 from gpt2 import numpy_forward, weights
 from gpt2.logit_check import TEXT, source_logits
 from gpt2.model import parameter_count
-from gpt2.sources import Source
+from gpt2.weights import Source
 
 # float32 against float64, relative to the largest logit; a wrong tensor is off by 1e-2 and more.
 _TOLERANCE = 1e-3
+_CONFIG = ("vocab_size", "n_ctx", "n_embd", "n_layer", "n_head", "layer_norm_epsilon")
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Receipt:
     Args:
         source, kind: end of the source's path, and what it is.
         dtype: number type written.
-        config: sizes of the model.
+        config: sizes of the model, and what else its arithmetic takes.
         variables: one row for each tensor written.
         skipped: [{name, reason}].
         notes: anything else that was decided.
@@ -90,47 +91,52 @@ def build(
     *,
     dtype: torch.dtype,
     vocabulary_note: str,
-    logits: np.ndarray,
+    readings: Sequence[np.ndarray],
     ids: Sequence[int],
     weights_sha256: str,
 ) -> Receipt:
     """Compare, and write down.
 
     Args:
-        logits: [T, V], the written model's after ids.
+        readings: the written model's logits after ids, [T, V], as each of its readers has them.
 
     Raises:
         ValueError: the written model is not the source's.
     """
     theirs = source_logits(source, ids)
-    difference = float(np.abs(logits - theirs).max())
     scale = float(np.abs(theirs).max())
-    if not difference <= _TOLERANCE * max(1.0, scale) and dtype == torch.float32:
+    # The source in the numbers that were written; then no difference is due to their type.
+    rounded = theirs if dtype == torch.float32 else source_logits(source, ids, dtype=dtype)
+    if not _apart(readings, rounded) <= _TOLERANCE * max(1.0, scale):
         raise ValueError(
             f"{source.path}: the logits of the written model differ from the source's by "
-            f"{difference:.3g}; nothing was written"
+            f"{_apart(readings, rounded):.3g}; nothing was written"
         )
     exact = None
     if source.exact_gelu:
-        other = source_logits(source, ids, gelu=numpy_forward.exact_gelu)
-        exact = float(np.abs(logits - other).max())
+        exact = _apart(readings, source_logits(source, ids, gelu=numpy_forward.exact_gelu))
     sizes = asdict(source.config)
     return Receipt(
         source="/".join(source.path.parts[-2:]),
         kind=source.kind,
         dtype=str(dtype).removeprefix("torch."),
-        config={key: sizes[key] for key in ("vocab_size", "n_ctx", "n_embd", "n_layer", "n_head")},
+        config={key: sizes[key] for key in _CONFIG},
         variables=tuple(rows),
         skipped=tuple({"name": name, "reason": why} for name, why in source.skipped.items()),
         notes=(*source.notes, *([vocabulary_note] if vocabulary_note else [])),
         parameters=parameter_count(source.config),
         exact=sum(row.exact for row in rows),
         text=TEXT,
-        max_logit_difference=difference,
+        max_logit_difference=_apart(readings, theirs),
         max_logit=scale,
         exact_gelu_difference=exact,
         weights_sha256=weights_sha256,
     )
+
+
+def _apart(readings: Sequence[np.ndarray], wanted: np.ndarray) -> float:
+    """The largest difference of any from what is wanted."""
+    return float(max(np.abs(logits - wanted).max() for logits in readings))
 
 
 # --- on disk and on paper ---------------------------------------------------------------------

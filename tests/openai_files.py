@@ -11,8 +11,12 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 
+from gpt2 import weights
 from gpt2.config import GPT2Config
+from gpt2.model import GPT2
+from gpt2.numpy_forward import Layout
 
 NAME = "model.ckpt"
 
@@ -21,6 +25,33 @@ def tensorflow() -> ModuleType:
     """TensorFlow; a test that needs it is skipped where it is not installed."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     return pytest.importorskip("tensorflow", reason="tensorflow is not installed")
+
+
+def variables_of(model: GPT2) -> dict[str, np.ndarray]:
+    """OpenAI's variables of a model, in float32."""
+    state = model.state_dict()
+    variables = {}
+    for theirs, ours in weights.tf_names(model.config.n_layer).items():
+        value = state[ours.removeprefix("transformer.")].detach().float().cpu()
+        value = value.t()[None] if ours.endswith(weights.TRANSPOSED) else value
+        variables[theirs] = np.ascontiguousarray(value.numpy())
+    return variables
+
+
+def model_of(variables: Mapping[str, np.ndarray], config: GPT2Config) -> GPT2:
+    """A model of OpenAI's variables, by the way that every loader takes."""
+    source = weights.Source(
+        kind="variables",
+        path=Path("variables"),
+        config=config,
+        names={ours: theirs for theirs, ours in weights.tf_names(config.n_layer).items()},
+        shapes={name: value.shape for name, value in variables.items()},
+        read=lambda name: torch.from_numpy(variables[name].copy()),
+        layout=Layout(openai=True),
+    )
+    model = GPT2(config)
+    weights.fill(model, source)
+    return model.eval()
 
 
 def write(

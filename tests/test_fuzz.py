@@ -17,7 +17,7 @@ import convert
 from gpt2 import weights
 from gpt2.config import GPT2Config
 from gpt2.conversion import convert as convert_tensor
-from gpt2.sources import openai, torch_files
+from gpt2.sources import openai
 
 CONFIG = GPT2Config(vocab_size=61, n_ctx=12, n_embd=16, n_layer=2, n_head=2)
 OURS = (ValueError, FileNotFoundError)  # which every program turns into one sentence
@@ -113,7 +113,7 @@ def test_absurd_sizes_are_refused_at_once_and_take_no_memory(directory, key, siz
     """A billion layers were built until the memory was full."""
     path, before = directory / weights.CONFIG_FILE, peak()
     path.write_text(json.dumps(json.loads(path.read_text()) | {key: size}))
-    for load in (weights.load_language_model, torch_files.from_directory):
+    for load in (weights.load_language_model, weights.open_directory):
         with pytest.raises(OURS) as error:
             load(directory)
         assert "\n" not in str(error.value)
@@ -125,18 +125,18 @@ def test_with_a_receipt_no_change_of_the_numbers_goes_unnoticed(directory, model
     raw, random = path.read_bytes(), np.random.default_rng(1)
     receipt = {"weights_sha256": weights.hash_file(path)}
     (directory / weights.RECEIPT_FILE).write_text(json.dumps(receipt))
-    assert torch_files.from_directory(directory)
+    weights.check_receipt(directory)
     for _ in range(RECEIPTED):
         changed = mutate(raw, random, hot=len(raw))
         path.write_bytes(changed)
         if changed != raw:
             with pytest.raises(OURS):
-                torch_files.from_directory(directory)
+                weights.check_receipt(directory)
 
 
 def test_mutated_tensorflow_files_are_refused_or_read_without_a_difference(tmp_path, model):
     """Every block of the index and every tensor carries a checksum."""
-    variables = weights.to_tf(model)
+    variables = openai_files.variables_of(model)
     openai_files.write(tmp_path, variables, CONFIG, None)
     prefix, random, before = tmp_path / openai_files.NAME, np.random.default_rng(2), peak()
     files = [prefix.with_name(f"{prefix.name}.{end}") for end in ("index", "data-00000-of-00001")]

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "gpt2"
 LAYERS = {
     "numbers and words": [
         *("config", "trace", "vocabulary", "tokenizer", "numpy_forward", "memory", "agnews"),
-        *("command", "scoring", "text_files"),
+        *("command", "scoring", "text_files", "lfs"),
     ],
     "the model": ["cache", "filters", "sampling", "request", "model", "classifier"],
     "what is done with it": [
@@ -47,7 +47,7 @@ NEIGHBOURS = {
     "trained": {"lora"},
     "training": {"checkpoint", "devices"},
     "sources": {"weights"},
-    "logit_check": {"sources"},
+    "logit_check": {"sources", "weights"},
     "receipt": {"logit_check", "sources", "weights"},
     "conversion": {"logit_check", "receipt", "sources", "weights"},
     "views": {"library"},
@@ -70,7 +70,7 @@ HOMES = {
     "transformers": set(),
 }
 TORCHLESS = ["config", "trace", "tokenizer", "vocabulary", "numpy_forward", "memory", "data"]
-TORCHLESS += ["agnews", "command", "scoring", "text_files"]
+TORCHLESS += ["agnews", "command", "scoring", "text_files", "lfs"]
 TORCHLESS += ["vocabulary", "figures", "ui"]
 
 

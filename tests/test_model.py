@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import openai_files
 import pytest
 import reference
 import torch
@@ -22,7 +23,7 @@ IDS = [5, 17, 0, 96, 17, 17, 3, 42, 88, 61, 5, 30]
 def off_by(model, *, variables=None, n_head=None):
     """Largest difference of a model's logits from the reference's."""
     expected = reference.forward(
-        variables or weights.to_tf(model), IDS, n_head=n_head or model.config.n_head
+        variables or openai_files.variables_of(model), IDS, n_head=n_head or model.config.n_head
     )
     return float(np.abs(model(torch.tensor([IDS]))[0].numpy() - expected.logits).max())
 
@@ -39,18 +40,18 @@ def test_logits_equal_the_numpy_reference(make_model, seed, layers, heads):
 
 def test_a_model_built_from_openai_variables_gives_the_reference_logits(tiny_config):
     rng = np.random.default_rng(8)
-    like = weights.to_tf(GPT2(tiny_config))
+    like = openai_files.variables_of(GPT2(tiny_config))
     variables = {
         name: (0.3 * rng.standard_normal(value.shape) + name.endswith("/g")).astype(np.float32)
         for name, value in like.items()
     }
     assert variables["model/h2/mlp/c_fc/w"].shape == (1, 32, 128)  # OpenAI's layout
-    assert off_by(weights.from_tf(variables, tiny_config), variables=variables) < TOLERANCE
+    assert off_by(openai_files.model_of(variables, tiny_config), variables=variables) < TOLERANCE
 
 
 @torch.no_grad()
 def test_every_layers_stream_equals_the_reference(tiny_model):
-    expected = reference.forward(weights.to_tf(tiny_model), IDS, n_head=4).hidden
+    expected = reference.forward(openai_files.variables_of(tiny_model), IDS, n_head=4).hidden
     stream = [tiny_model.embed(torch.tensor([IDS]))]
     for block in tiny_model.h:
         stream.append(block(stream[-1]))
@@ -61,7 +62,7 @@ def test_every_layers_stream_equals_the_reference(tiny_model):
 
 @torch.no_grad()
 def test_every_layers_pattern_equals_the_reference(tiny_model):
-    expected = reference.forward(weights.to_tf(tiny_model), IDS, n_head=4).patterns
+    expected = reference.forward(openai_files.variables_of(tiny_model), IDS, n_head=4).patterns
     for block, x, theirs in zip(tiny_model.h, streams(tiny_model, IDS), expected, strict=True):
         ours = block.attn.pattern(block.ln_1(x))[0].numpy()
         np.testing.assert_allclose(ours, theirs, atol=1e-5, rtol=0)
@@ -72,7 +73,9 @@ def test_the_shipped_model_gives_the_reference_logits(vocabulary, tokenizer):
         pytest.skip("checkpoints/mini has no model.safetensors yet")
     model = weights.load_language_model(vocabulary)
     ids = tokenizer.encode("The old man looked at the sea and said nothing.")
-    expected = reference.forward(weights.to_tf(model), ids, n_head=model.config.n_head).logits
+    expected = reference.forward(
+        openai_files.variables_of(model), ids, n_head=model.config.n_head
+    ).logits
     with torch.no_grad():
         ours = model(torch.tensor([ids]))[0].numpy()
     np.testing.assert_allclose(ours, expected, atol=TOLERANCE, rtol=0)
@@ -170,7 +173,7 @@ def test_the_comparison_notices_another_epsilon(tiny_config, make_model, eps):
 )  # square: a transpose left out changes no shape
 @torch.no_grad()
 def test_the_comparison_notices_a_transpose_left_out(tiny_model, name):
-    variables = {key: value.copy() for key, value in weights.to_tf(tiny_model).items()}
+    variables = {key: value.copy() for key, value in openai_files.variables_of(tiny_model).items()}
     tiny_model.get_parameter(name).copy_(tiny_model.get_parameter(name).t().clone())
     assert off_by(tiny_model, variables=variables) > 2 * TOLERANCE
 
@@ -192,7 +195,7 @@ def test_the_comparison_notices_a_transpose_left_out(tiny_model, name):
     ],
 )
 def test_the_comparison_notices_a_parameter_left_out(tiny_model, name):
-    variables = {key: value.copy() for key, value in weights.to_tf(tiny_model).items()}
+    variables = {key: value.copy() for key, value in openai_files.variables_of(tiny_model).items()}
     parameter = tiny_model.get_parameter(name)
     parameter.fill_(float(parameter.dim() == 1 and name.endswith("weight")))
     assert off_by(tiny_model, variables=variables) > 2 * TOLERANCE

@@ -1,95 +1,15 @@
-"""Checkpoints of other programs: which kind one is, and where each of our tensors is in it.
+"""Checkpoints of other programs: which kind a path holds, and each kind as a Source.
 
-Tensors stay on disk until they are read, one by one. `openai` knows the TensorFlow variables, and
-`torch_files` Hugging Face directories and nanoGPT's .pt files. Imports: torch.
+`openai` knows the TensorFlow variables, `nanogpt` the .pt files; a Hugging Face directory is a
+model directory, which `weights` reads. Imports: torch.
 """
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from torch import Tensor
-
 from gpt2 import weights
-from gpt2.config import SIZES, GPT2Config
-from gpt2.numpy_forward import Layout
-
-VOCAB_SIZE = 50257
-
-Shapes = Mapping[str, tuple[int, ...]]
-Read = Callable[[str], Tensor]
-
-
-@dataclass(frozen=True)
-class Source:
-    """A checkpoint whose tensors can be read by name.
-
-    Args:
-        kind: what it is, in words.
-        path: where it is.
-        config: the model in it.
-        names: our names on disk -> its names.
-        shapes: shapes of its tensors.
-        read: gives a tensor of it, as it stands there.
-        layout: how it spells and stores them.
-        skipped: its names that are left out -> why.
-        filled: our names that it lacks and that become zeros.
-        padded_vocab: rows of its token embedding where they are more than the vocabulary, else 0.
-        exact_gelu: it was trained with the exact GELU instead of GPT-2's tanh form.
-        notes: what else a reader of the receipt should know.
-
-    Raises:
-        ValueError: a tensor is missing or of the wrong shape.
-    """
-
-    kind: str
-    path: Path
-    config: GPT2Config
-    names: Mapping[str, str]
-    shapes: Shapes
-    read: Read
-    layout: Layout
-    skipped: Mapping[str, str] = field(default_factory=dict)
-    filled: tuple[str, ...] = ()
-    padded_vocab: int = 0
-    exact_gelu: bool = False
-    notes: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if missing := [theirs for theirs in self.names.values() if theirs not in self.shapes]:
-            raise ValueError(
-                f"{self.path}: {len(missing)} tensors are missing, the first is {missing[0]}"
-            )
-        for ours, shape in weights.stored_shapes(self.config).items():
-            if ours in self.filled:
-                continue
-            theirs = self.names[ours]
-            wanted, found = self._as_stored(ours, shape), tuple(self.shapes[theirs])
-            if found != wanted:
-                raise ValueError(
-                    f"{self.path}: tensor {theirs} has shape {found}; a model of this "
-                    f"configuration has {wanted} there"
-                )
-
-    def _as_stored(self, ours: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-        if ours.endswith(weights.TRANSPOSED):
-            if self.layout.openai:
-                return (1, *shape)
-            return shape[::-1] if self.layout.transposed else shape
-        if self.padded_vocab and ours == "transformer.wte.weight":
-            return (self.padded_vocab, *shape[1:])
-        return shape
-
-    def as_ours(self, ours: str, stored: Tensor) -> Tensor:
-        """A tensor that was read, in our layout and without padding; a view of it."""
-        if ours.endswith(weights.TRANSPOSED):
-            if self.layout.openai:
-                return stored[0]
-            return stored.t() if self.layout.transposed else stored
-        if self.padded_vocab and ours == "transformer.wte.weight":
-            return stored[: self.config.vocab_size]
-        return stored
+from gpt2.config import SIZES
+from gpt2.lfs import refuse_pointer
 
 
 def recognise(path: str | Path) -> tuple[str, Path]:
@@ -107,6 +27,8 @@ def recognise(path: str | Path) -> tuple[str, Path]:
     if not path.is_dir() and prefix.with_name(f"{prefix.name}.index").is_file():
         return "tensorflow", prefix
     if path.is_file():
+        if path.suffix in (".safetensors", ".bin"):
+            raise ValueError(f"{path} is a file of a model directory; name {path.parent} instead")
         return "torch", path
     if not path.is_dir():
         raise FileNotFoundError(
@@ -134,6 +56,7 @@ def find_prefix(directory: Path) -> Path:
         FileNotFoundError, ValueError: none there, or several and no word on which.
     """
     state = directory / weights.TF_STATE_FILE
+    refuse_pointer(state)
     text = state.read_text(encoding="utf-8", errors="replace") if state.is_file() else ""
     named = re.search(r'^model_checkpoint_path:\s*"(.+)"', text, re.MULTILINE)
     if named:

@@ -4,6 +4,7 @@ Names and shapes: github.com/openai/gpt-2, src/model.py. TensorFlow is not neede
 variables come as shapes and a function that reads one. Imports: torch.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,9 +12,10 @@ from pathlib import Path
 from gpt2 import weights
 from gpt2.config import GPT2Config
 from gpt2.numpy_forward import Layout
-from gpt2.sources import Read, Shapes, Source
+from gpt2.weights import Read, Shapes, Source
 
 HEAD_DIM = 64  # of all four published sizes; the rule where a checkpoint does not say n_head
+EPSILON = 1e-5  # of norm() in src/model.py; no file says it
 HPARAMS_FILE = "hparams.json"
 HPARAMS = {
     "n_vocab": "vocab_size",
@@ -55,7 +57,7 @@ def from_variables(prefix: Path, shapes: Shapes, read: Read) -> Source:
         kind="TensorFlow checkpoint",
         path=prefix,
         config=config,
-        names={f"transformer.{ours}": theirs for theirs, ours in names.items()},
+        names={ours: theirs for theirs, ours in names.items()},
         shapes=shapes,
         read=read,
         layout=Layout(openai=True),
@@ -107,5 +109,16 @@ def _inferred(config: GPT2Config) -> str:
 
 
 def hparams(config: GPT2Config) -> dict[str, int]:
-    """hparams.json of a model."""
+    """hparams.json of a model.
+
+    Raises:
+        ValueError: OpenAI's code would compute something else than the model.
+    """
+    if config.labels:
+        raise ValueError("it is a classifier; OpenAI's format has no place for its head")
+    if not math.isclose(config.layer_norm_epsilon, EPSILON, rel_tol=1e-6):
+        raise ValueError(
+            f"layer_norm_epsilon is {config.layer_norm_epsilon:g}; OpenAI's code has {EPSILON:g} "
+            "built in, and its format no place for another"
+        )
     return {theirs: getattr(config, ours) for theirs, ours in HPARAMS.items()}

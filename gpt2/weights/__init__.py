@@ -1,9 +1,9 @@
 """Model directories: reading, checking and writing them.
 
 A model directory is Hugging Face's GPT-2 layout: config.json, model.safetensors (or shards with
-model.safetensors.index.json), vocab.json, merges.txt. Names and the [in, out] layout of the four
-projection matrices are OpenAI's; torch keeps them as [out, in], so those four are transposed.
-Imports: torch, safetensors.
+model.safetensors.index.json, or pytorch_model.bin in either form), vocab.json, merges.txt. Which
+tensor is which stands in `tensors`, which file it is read from in `files`, and both are what every
+program goes by. Imports: torch, safetensors.
 """
 
 from gpt2.weights.configuration import config_json, read_config
@@ -11,54 +11,53 @@ from gpt2.weights.directories import check_space, sole_writer, whole_directory
 from gpt2.weights.files import (
     CONFIG_FILE,
     INDEX_FILE,
-    MASKS,
     RECEIPT_FILE,
     TF_STATE_FILE,
-    TIED_HEAD,
-    TRANSPOSED,
     WEIGHTS_FILE,
-    all_finite,
-    check_receipt,
     hash_file,
     hash_weights,
     read_json,
-    read_tensor,
-    read_tensors,
-    stored_shape,
-    stored_tensors,
 )
-from gpt2.weights.loading import load_classifier, load_language_model
-from gpt2.weights.openai_names import from_tf, tf_names, to_tf
-from gpt2.weights.saving import save, stored_shapes, write_json, write_safetensors
+from gpt2.weights.loading import (
+    check_receipt,
+    fill,
+    load_classifier,
+    load_language_model,
+    open_directory,
+)
+from gpt2.weights.pickles import open_pickle, plain
+from gpt2.weights.saving import save, write_json, write_safetensors
+from gpt2.weights.source import Read, Shapes, Source
+from gpt2.weights.tensors import EMBEDDING, TRANSPOSED, place, stored_shapes, tf_names
 
 __all__ = [
     "CONFIG_FILE",
+    "EMBEDDING",
     "INDEX_FILE",
-    "MASKS",
     "RECEIPT_FILE",
     "TF_STATE_FILE",
-    "TIED_HEAD",
     "TRANSPOSED",
     "WEIGHTS_FILE",
-    "all_finite",
+    "Read",
+    "Shapes",
+    "Source",
     "check_receipt",
     "check_space",
     "config_json",
-    "from_tf",
+    "fill",
     "hash_file",
     "hash_weights",
     "load_classifier",
     "load_language_model",
+    "open_directory",
+    "open_pickle",
+    "place",
+    "plain",
     "read_config",
     "read_json",
-    "read_tensor",
-    "read_tensors",
     "save",
-    "stored_shape",
     "stored_shapes",
-    "stored_tensors",
     "tf_names",
-    "to_tf",
     "sole_writer",
     "whole_directory",
     "write_json",

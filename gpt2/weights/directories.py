@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from gpt2.weights.files import CONFIG_FILE, INDEX_FILE, RECEIPT_FILE, TF_STATE_FILE
+from gpt2.weights.files import CONFIG_FILE, MODEL_FILES, TF_STATE_FILE
 
 _LAST = (CONFIG_FILE, TF_STATE_FILE)  # by these a directory is taken for a model
 _SCRATCH = ".partial"
@@ -21,8 +21,9 @@ _SCRATCH = ".partial"
 def whole_directory(directory: str | Path) -> Iterator[Path]:
     """A scratch directory whose files move to `directory` only if the block succeeds.
 
-    They replace a model that stands there, shards, receipt and all. config.json goes first
-    and comes last, so a directory that a crash left half-written is not taken for a model.
+    They replace a model that stands there, in whatever form, so that nobody reads the old one's
+    shards or tokenizer with the new one. config.json goes first and comes last, so a directory
+    that a crash left half-written is not taken for a model.
     """
     directory = Path(directory)
     new_parents = [path for path in directory.parents if not path.exists()]
@@ -38,7 +39,7 @@ def whole_directory(directory: str | Path) -> Iterator[Path]:
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
         directory.mkdir(exist_ok=True)
-        for name in (CONFIG_FILE, INDEX_FILE, RECEIPT_FILE, "model*.safetensors"):
+        for name in MODEL_FILES:
             for old in directory.glob(name):
                 old.unlink()
         for path in sorted(work.iterdir(), key=lambda path: path.name in _LAST):

@@ -1,28 +1,43 @@
-"""Models from model directories: every parameter gets its tensor, every tensor has its parameter.
+"""Model directories as sources of tensors, and models from them.
 
-Imports: torch.
+Every parameter gets its tensor, every tensor has its parameter. Imports: torch.
 """
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from gpt2.classifier import GPT2Classifier
 from gpt2.config import GPT2Config
 from gpt2.model import GPT2
-from gpt2.weights.configuration import read_config
+from gpt2.weights.configuration import is_tied, read_config
 from gpt2.weights.files import (
     CONFIG_FILE,
-    MASKS,
-    TIED_HEAD,
-    TRANSPOSED,
-    all_finite,
-    read_tensors,
-    stored_shape,
-    stored_tensors,
+    RECEIPT_FILE,
+    hash_weights,
+    open_tensors,
+    read_json,
+    weight_files,
 )
+from gpt2.weights.source import Source
+from gpt2.weights.tensors import TRANSPOSED, place, stored_name
+
+
+def open_directory(directory: str | Path, *, config: GPT2Config | None = None) -> Source:
+    """A model directory's tensors, in whatever form transformers or torch.save wrote them.
+
+    Args:
+        config: of the model wanted, where it is not all of the directory's.
+
+    Raises:
+        FileNotFoundError, ValueError: a file is missing, damaged or of another kind of model.
+    """
+    config = config or read_config(directory)
+    shapes, read = open_tensors(directory)
+    names, skipped = place(Path(directory), config, shapes, read, tied=is_tied(directory))
+    return Source("model directory", Path(directory), config, names, shapes, read, skipped=skipped)
 
 
 def load_language_model(
@@ -36,11 +51,10 @@ def load_language_model(
     Raises:
         FileNotFoundError, ValueError: as read_config; or the weights don't fit it, or are damaged.
     """
-    config = replace(read_config(directory), labels=())
-    _check_size(directory, config)
+    source = open_directory(directory, config=replace(read_config(directory), labels=()))
     with torch.device("meta"):
-        model = GPT2(config)
-    _fill(model, directory, prefix="transformer.", skip=("score.weight",), dtype=dtype)
+        model = GPT2(source.config)
+    fill(model, source, dtype=dtype)
     return model.to(device).eval()
 
 
@@ -56,75 +70,54 @@ def load_classifier(
         FileNotFoundError, ValueError: as load_language_model; or the directory has no labels.
     """
     config = read_config(directory)
-    if len(config.labels) < 2:
+    if not config.labels:
         raise ValueError(f"{directory} is a language model, no classifier: it names no labels")
-    _check_size(directory, config)
+    source = open_directory(directory, config=config)
     with torch.device("meta"):
         model = GPT2Classifier(GPT2(config))
-    _fill(model, directory, prefix="", skip=(), dtype=dtype)
+    fill(model, source, dtype=dtype)
     return model.to(device).eval()
 
 
-def _check_size(directory: str | Path, config: GPT2Config) -> None:
-    """Refuse sizes that the files contradict, before a model of them is built.
+def fill(model: nn.Module, source: Source, *, dtype: torch.dtype = torch.float32) -> None:
+    """Give every parameter its tensor, one at a time.
 
-    Without this a config.json of a billion layers, or of a size past all memory, would be tried.
+    Args:
+        model: GPT2 or GPT2Classifier of the source's config, perhaps without memory of its own.
+
+    Raises:
+        ValueError: a tensor holds no floats, or not only finite ones, or is damaged.
     """
-    files = stored_tensors(directory)
-    if config.n_layer > len(files):
-        raise ValueError(
-            f"{directory}: {CONFIG_FILE} says {config.n_layer} layers; there are {len(files)} "
-            "tensors in all"
-        )
-    rows = {"wte.weight": config.vocab_size, "wpe.weight": config.n_ctx}
-    for name, path in files.items():
-        wanted = (rows.get(name.removeprefix("transformer.")), config.n_embd)
-        if wanted[0] is not None and (found := stored_shape(path, name)) != wanted:
-            raise ValueError(
-                f"{directory}: tensor {name} has shape {found}; {CONFIG_FILE} says {wanted}"
-            )
+    state = {}
+    for name in model.state_dict():
+        ours = stored_name(name, source.config)
+        value = source.as_ours(ours, source.read(source.names[ours]), dtype)
+        state[name] = (value.t() if name.endswith(TRANSPOSED) else value).contiguous()
+    model.load_state_dict(state, strict=True, assign=True)
 
 
-def _fill(
-    model: nn.Module,
-    directory: str | Path,
-    *,
-    prefix: str,
-    skip: tuple[str, ...],
-    dtype: torch.dtype,
-) -> None:
-    """Give every parameter its tensor, and every tensor of the files its parameter."""
-    wanted = dict(model.state_dict())
-    found: dict[str, Tensor] = {}
-    tied: Tensor | None = None
-    for name, tensor in read_tensors(directory):
-        if name == TIED_HEAD:
-            tied = tensor
-        if name == TIED_HEAD or name in skip or name.endswith(MASKS):
-            continue
-        key = name.removeprefix(prefix)
-        if key not in wanted and f"transformer.{key}" in wanted:  # OpenAI's upload has no prefix
-            key = f"transformer.{key}"
-        if key not in wanted:
-            raise ValueError(f"{directory}: tensor {name} has no place in a model of this config")
-        value = tensor.t() if key.endswith(TRANSPOSED) and tensor.dim() == 2 else tensor
-        if value.shape != wanted[key].shape:
+def check_receipt(directory: str | Path) -> None:
+    """Refuse a model that is not the one of the receipt beside it; without one all is well.
+
+    Raises:
+        FileNotFoundError, ValueError: it is not, or the receipt or the model can't be read.
+    """
+    directory = Path(directory)
+    if not (directory / RECEIPT_FILE).is_file():
+        return
+    receipt = read_json(directory / RECEIPT_FILE)
+    wanted, found = receipt.get("weights_sha256"), hash_weights(directory)
+    if found != wanted:
+        files = weight_files(directory).paths
+        raise ValueError(
+            f"{files[0] if len(files) == 1 else directory} is damaged or was changed: its sha256 "
+            f"is {found[:12]}…, and {RECEIPT_FILE} says {str(wanted)[:12]}…; delete {RECEIPT_FILE} "
+            "if that was intended"
+        )
+    sizes, said = asdict(read_config(directory)), receipt.get("config")
+    for name, value in said.items() if isinstance(said, dict) else ():
+        if sizes.get(name) != value:
             raise ValueError(
-                f"{directory}: tensor {name} has shape {tuple(tensor.shape)}, which does not fit "
-                f"{CONFIG_FILE} (the model needs {tuple(wanted[key].shape)} as [out, in])"
+                f"{directory}: {name} is {sizes.get(name)} in {CONFIG_FILE} and {value} in "
+                f"{RECEIPT_FILE}; delete {RECEIPT_FILE} if that was intended"
             )
-        value = value.to(dtype).contiguous()
-        if not all_finite(value):
-            raise ValueError(f"{directory}: tensor {name} holds NaN or infinite numbers")
-        found[key] = value
-    missing = sorted(wanted.keys() - found.keys())
-    if missing:
-        raise ValueError(
-            f"{directory}: {len(missing)} tensors are missing, the first is {missing[0]}"
-        )
-    embedding = found.get("wte.weight", found.get("transformer.wte.weight"))
-    if tied is not None and not torch.equal(tied.to(dtype), embedding):
-        raise ValueError(
-            f"{directory}: {TIED_HEAD} differs from wte.weight; GPT-2's head is tied to it"
-        )
-    model.load_state_dict(found, strict=True, assign=True)

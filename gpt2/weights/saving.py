@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from gpt2.classifier import GPT2Classifier
-from gpt2.config import GPT2Config
 from gpt2.model import GPT2
 from gpt2.vocabulary import copy_vocabulary
 from gpt2.weights.configuration import config_json
 from gpt2.weights.directories import check_space, whole_directory
-from gpt2.weights.files import CONFIG_FILE, TRANSPOSED, WEIGHTS_FILE
+from gpt2.weights.files import CONFIG_FILE, WEIGHTS_FILE
+from gpt2.weights.tensors import TRANSPOSED, stored_name, stored_shapes
 
 _SAFETENSORS_TYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
 
@@ -43,10 +43,10 @@ def save(
         OSError, ValueError: the disk is full, or the vocabulary is missing; nothing has changed.
     """
     if isinstance(model, GPT2Classifier):
-        config, state = model.transformer.config, model.state_dict()
+        config = model.transformer.config
     else:
         config = replace(model.config, labels=())
-        state = {f"transformer.{name}": tensor for name, tensor in model.state_dict().items()}
+    state = {stored_name(name, config): tensor for name, tensor in model.state_dict().items()}
 
     def tensor(name: str) -> Tensor:
         value = state[name].t() if name.endswith(TRANSPOSED) else state[name]
@@ -93,22 +93,3 @@ def write_safetensors(
 def write_json(path: Path, value: Mapping) -> None:
     """Write one JSON object, for people to read too."""
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def stored_shapes(config: GPT2Config) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the tensors in a model's file, matrices as [in, out].
-
-    Raises:
-        ValueError: a size is past all memory.
-    """
-    try:
-        with torch.device("meta"):
-            model = GPT2Classifier(GPT2(config)) if config.labels else GPT2(config)
-    except (RuntimeError, TypeError, OverflowError) as error:  # torch counts in 64 bits
-        raise ValueError(f"no memory holds a model of {config}") from error
-    shapes = {}
-    for name, tensor in model.state_dict().items():
-        stored = name if config.labels else f"transformer.{name}"
-        shape = tuple(tensor.shape)
-        shapes[stored] = shape[::-1] if name.endswith(TRANSPOSED) else shape
-    return shapes

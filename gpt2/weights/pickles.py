@@ -1,0 +1,259 @@
+"""Files of torch.save: their tensors, and what else they hold, with no code of theirs run.
+
+torch's own reader of weights alone (weights_only) does the work. Classes that it does not know, as
+forks of nanoGPT put into their checkpoints (a Namespace, a dataclass, a NumPy number, a path), are
+read as what they hold: each gets a stand-in, nothing is imported, and a function that a file would
+call is refused by name. Imports: torch.
+"""
+
+import pickletools
+import tarfile
+import zipfile
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gpt2.lfs import refuse_pointer
+from gpt2.weights.source import Read, Shapes
+
+# Under which key training programs keep a model's tensors: nanoGPT, Lightning, others, DeepSpeed.
+_STATES = ("model", "state_dict", "model_state_dict", "module")
+_MAPPED = 1 << 26  # bytes read before a file is mapped anew
+_PROTOCOL = 2  # of torch.save's pickles, the only one that torch's reader knows
+_KNOWN = ("torch.", "collections.OrderedDict", "_codecs.")  # by torch's reader
+
+# Classes of these modules are values, built by a call that does nothing else.
+_VALUES = ("numpy", "pathlib", "datetime", "collections", "decimal", "fractions", "uuid", "types")
+_BUILTINS = ("bytearray", "complex", "frozenset", "range", "set", "slice")
+
+
+def open_pickle(path: Path) -> tuple[Shapes, Read, Mapping[str, Any]]:
+    """Shapes of the tensors in a file of torch.save, a function that reads one, and the rest of it.
+
+    The file is mapped anew now and then, so that no more than a few tensors are in memory; one of
+    before torch 1.6 can't be mapped and is held.
+
+    Raises:
+        FileNotFoundError, ValueError: it is missing, damaged, holds code, or no tensors by name.
+    """
+    load = _loader(path)
+    tensors, rest = _split(path, load())
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    touched = 0  # bytes of the mapped file that count as this process's memory
+
+    def read(name: str) -> Tensor:
+        nonlocal tensors, touched
+        if touched > _MAPPED:
+            tensors, touched = _split(path, load())[0], 0
+        touched += tensors[name].numel() * tensors[name].element_size()
+        return tensors[name].clone()
+
+    return shapes, read if _is_zip(path) else tensors.__getitem__, rest
+
+
+def _split(path: Path, found: Any) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
+    """The tensors by name in what a file holds, and what is beside them."""
+    rest: Mapping[str, Any] = {}
+    if isinstance(found, dict) and (key := next((key for key in _STATES if key in found), None)):
+        rest = {name: value for name, value in found.items() if name != key}
+        found = found[key]
+    if not isinstance(found, dict) or hasattr(found, "stands_for"):
+        kind = getattr(found, "stands_for", type(found).__name__)
+        raise ValueError(
+            f"{path}: a {kind} stands where tensors by name should; save a model's state_dict()"
+        )
+    for name, tensor in found.items():
+        if not isinstance(name, str) or not isinstance(tensor, Tensor):
+            raise ValueError(f"{path}: {name} is no tensor")
+    return {name: tensor.detach() for name, tensor in found.items()}, rest
+
+
+def plain(value: Any) -> Mapping[str, Any]:
+    """A dict, or the attributes of an object that was in a file, by name; empty for others."""
+    if not isinstance(value, dict):
+        return {}
+    return {str(key): item for key, item in {**value, **getattr(value, "__dict__", {})}.items()}
+
+
+# --- what is never run ------------------------------------------------------------------------
+
+
+class _Code(Exception):
+    """A file would call this."""
+
+
+class _StandIn(type):
+    """Type of the classes that stand for those of a file. They are never called."""
+
+    def __call__(cls, *args: Any) -> Any:
+        raise _Code(_full_name(cls))
+
+
+class _Object(metaclass=_StandIn):
+    """An object of a class that is not known: a dict whose attributes are the object's."""
+
+    def __new__(cls, *args: Any) -> Any:
+        made: OrderedDict = OrderedDict()  # the one kind that torch lets a file fill with both
+        made.__dict__["stands_for"] = _full_name(cls)
+        return made
+
+
+class _Callable(_StandIn):
+    """Type of stand-ins for classes that are mere values, and may be called."""
+
+    def __call__(cls, *args: Any) -> Any:
+        return cls.__new__(cls, *args)
+
+
+class _Value(_Object, metaclass=_Callable):
+    """A value that is of no use here: a path, a date."""
+
+
+class _NumpyType(metaclass=_Callable):
+    """numpy.dtype("f8"), and any array: torch sets its state when it is made."""
+
+    def __new__(cls, *args: Any) -> "_NumpyType":
+        made = super().__new__(cls)
+        made.args, made.state = args, ()
+        return made
+
+    def __setstate__(self, state: tuple) -> None:
+        self.state = state
+
+
+class _Bytes(metaclass=_Callable):
+    """Bytes, as pickles of protocol 2 spell them; torch reads them so since 2.5."""
+
+    def __new__(cls, text: str, *encoding: str) -> Any:
+        return text.encode("latin1")
+
+
+class _NumpyNumber(metaclass=_Callable):
+    """numpy.core.multiarray.scalar(dtype, bytes): the number."""
+
+    def __new__(cls, kind: _NumpyType, raw: Any = b"") -> Any:
+        code = str(kind.args[0])
+        if code[:1] not in tuple("fiub"):
+            return None
+        order = ">" if ">" in kind.state[:2] else "<"
+        return np.frombuffer(raw, np.dtype(code).newbyteorder(order))[0].item()
+
+
+def _full_name(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__name__}"
+
+
+def _stand_in(module: str, name: str) -> type:
+    base: type = _Object
+    if module.split(".")[0] == "numpy":
+        base = _NumpyNumber if name == "scalar" else _NumpyType
+    elif (module, name) == ("_codecs", "encode"):
+        base = _Bytes
+    elif module.split(".")[0] in _VALUES or (module == "builtins" and name in _BUILTINS):
+        base = _Value
+    return type(base)(name, (base,), {"__module__": module, "__qualname__": name})
+
+
+@contextmanager
+def _allowed(stand_ins: list[type]) -> Iterator[None]:
+    """torch's reader takes these for the classes of their names; what it knows it keeps.
+
+    torch 2.4 has no context manager for it.
+    """
+    before = list(torch.serialization.get_safe_globals())
+    torch.serialization.add_safe_globals(stand_ins)
+    try:
+        yield
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(before)
+
+
+# --- reading ----------------------------------------------------------------------------------
+
+
+def _loader(path: Path) -> Callable[[], Any]:
+    """A function that reads what torch.save wrote, mapped where the format allows it.
+
+    Raises:
+        FileNotFoundError, ValueError: as open_pickle.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing")
+    refuse_pointer(path)
+    mapped = _is_zip(path)
+    with _sentences(path, ""):
+        stand_ins = [_stand_in(*names) for names in sorted(_classes(path))]
+    asked = ", ".join(name for name in map(_full_name, stand_ins) if not name.startswith(_KNOWN))
+
+    def load() -> Any:
+        with _sentences(path, f", asking for {asked}" if asked else ""), _allowed(stand_ins):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+
+    return load
+
+
+@contextmanager
+def _sentences(path: Path, asked: str) -> Iterator[None]:
+    """Whatever a reader of bytes raises, as one sentence; `asked` says what may be in its way."""
+    try:
+        yield
+    except _Code as error:
+        raise ValueError(
+            f"{path} can't be read without {error}, which is code, which is never run; load it "
+            "where it was made, and save tensors, numbers and names alone"
+        ) from error
+    except _Protocol as error:
+        raise ValueError(
+            f"{path} is pickled by protocol {error}; torch.save it again with its own, {_PROTOCOL}"
+        ) from error
+    except Exception as error:  # the unpickler raises whatever the bytes provoke
+        raise ValueError(
+            f"{path} is damaged, or no file of torch.save, or it holds code, which is never run "
+            f"({type(error).__name__}{asked})"
+        ) from error
+
+
+class _Protocol(Exception):
+    """Of a pickle that torch's reader does not know."""
+
+
+def _is_zip(path: Path) -> bool:
+    """torch.save's format since 1.6, which can be mapped."""
+    with open(path, "rb") as file:
+        return file.read(4) == b"PK\3\4"
+
+
+def _classes(path: Path) -> set[tuple[str, str]]:
+    """Modules and names of the classes and functions that a file asks for."""
+    if _is_zip(path):
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            if any(name.endswith("/constants.pkl") for name in names):
+                raise _Code("TorchScript")
+            with archive.open(next(name for name in names if name.endswith("/data.pkl"))) as file:
+                return _asked_for(file)
+    if tarfile.is_tarfile(path):  # of before torch 0.1.10; older readers of torch run its code
+        raise ValueError("a tar archive")
+    with open(path, "rb") as file:  # a number, a version and the system's sizes stand before it
+        return set().union(*(_asked_for(file) for _ in range(4)))
+
+
+def _asked_for(file: BinaryIO) -> set[tuple[str, str]]:
+    asked = set()
+    for opcode, argument, _ in pickletools.genops(file):
+        if opcode.name == "PROTO" and argument != _PROTOCOL:
+            raise _Protocol(argument)
+        if opcode.name == "GLOBAL":
+            module, _, name = argument.partition(" ")
+            asked.add((module, name))
+            module, name = NAME_MAPPING.get((module, name), (module, name))  # from Python 2's
+            asked.add((IMPORT_MAPPING.get(module, module), name))
+    return asked
