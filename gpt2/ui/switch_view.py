@@ -18,7 +18,7 @@ from gpt2.figures import (
     before_after_figure,
 )
 from gpt2.trace import AblationMap
-from gpt2.ui.common import MODEL_EVENTS, PRIVATE, Viewport, errors_in_words, note, paced
+from gpt2.ui.common import MODEL_EVENTS, PRIVATE, Viewport, errors_in_words, note, on_a_clock, paced
 from gpt2.ui.completion import Shown
 from gpt2.ui.drawing import Drawing, clicked, compare
 from gpt2.ui.section import Page, Section
@@ -78,7 +78,8 @@ def build_switch(page: Page, shown: gr.State, *, model: str) -> None:
         with errors_in_words():
             yield note("Writing …")
             scales = _scales(engine, shown.model, parts)
-            for trace in engine.generate(shown.request, scales=scales):
+            traces = engine.generate(shown.request, scales=scales)
+            for trace in on_a_clock(traces, lambda trace: 0.1):
                 yield compare(shown.completion, trace.completion, ("As trained", "Like this"))
 
     section.wire(partial(map_drawings, engine), [], [grid, layer, head])
