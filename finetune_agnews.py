@@ -27,9 +27,10 @@ from gpt2.devices import (
     wait_for_all,
     world_size,
 )
-from gpt2.finetune import FinetuneSettings, State, finetune
+from gpt2.finetune import MOST, FinetuneSettings, State, finetune
 from gpt2.library import find_directory
 from gpt2.rows import Rows, news_scores
+from gpt2.sampling import check_number
 from gpt2.tokenizer import Tokenizer, load_tokenizer
 from gpt2.trained import TRAIN_MODES
 from gpt2.vocabulary import keep_max_length
@@ -78,6 +79,7 @@ def parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Train, measure and write the classifier; returns what metrics.json holds."""
     device = pick_device(args.device)
+    check_number("save_minutes", args.save_minutes, 0, MOST)
     settings = FinetuneSettings(**{f.name: getattr(args, f.name) for f in fields(FinetuneSettings)})
     if args.baseline:
         baselines.check_installed()

@@ -81,9 +81,6 @@ class State:
     resume: bool = False
     minutes: float = 1.0
 
-    def __post_init__(self) -> None:
-        check_number("save_minutes", self.minutes, 0, MOST)
-
     def file(self, stage: str) -> Path:
         """The trainer's state in a stage."""
         return self.directory / f"{stage}.pt"

@@ -17,6 +17,7 @@ import torch
 import finetune_agnews
 from gpt2 import evaluate, finetune, weights
 from gpt2.finetune import _stalled
+from gpt2.tokenizer import Tokenizer
 
 WORDS = ("treaty minister border", "goal striker cup", "oil shares profit", "probe software planet")
 RUN = [
@@ -124,9 +125,25 @@ def test_metrics_say_what_was_run_and_on_what(finished, data):
     assert len(found["epochs"]) == 3
 
 
+def test_a_classifier_says_how_long_its_texts_were(finished, data, model_directory, tmp_path):
+    """Trained on 9 tokens, it was read to the end of the context everywhere else."""
+    from transformers import AutoTokenizer
+
+    settings = [*RUN, "--max-length", "9"]
+    out = finished(settings)
+    theirs = AutoTokenizer.from_pretrained(out)
+    assert theirs.model_max_length == 9
+    assert len(theirs("one two three four five six seven eight nine ten", truncation=True)[0]) == 9
+    assert Tokenizer(out).max_length == 9
+    row = evaluate.agnews(out, str(data / "test.csv"), device=torch.device("cpu"))
+    assert "first 9 tokens" in row["protocol"]
+    assert row["accuracy"] == metrics_of(out)["test"]["accuracy"]
+    assert Tokenizer(model_directory).max_length is None  # the base is left alone
+
+
 def test_the_test_scores_are_those_of_evaluate(finished, data, capsys):
     out = finished(RUN)
-    words = ["--model", str(out), "--agnews", str(data / "test.csv"), "--max-length", "16"]
+    words = ["--model", str(out), "--agnews", str(data / "test.csv")]
     assert evaluate.main(words) == 0
     found = json.loads(capsys.readouterr().out)
     wanted = metrics_of(out)["test"]
@@ -220,14 +237,12 @@ def test_patience_counts_epochs_since_the_best(accuracies, patience, stalled):
 def test_the_best_epochs_weights_are_kept(monkeypatch, command, tmp_path, accuracies):
     """Of two that are equally good the first; held-out scores are given, weights are real."""
     seen, given = [], iter(accuracies)
-    real = finetune.predict
 
-    def predict(model, rows):
+    def news_scores(model, _):
         seen.append({name: value.clone() for name, value in model.state_dict().items()})
-        return real(model, rows)
+        return {"accuracy": next(given), "nll": 1.0}
 
-    monkeypatch.setattr(finetune, "predict", predict)
-    monkeypatch.setattr(finetune, "scores", lambda *_: {"accuracy": next(given), "nll": 1.0})
+    monkeypatch.setattr(finetune, "news_scores", news_scores)
     assert finetune_agnews.main([*command, *RUN, "--patience", "0"]) == 0
     kept = weights.load_classifier(tmp_path / "out").state_dict()
     best = seen[accuracies.index(max(accuracies))]
