@@ -139,5 +139,9 @@ def _headline(verdict: Verdict) -> str:
     words = f"{escape(verdict.label)} {percent(float(verdict.probs.max()))}"
     dropped = ""
     if verdict.truncated:
-        dropped = note(f"The last {verdict.truncated:,} tokens did not fit and were not read.")
+        read, rest = len(verdict.ids), verdict.truncated
+        dropped = note(
+            f"Of {read + rest:,} tokens the first {read:,} were read, as many as this classifier was "
+            f"trained on; the other {rest:,} were not."
+        )
     return f'<p class="headline" style="border-left-color:{color}">{words}</p>{dropped}'
