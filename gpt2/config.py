@@ -6,6 +6,7 @@ table 2; field names as in OpenAI's hparams.json and Hugging Face's config.json.
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,9 @@ class GPT2Config:
             raise ValueError(f"layer_norm_epsilon is {epsilon!r}; it must be a number above 0")
         if not _is_number(dropout) or not 0 <= dropout < 1:
             raise ValueError(f"dropout is {dropout!r}; it must be at least 0 and below 1")
-        if twice := sorted({name for name in self.labels if self.labels.count(name) > 1}):
-            raise ValueError(f"two labels are {twice[0]!r}; every class needs a name of its own")
+        for earlier, name in pairwise(sorted(self.labels)):
+            if name == earlier:
+                raise ValueError(f"two labels are {name!r}; every class needs a name of its own")
 
     @property
     def head_dim(self) -> int:

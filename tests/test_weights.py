@@ -1,9 +1,12 @@
 """gpt2.weights: directories that transformers wrote load here, ours load there, and what does not
 fit is refused in one sentence."""
 
+import copy
 import glob
 import hashlib
+import itertools
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -14,7 +17,7 @@ import numpy as np
 import openai_files
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save_file, save_model
 
 from gpt2 import weights
 from gpt2.config import GPT2Config
@@ -153,6 +156,84 @@ def test_openais_upload_without_prefix_with_masks_and_a_tied_head_loads_here(the
     assert_loads_as(tmp_path, theirs, ids)
 
 
+def save_state(state, directory, *, index=False, **how):
+    """pytorch_model.bin as torch.save writes it, or two of them with an index."""
+    if not index:
+        torch.save(state, directory / "pytorch_model.bin", **how)
+        return
+    names = sorted(state)
+    placed = {name: f"pytorch_model-{i % 2}.bin" for i, name in enumerate(names)}
+    for file in set(placed.values()):
+        torch.save({name: state[name] for name in names if placed[name] == file}, directory / file)
+    (directory / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": placed}))
+
+
+def compiled_blocks(model):
+    for i, block in enumerate(model.transformer.h):
+        model.transformer.h[i] = torch.compile(block)
+    return model
+
+
+FORMS = {
+    "state_dict": lambda model, path: save_state(model.state_dict(), path),
+    "in two files": lambda model, path: save_state(model.state_dict(), path, index=True),
+    "of before torch 1.6": lambda model, path: save_state(
+        model.state_dict(), path, _use_new_zipfile_serialization=False
+    ),
+    "parameters": lambda model, path: save_state(dict(model.named_parameters()), path),
+    "compiled": lambda model, path: save_state(torch.compile(model).state_dict(), path),
+    "compiled and parallel": lambda model, path: save_state(
+        torch.nn.DataParallel(torch.compile(model)).state_dict(), path
+    ),
+    "compiled by block": lambda model, path: save_state(compiled_blocks(model).state_dict(), path),
+    "Lightning": lambda model, path: save_state(
+        {"state_dict": {f"model.{name}": v for name, v in model.state_dict().items()}}, path
+    ),
+    "save_model": lambda model, path: save_model(model, str(path / "model.safetensors")),
+    "float64": lambda model, path: save_file(
+        {name: v.double() for name, v in model.transformer.state_dict().items()},
+        path / "model.safetensors",
+    ),
+}
+
+
+# torch.compile imports a part of torch that torch itself calls deprecated
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_in_which_people_keep_a_model_loads_here(theirs, tmp_path, ids, form):
+    """Only convert.py read pickles, and only some of the names were known, by reader."""
+    theirs.config.architectures = ["GPT2LMHeadModel"]
+    theirs.config.save_pretrained(tmp_path)
+    wanted = copy.deepcopy(theirs)
+    FORMS[form](theirs, tmp_path)
+    assert_loads_as(tmp_path, wanted, ids)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_that_transformers_saved_loads_here(theirs, tmp_path, ids, dtype):
+    theirs.to(dtype).save_pretrained(tmp_path, max_shard_size="40KB")
+    assert_loads_as(tmp_path, theirs.float(), ids)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("count", [2, 3, 12])
+def test_a_classifier_whose_labels_have_no_names_has_transformers_defaults(tmp_path, ids, count):
+    """Of two labels transformers writes nothing at all: the directory was no classifier."""
+    from transformers import GPT2Config as TheirConfig
+    from transformers import GPT2ForSequenceClassification
+
+    config = TheirConfig(
+        vocab_size=97, n_positions=24, n_embd=32, n_layer=2, n_head=4, num_labels=count
+    )
+    theirs = GPT2ForSequenceClassification(config).eval()
+    theirs.save_pretrained(tmp_path)
+    assert ("id2label" in json.loads((tmp_path / "config.json").read_text())) is (count != 2)
+    ours = weights.load_classifier(tmp_path)
+    assert ours.transformer.config.labels == tuple(theirs.config.id2label.values())
+    found = ours(ids[:1], torch.tensor([ids.size(1)]))
+    torch.testing.assert_close(found, theirs(ids[:1]).logits, atol=TOLERANCE, rtol=0)
+
+
 @torch.no_grad()
 def test_a_classifier_that_transformers_saved_loads_here(tmp_path, ids):
     from transformers import GPT2Config as TheirConfig
@@ -176,6 +257,247 @@ def test_eleven_labels_keep_their_order(tiny_config, make_classifier, tmp_path, 
     config = replace(tiny_config, labels=tuple("abcdefghijk"))
     weights.save(make_classifier(config), tmp_path / "many", vocabulary=vocabulary)
     assert weights.read_config(tmp_path / "many").labels == config.labels
+
+
+# --- whose tensor is whose ---------------------------------------------------------------------
+
+PREFIXES = ["_orig_mod.", "module.", "model.", "transformer.", ""]
+
+
+def renamed(prefix):
+    return lambda tensors: {
+        f"{prefix}{name.removeprefix('transformer.')}": value for name, value in tensors.items()
+    }
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "bin"])
+@pytest.mark.parametrize("pair", [*itertools.product(PREFIXES, PREFIXES)], ids="".join)
+def test_prefixes_alone_and_stacked_are_no_part_of_a_name(directory, tiny_model, pair, kind):
+    edit_tensors(directory, renamed("".join(pair)))
+    as_kind(directory, kind)
+    assert same_parameters(weights.load_language_model(directory), tiny_model)
+
+
+def as_kind(directory, kind):
+    """Let a directory's weights stand in a pickle instead."""
+    if kind == "bin":
+        save_state(load_file(directory / weights.WEIGHTS_FILE), directory)
+        (directory / weights.WEIGHTS_FILE).unlink()
+
+
+@pytest.fixture(params=["language model", "classifier"])
+def headed(request, directory, classifier_directory, tmp_path):
+    """A directory of each kind, and how it is loaded."""
+    if request.param == "classifier":
+        return shutil.copytree(classifier_directory, tmp_path / "news"), weights.load_classifier
+    return directory, weights.load_language_model
+
+
+def with_head(change, *, prefix=""):
+    """The embedding under the head's name too, or instead."""
+
+    def edit(tensors):
+        tensors |= {f"{prefix}lm_head.weight": change(tensors[WTE].clone())}
+        return renamed(prefix)(tensors) if prefix else tensors
+
+    return edit
+
+
+WTE = "transformer.wte.weight"
+
+
+@pytest.mark.parametrize("prefix", ["", "module._orig_mod.", "_orig_mod.module."])
+@pytest.mark.parametrize("alone", [True, False])
+def test_the_head_may_stand_for_the_embedding(headed, prefix, alone):
+    """save_model of safetensors keeps one name of a tied pair, and it may be the head's."""
+    directory, load = headed
+    wanted = load(directory)
+
+    def edit(tensors):
+        tensors = with_head(lambda wte: wte, prefix=prefix)(tensors)
+        if alone:
+            del tensors[f"{prefix}wte.weight" if prefix else WTE]
+        return tensors
+
+    edit_tensors(directory, edit)
+    assert same_parameters(load(directory), wanted)
+
+
+@pytest.mark.parametrize("prefix", ["", "module._orig_mod."])
+def test_a_head_that_is_not_the_embedding_is_refused_in_every_file(headed, prefix):
+    """A head of its own is another model; with a prefix it was left out in silence."""
+    directory, load = headed
+    edit_tensors(directory, with_head(lambda wte: wte + 0.01, prefix=prefix))
+    with pytest.raises(ValueError) as error:
+        load(directory)
+    assert_one_sentence(error, directory, f"{prefix}lm_head.weight differs", "wte.weight")
+
+
+@torch.no_grad()
+def test_an_untied_head_loads_if_it_equals_the_embedding(theirs, tmp_path, ids):
+    """transformers reads two tensors then; their logits are a tied model's if the two are equal."""
+    theirs.save_pretrained(tmp_path)
+    edit_config(tmp_path, tie_word_embeddings=False)
+    with pytest.raises(ValueError) as error:  # its head would be random numbers
+        weights.load_language_model(tmp_path)
+    assert_one_sentence(error, tmp_path, "tie_word_embeddings is false", "lm_head.weight")
+    edit_tensors(tmp_path, with_head(lambda wte: wte))
+    assert_loads_as(tmp_path, theirs, ids)
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "bin"])
+@pytest.mark.parametrize("twin", ["module.h.1.ln_2.bias", "lm_head.weight"])
+def test_two_tensors_of_one_name_are_refused_by_both_names(directory, twin, kind):
+    """The last one read was taken."""
+
+    def doubled(tensors):
+        name = WTE if twin == "lm_head.weight" else "transformer.h.1.ln_2.bias"
+        more = {twin: tensors[name].clone(), f"_orig_mod.{twin}": tensors[name].clone()}
+        return tensors | more
+
+    edit_tensors(directory, doubled)
+    as_kind(directory, kind)
+    with pytest.raises(ValueError) as error:
+        weights.load_language_model(directory)
+    assert_one_sentence(error, directory, "are both", twin, f"_orig_mod.{twin}")
+
+
+def test_a_classifiers_head_in_a_language_models_file_is_left_out_by_name(directory, tiny_model):
+    edit_tensors(directory, lambda tensors: tensors | {"score.weight": torch.ones(3, 32)})
+    assert same_parameters(weights.load_language_model(directory), tiny_model)
+    assert list(weights.open_directory(directory).skipped) == ["score.weight"]
+
+
+def test_a_language_models_file_is_no_classifiers(directory):
+    edit_config(directory, architectures=["GPT2ForSequenceClassification"])
+    with pytest.raises(ValueError) as error:
+        weights.load_classifier(directory)
+    assert_one_sentence(error, directory, "score.weight", "missing")
+
+
+TYPES = [torch.int8, torch.uint8, torch.int64, torch.bool, torch.complex64, torch.float8_e4m3fn]
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "bin"])
+@pytest.mark.parametrize("name", ["transformer.h.0.mlp.c_fc.weight", "lm_head.weight"])
+@pytest.mark.parametrize("dtype", TYPES, ids=str)
+def test_numbers_that_are_no_floats_are_refused_by_name_and_type(directory, dtype, name, kind):
+    """int8 matrices were loaded as if their scale were one."""
+
+    def edit(tensors):
+        tensors[name] = tensors.get(name, tensors[WTE]).clone().to(dtype)
+
+    edit_tensors(directory, edit)
+    as_kind(directory, kind)
+    with pytest.raises(ValueError) as error:
+        weights.load_language_model(directory)
+    assert_one_sentence(error, directory, name, str(dtype).removeprefix("torch."))
+
+
+def test_a_number_that_float16_does_not_hold_is_refused_when_it_is_loaded(directory):
+    edit_tensors(directory, replaced(with_number(1e6)))
+    assert weights.load_language_model(directory)
+    with pytest.raises(ValueError) as error:
+        weights.load_language_model(directory, dtype=torch.float16)
+    assert_one_sentence(error, directory, NAME, "too large for torch.float16")
+
+
+# --- which file is read ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sharded(theirs, tmp_path):
+    """A directory in shards, its index's weight_map, and a function that writes the map anew."""
+    theirs.save_pretrained(tmp_path, max_shard_size="40KB")
+    placed = json.loads((tmp_path / weights.INDEX_FILE).read_text())["weight_map"]
+
+    def write(placed):
+        (tmp_path / weights.INDEX_FILE).write_text(json.dumps({"weight_map": placed}))
+
+    return tmp_path, placed, write
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("shards", ["gone", "there", "pickles"])
+def test_one_file_comes_before_a_left_over_index(theirs, sharded, ids, tmp_path, shards):
+    """As in transformers; the shards' old weights were loaded, and converted with a receipt."""
+    from transformers import GPT2LMHeadModel
+
+    for parameter in theirs.parameters():
+        parameter += 0.1
+    if shards == "pickles":
+        save_state(theirs.state_dict(), tmp_path)
+    else:
+        theirs.save_pretrained(tmp_path / "new")
+        shutil.copy(tmp_path / "new" / weights.WEIGHTS_FILE, tmp_path)
+    if shards != "there":
+        for path in tmp_path.glob("model-*"):
+            path.unlink()
+    if shards == "pickles":
+        (tmp_path / weights.INDEX_FILE).unlink()
+    assert_loads_as(tmp_path, theirs, ids)
+    if shards != "pickles":
+        assert_loads_as(tmp_path, GPT2LMHeadModel.from_pretrained(tmp_path).eval(), ids)
+        assert weights.hash_weights(tmp_path) == weights.hash_file(tmp_path / weights.WEIGHTS_FILE)
+
+
+def test_the_index_says_which_file_a_tensor_is_read_from(theirs, sharded, ids):
+    """The last file that held a tensor of the name was read."""
+    directory, placed, _ = sharded
+    name, last = min(placed), max(placed.values())
+    assert placed[name] != last
+    old = load_file(directory / last) | {name: torch.zeros_like(theirs.state_dict()[name])}
+    save_file(old, directory / last)
+    assert_loads_as(directory, theirs, ids)
+
+
+def test_a_tensor_that_the_index_does_not_name_is_read_as_transformers_does(theirs, sharded, ids):
+    directory, placed, write = sharded
+    write({name: file for name, file in placed.items() if name != NAME})
+    assert_loads_as(directory, theirs, ids)
+
+
+def test_a_tensor_that_is_not_where_the_index_says_is_named(sharded):
+    directory, placed, write = sharded
+    other = next(file for file in placed.values() if file != placed[NAME])
+    write(placed | {NAME: other})
+    with pytest.raises(ValueError) as error:
+        weights.load_language_model(directory)
+    assert_one_sentence(error, directory / other, NAME, "index")
+
+
+@pytest.mark.parametrize("name", ["../model.safetensors", "/etc/passwd", "a/../../b", "..", ""])
+def test_an_index_does_not_lead_out_of_its_directory(sharded, name):
+    directory, placed, write = sharded
+    write(placed | {NAME: name})
+    with pytest.raises(ValueError) as error:
+        weights.load_language_model(directory)
+    assert_one_sentence(error, directory / weights.INDEX_FILE, repr(name))
+
+
+POINTER = (
+    "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935\nsize 497774208\n"
+)
+
+
+@pytest.mark.parametrize("form", ["whole", "shards", "index", "bin", "config", "receipt"])
+def test_a_git_lfs_pointer_is_named_with_the_way_out(theirs, tmp_path, form):
+    """A clone without git-lfs has 130 bytes of text in place of each large file: "damaged"."""
+    theirs.save_pretrained(
+        tmp_path, max_shard_size="40KB" if form in ("shards", "index") else "1GB"
+    )
+    if form == "bin":
+        as_kind(tmp_path, "bin")
+    files = {"config": "config.json", "receipt": "receipt.json", "index": "*.index.json"}
+    paths = list(tmp_path.glob(files.get(form, "*model*"))) or [tmp_path / files[form]]
+    if form == "shards":
+        paths = sorted(tmp_path.glob("model-*"))[1:]
+    for path in paths:
+        path.write_text(POINTER)
+    with pytest.raises(ValueError) as error:
+        weights.check_receipt(tmp_path)
+        weights.load_language_model(tmp_path)
+    assert_one_sentence(error, paths[0], "git-lfs pointer", "git lfs pull")
 
 
 # --- round trips -----------------------------------------------------------------------------
@@ -291,6 +613,18 @@ def test_a_broken_config_file_is_named(directory, content, mention):
     [
         ("model_type", "llama"),
         ("activation_function", "gelu"),
+        ("activation_function", "quick_gelu"),
+        ("activation_function", None),
+        ("activation_function", ["gelu_new"]),
+        ("quantization_config", {"quant_method": "gptq", "bits": 4}),
+        ("per_layer_config", {"0": {"n_head": 1}}),
+        ("pruned_heads", {"0": [1]}),
+        ("architectures", ["GPT2DoubleHeadsModel"]),
+        ("architectures", ["GPT2ForTokenClassification"]),
+        ("architectures", ["GPT2LMHeadModel", "GPT2ForQuestionAnswering"]),
+        ("architectures", "GPT2LMHeadModel"),
+        ("hidden_size", 64),
+        ("tie_word_embeddings", None),
         ("scale_attn_weights", False),
         ("scale_attn_by_inverse_layer_idx", True),
         ("add_cross_attention", True),
@@ -300,6 +634,9 @@ def test_a_broken_config_file_is_named(directory, content, mention):
         ("n_embd", None),
         ("vocab_size", 0),
         ("layer_norm_epsilon", "small"),
+        ("layer_norm_epsilon", math.inf),
+        ("layer_norm_epsilon", math.nan),
+        ("layer_norm_epsilon", True),
     ],
 )
 def test_a_config_of_another_kind_is_refused_by_key_and_value(directory, key, value):
@@ -307,6 +644,70 @@ def test_a_config_of_another_kind_is_refused_by_key_and_value(directory, key, va
     with pytest.raises(ValueError) as error:
         weights.read_config(directory)
     assert_one_sentence(error, directory / "config.json", key)
+
+
+@torch.no_grad()
+def test_every_name_of_the_tanh_gelu_is_read_and_no_other(directory):
+    """A fine-tune of today says gelu_pytorch_tanh, and was refused."""
+    from transformers.activations import ACT2FN
+
+    x = torch.linspace(-8, 8, 2001)
+    wanted = torch.nn.functional.gelu(x, approximate="tanh")
+    for name in set(ACT2FN) - {"xielu"}:  # which wants CUDA
+        edit_config(directory, activation_function=name)
+        if torch.allclose(ACT2FN[name](x), wanted, atol=1e-5):
+            assert weights.load_language_model(directory)
+        else:
+            with pytest.raises(ValueError, match=f"activation_function is '{name}'"):
+                weights.read_config(directory)
+
+
+def test_what_leaves_the_arithmetic_alone_is_read(directory):
+    harmless = {"reorder_and_upcast_attn": True, "n_inner": 128, "rope_theta": 1e4, "n_ctx": 7}
+    before = weights.read_config(directory)
+    edit_config(directory, **harmless, problem_type="regression", num_labels=1, attn_pdrop=0.5)
+    assert weights.read_config(directory) == before
+
+
+def test_sizes_by_the_names_of_other_models_and_a_byte_order_mark_are_read(directory):
+    path = directory / "config.json"
+    raw, before = json.loads(path.read_text()), weights.read_config(directory)
+    for alias, name in (("hidden_size", "n_embd"), ("num_hidden_layers", "n_layer")):
+        raw[alias] = raw.pop(name)
+    path.write_text(json.dumps(raw), encoding="utf-8-sig")
+    assert weights.read_config(directory) == before
+
+
+@pytest.mark.parametrize(
+    ("values", "mention"),
+    [
+        ({"id2label": {"0": "a", "2": "b"}}, "0, 2"),
+        ({"id2label": {"1": "a", "2": "b"}}, "1, 2"),
+        ({"id2label": {"0": "a", "one": "b"}}, "0, one"),
+        ({"id2label": {"0": "a", "1": None}}, "None"),
+        ({"id2label": {"0": "a", "1": "a"}}, "two labels are 'a'"),
+        ({"id2label": {"0": "a"}}, "at least 2"),
+        ({"id2label": {}}, "at least 2"),
+        ({"id2label": None, "num_labels": 1}, "num_labels is 1"),
+        ({"id2label": None, "num_labels": "two"}, "num_labels is 'two'"),
+        ({"problem_type": "regression"}, "problem_type is 'regression'"),
+        ({"problem_type": "multi_label_classification"}, "problem_type"),
+    ],
+)
+def test_labels_that_do_not_name_each_class_are_refused(
+    classifier_directory, tmp_path, values, mention
+):
+    broken = shutil.copytree(classifier_directory, tmp_path / "broken")
+    edit_config(broken, **values)
+    with pytest.raises(ValueError) as error:
+        weights.load_classifier(broken)
+    assert_one_sentence(error, broken / "config.json", mention)
+
+
+def test_labels_are_in_the_order_of_their_ids(classifier_directory, tmp_path):
+    mixed = shutil.copytree(classifier_directory, tmp_path / "mixed")
+    edit_config(mixed, id2label={"3": "d", "0": "a", "2": "c", "1": "b"})
+    assert weights.read_config(mixed).labels == ("a", "b", "c", "d")
 
 
 @pytest.mark.parametrize("labels", [["World", "Sports"], {"first": "World"}, "World", {"0": "W"}])

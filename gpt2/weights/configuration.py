@@ -116,8 +116,9 @@ def _labels(raw: Mapping[str, Any]) -> tuple[str, ...]:
         return tuple(f"LABEL_{i}" for i in range(count))
     if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
         raise ValueError(f"id2label is {names!r}; it must give each class its name")
-    ids = {str(i) for i in range(len(names))}
-    if len(names) < 2 or names.keys() != ids:
+    if len(names) < 2:
+        raise ValueError(f"id2label has {len(names)} names; a classifier has at least 2")
+    if names.keys() != {str(i) for i in range(len(names))}:
         raise ValueError(
             f"id2label has the ids {', '.join(names)}; a classifier's are 0, 1, and so on"
         )

@@ -58,10 +58,15 @@ def weight_files(directory: str | Path) -> WeightFiles:
     directory = Path(directory)
     for whole, index in _FORMS:
         if (directory / whole).is_file():
-            return WeightFiles((directory / whole,), {})
-        if (directory / index).is_file():
+            found = WeightFiles((directory / whole,), {})
+        elif (directory / index).is_file():
             placed = _placed(directory, directory / index)
-            return WeightFiles(tuple(sorted(set(placed.values()))), placed)
+            found = WeightFiles(tuple(sorted(set(placed.values()))), placed)
+        else:
+            continue
+        for path in found.paths:
+            refuse_pointer(path)
+        return found
     others = ", ".join(name for form in _FORMS for name in form if name != WEIGHTS_FILE)
     raise FileNotFoundError(
         f"{directory} is no model directory: {WEIGHTS_FILE} is missing, and so are {others}"
@@ -112,7 +117,6 @@ def _open_safetensors(path: Path) -> tuple[Shapes, Read]:
         with _opened(path) as file:
             return file.get_tensor(name).clone()
 
-    refuse_pointer(path)
     with _opened(path) as file:
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in sorted(file.keys())}
     return shapes, read
