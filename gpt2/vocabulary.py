@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gpt2.lfs import refuse_pointer
+
 ENDOFTEXT = "<|endoftext|>"
 
 # Our names -> OpenAI's.
@@ -130,8 +132,11 @@ def find_vocabulary(directory: str | Path) -> tuple[Path, ...]:
 
     Raises:
         FileNotFoundError: there are none, or one of a pair is missing.
+        ValueError: one is a git-lfs pointer.
     """
     place = Path(directory)
+    for name in (*FILES, *OPENAI_NAMES.values()):
+        refuse_pointer(place / name)
     if (place / WHOLE_FILE).is_file():
         return (place / WHOLE_FILE,)
     for names in (PAIR, tuple(OPENAI_NAMES.values())):

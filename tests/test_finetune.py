@@ -401,7 +401,7 @@ def child_of_rank(rank, launcher):
         ("1,a,b\n2,c\n", ["train.csv row 2", "2 columns"]),
         ("Class Index,Title,Description\n1,a,b\n2,,\n", ["train.csv row 3", "empty"]),
         ('1,a,b\n2,"c,d\n3,e,f\n', ["train.csv row 2", "quotation mark"]),
-        (b"1,caf\xe9,b\n", ["train.csv row 1", "UTF-8"]),
+        (b"1,caf\xe9,b\n", ["train.csv line 1", "UTF-8"]),
         ("1,a,b\n" * 9, ["train.csv: the 8 rows", "all of class 1"]),
         ("", ["no rows"]),
     ],

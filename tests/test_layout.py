@@ -34,6 +34,7 @@ LAYERS = {
 NEIGHBOURS = {
     "agnews": {"text_files"},
     "trace": {"scoring"},
+    "vocabulary": {"lfs"},
     "tokenizer": {"vocabulary"},
     "sampling": {"filters"},
     "request": {"sampling"},

@@ -139,7 +139,7 @@ def test_the_weights_are_not_changed(pair):
     [
         ({"heads": {(0, 0): 2.1}}, "scale of head 0.0 is 2.1; .* must be a number from 0 to 2"),
         ({"heads": {(0, 0): -0.1}}, "scale of head 0.0 is -0.1"),
-        ({"mlps": {1: float("nan")}}, "scale of MLP 1 is far out of range; .* from 0 to 2"),
+        ({"mlps": {1: float("nan")}}, "scale of MLP 1 is nan; .* from 0 to 2"),
         ({"layers": {1: None}}, "scale of layer 1 is None"),
         ({"heads": {(3, 0): 0}}, "layer to scale is 3; .* from 0 to 2"),
         ({"heads": {(0, 4): 0}}, "head to scale is 4; .* from 0 to 3"),

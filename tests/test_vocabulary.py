@@ -276,6 +276,17 @@ def test_a_missing_file_is_named(vocabulary, tmp_path):
         Tokenizer(tmp_path)
 
 
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 1042301\n"
+
+
+@pytest.mark.parametrize("name", ["vocab.json", "merges.txt", "tokenizer.json"])
+def test_a_pointer_that_git_lfs_left_is_named_as_one(vocabulary, tmp_path, name):
+    copy_vocabulary(vocabulary, tmp_path)
+    (tmp_path / name).write_text(POINTER)
+    with pytest.raises(ValueError, match=f"{name} is a git-lfs pointer.*git lfs pull"):
+        Tokenizer(tmp_path)
+
+
 def test_a_vocabulary_may_be_smaller_than_the_model_and_never_larger(vocabulary):
     assert load_tokenizer(vocabulary, rows=50304).vocab_size == 50257
     with pytest.raises(ValueError, match="50,257 tokens for a model with embeddings of 65"):

@@ -197,9 +197,8 @@ FORMS = {
 }
 
 
-@pytest.mark.filterwarnings(
-    "ignore:.torch.jit.script:DeprecationWarning"
-)  # of torch.compile itself
+# torch.compile imports a part of torch that torch itself calls deprecated
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_in_which_people_keep_a_model_loads_here(theirs, tmp_path, ids, form):
     """Only convert.py read pickles, and only some of the names were known, by reader."""
