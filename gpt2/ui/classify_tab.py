@@ -141,7 +141,7 @@ def _headline(verdict: Verdict) -> str:
     if verdict.truncated:
         read, rest = len(verdict.ids), verdict.truncated
         dropped = note(
-            f"The first {read:,} of {read + rest:,} tokens were read, as many as this classifier was "
-            "trained on."
+            f"The first {read:,} of {read + rest:,} tokens were read, as many as this classifier "
+            "was trained on."
         )
     return f'<p class="headline" style="border-left-color:{color}">{words}</p>{dropped}'
