@@ -10,9 +10,9 @@ from html import escape
 
 import gradio as gr
 
-from gpt2.engine import Engine
+from gpt2.engine import Engine, Request
 from gpt2.figures import percent
-from gpt2.trace import Step
+from gpt2.trace import Step, Trace
 from gpt2.ui.common import MODEL_EVENTS, PRIVATE, VIEWPORT_JS, errors_in_words, note
 from gpt2.ui.completion import Shown
 from gpt2.ui.drawing import compare
@@ -51,15 +51,14 @@ class Tree:
     branches: tuple[Branch, ...]
     current: int
 
-    def with_room(self) -> "Tree":
-        """Itself, if another text may be taken from it.
+    def check_room(self) -> None:
+        """Refuse to grow past the limit.
 
         Raises:
-            ValueError: there are too many.
+            ValueError: there are too many branches.
         """
         if len(self.branches) >= MOST:
             raise ValueError(f"this text has {MOST} branches, the limit; generate a new text")
-        return self
 
     def grown(self, shown: Shown, place: int) -> "Tree":
         """With another text, taken from the current one and now on the page itself."""
@@ -92,16 +91,15 @@ class Branches:
             place, request = shown.selected, shown.request
             kept = frozenset(index for index in shown.chosen if index < place)
             kept |= frozenset(range(place, place + len(tokens)))
-            with errors_in_words():
-                tree = (tree or Tree((Branch(shown, -1, 0),), 0)).with_room()
-                traces = engine.branch(request, shown.ids, place, tokens)
-                for values in writer.write(traces, request, by, viewport, visitor, chosen=kept):
-                    done = values[-1]
-                    if isinstance(done, Shown):
-                        tree = tree.grown(done, place)
-                        yield *values, tree
-                    else:
-                        yield *values, gr.skip()
+            tree = tree or Tree((Branch(shown, -1, 0),), 0)
+
+            def begin() -> tuple[Request, Iterator[Trace]]:
+                tree.check_room()
+                return request, engine.branch(request, shown.ids, place, tokens)
+
+            for values in writer.write(begin, by, viewport, visitor, chosen=kept):
+                done = values[-1]
+                yield *values, tree.grown(done, place) if isinstance(done, Shown) else gr.skip()
 
         def choose(event: gr.EventData, shown, tree, by, viewport, visitor: gr.Request) -> Iterator:  # noqa: ANN001
             token = _choice(event)

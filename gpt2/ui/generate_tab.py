@@ -3,14 +3,16 @@
 Imports: gradio, engine.
 """
 
+from collections.abc import Iterator
 from functools import partial
 
 import gradio as gr
 
-from gpt2.engine import Engine
+from gpt2.engine import Engine, Request
+from gpt2.trace import Trace
 from gpt2.ui.attention_view import build_attention
 from gpt2.ui.branches import Branch, Branches, Tree, alternatives_html
-from gpt2.ui.common import MODEL_EVENTS, PRIVATE, VIEWPORT_JS, errors_in_words, note
+from gpt2.ui.common import MODEL_EVENTS, PRIVATE, VIEWPORT_JS, note
 from gpt2.ui.completion import (
     Shown,
     count_js,
@@ -76,15 +78,18 @@ def build_generate(page: Page) -> None:
 
     def write(visitor: gr.Request, prompt, *rest):  # noqa: ANN001, ANN002, ANN202
         *values, by, viewport = rest
-        with errors_in_words():
+
+        def begin() -> tuple[Request, Iterator[Trace]]:
             request = settings.request(prompt, values)
-            traces = engine.generate(request)  # refused here, before the old text goes
-        for shown_values in writer.write(traces, request, by, viewport, visitor):
-            done = shown_values[-1]
-            tree = gr.skip()
-            if not isinstance(done, dict):  # it began, or it ended
-                tree = None if done is None else Tree((Branch(done, -1, 0),), 0)
-            yield *shown_values, tree, request.sampling.seed
+            return request, engine.generate(request)
+
+        for shown_values in writer.write(begin, by, viewport, visitor):
+            done, tree, seed = shown_values[-1], gr.skip(), gr.skip()
+            if done is None:  # it begins
+                tree = None
+            elif isinstance(done, Shown):
+                tree, seed = Tree((Branch(done, -1, 0),), 0), done.sampling.seed
+            yield *shown_values, tree, seed
 
     def look(shown, screen):  # noqa: ANN001, ANN202
         """The selected token in words and as a picture, and what else could stand there."""

@@ -3,7 +3,7 @@
 Imports: gradio, engine, figures.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -52,28 +52,27 @@ class Writer:
 
     def write(
         self,
-        traces: Iterator[Trace],
-        request: Request,
+        begin: Callable[[], tuple[Request, Iterator[Trace]]],
         by: str,
         viewport: object,
         visitor: gr.Request,
         *,
         chosen: frozenset[int] = frozenset(),
     ) -> Iterator[tuple[Any, ...]]:
-        """Values of `outputs` while the text grows.
+        """Values of `outputs` while the text grows; one that is refused leaves the old text there.
 
         Args:
-            traces: of the text so far; the request has been checked, for here the old text goes.
-            request: what was asked for.
+            begin: gives what is asked for, once it is checked, and the traces of the text so far.
             by: what tints the tokens.
             viewport: from VIEWPORT_JS.
             chosen: places whose tokens the visitor chose; the last one is selected at the end.
         """
         screen = Viewport.read(viewport)
-        until = self._until_stopped(traces, visitor.session_hash, moment_of(viewport))
         with errors_in_words():
-            yield "", note("Reading the prompt …"), "", legend(by, theme=screen.theme), None
             try:
+                request, traces = begin()
+                until = self._until_stopped(traces, visitor.session_hash, moment_of(viewport))
+                yield "", note("Reading the prompt …"), "", legend(by, theme=screen.theme), None
                 # Long strips take longer to show.
                 for trace in on_a_clock(until, lambda trace: 0.06 + 0.001 * len(trace.steps)):
                     selected = max(chosen, default=len(trace.prompt_ids))

@@ -286,10 +286,12 @@ def test_text_is_never_run(visit):
     generate(page, text)
     tokens(page).first.click()
     open_attention(page, "generate")
-    classify(page, text)
+    for first in range(0, len(HOSTILE), 2):  # all together are longer than this classifier reads
+        classify(page, " ".join(HOSTILE[first : first + 2]))
+        expect(page.locator("#reading .strip")).to_contain_text(HOSTILE[first])
+        assert page.locator("#reading img, #reading script, #reading iframe").count() == 0
     assert page.evaluate("window.__x") is None
-    assert page.locator("#strip img, #strip script, #reading img, #reading iframe").count() == 0
-    assert "<iframe" in page.locator("#reading .strip").inner_text()
+    assert page.locator("#strip img, #strip script").count() == 0
 
 
 def test_two_visitors_do_not_meet(visit, page_server):
