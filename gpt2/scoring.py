@@ -1,6 +1,5 @@
 """How good class probabilities are, and a language model's. Imports: numpy."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -79,4 +78,4 @@ def _share(part: int, whole: int) -> float:
 
 def perplexity(nll: float) -> float | None:
     """exp of a mean negative log-likelihood in nats; None, JSON's null, past a float's range."""
-    return math.exp(nll) if nll < 709 else None
+    return float(np.exp(nll)) if nll < 709 else None
