@@ -225,6 +225,8 @@ def evaluate(args: argparse.Namespace) -> dict:
     if args.lambada:
         return lambada(model, tokenizer, args.lambada)
     documents = list(data.read_documents(args.text))
+    if not any(documents):
+        raise ValueError(f"{args.text} is empty; there is nothing to measure")
     stride = model.config.n_ctx if args.stride is None else args.stride
     return text_perplexity(model, tokenizer, documents, stride=stride)
 
