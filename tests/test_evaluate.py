@@ -341,7 +341,7 @@ def test_a_file_that_is_no_lambada_is_named_with_its_line(
     ("options", "mention"),
     [
         (["--text", "{tmp}/none.txt"], "none.txt does not exist"),
-        (["--text", "{tmp}/empty.txt"], "the text is empty"),
+        (["--text", "{tmp}/empty.txt"], "empty.txt is empty"),
         (["--text", "{tmp}/news.csv", "--stride", "65"], "stride is 65; it must be 1 to 64"),
         (["--text", "{tmp}/news.csv", "--stride", "0"], "stride is 0; it must be 1 to 64"),
         (["--text", "{tmp}"], "is a directory"),
