@@ -549,6 +549,30 @@ def test_a_broken_nanogpt_checkpoint_is_refused(model, tmp_path, capsys, change,
     assert_refused(capsys, out, run(tmp_path / "ckpt.pt", "--out", out), "ckpt.pt", mention)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("activation_function", "gelu"),
+        ("activation_function", "relu"),
+        ("add_cross_attention", True),
+        ("scale_attn_by_inverse_layer_idx", True),
+        ("n_inner", 24),
+        ("quantization_config", {"quant_method": "bitsandbytes", "load_in_8bit": True}),
+        ("problem_type", "regression"),
+        ("id2label", {"0": "a", "1": "b", "3": "c", "4": "d"}),
+    ],
+)
+@pytest.mark.parametrize("to", ["hf", "tf"])
+def test_a_model_that_computes_something_else_is_refused_by_the_name_of_the_key(
+    classifier_directory, tmp_path, capsys, key, value, to
+):
+    """It became a GPT-2 of other logits."""
+    source, out = shutil.copytree(classifier_directory, tmp_path / "other"), tmp_path / "out"
+    edit_config(source, **{key: value})
+    code = run(source, "--to", to, "--out", out)
+    assert_refused(capsys, out, code, source / "config.json", key)
+
+
 def test_the_source_itself_or_a_file_is_no_place_to_write_to(model_directory, tmp_path, capsys):
     assert run(model_directory, "--out", model_directory) == 1
     assert "is the source itself" in capsys.readouterr().err
