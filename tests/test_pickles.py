@@ -10,6 +10,7 @@ import pathlib
 import pickle
 import subprocess
 import types
+import zoneinfo
 from dataclasses import dataclass
 
 import numpy as np
@@ -190,6 +191,7 @@ CALLS = {
     "os.mkdir": lambda mark: Calls(os.mkdir, str(mark)),
     "Touch": lambda mark: Touched(mark),
     "getattr": lambda mark: Calls(getattr, pathlib.Path(mark), "touch"),
+    "builtins.getattr": lambda mark: zoneinfo.ZoneInfo("UTC"),
     "HTTPStatus": lambda mark: http.HTTPStatus.OK,
 }
 

@@ -279,6 +279,9 @@ class _Probe:
     def __init__(self, *args: Any) -> None:
         pass
 
+    def __call__(self, *args: Any) -> "_Probe":
+        return type(self)()
+
     def __setitem__(self, key: Any, value: Any) -> None:
         pass
 
