@@ -51,10 +51,14 @@ PINS = {
 def find(name: str) -> Path:
     """What a command line means by a name: what stands here, else a size, fetched.
 
+    Of a size the path is whole, so that a receipt or an error says which of the two it was.
+
     Raises:
         FileNotFoundError, ValueError: as fetch.
     """
-    return fetch(name) if name in SIZES and not Path(name).exists() else Path(name)
+    if name not in SIZES:
+        return Path(name)
+    return Path(name).absolute() if Path(name).exists() else fetch(name)
 
 
 def fetch(size: str) -> Path:

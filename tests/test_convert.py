@@ -63,6 +63,11 @@ def their_logits(directory, ids=IDS):
     return model.float().eval()(torch.tensor([ids])).logits[0].numpy()
 
 
+def edit_config(directory, **values):
+    path = directory / weights.CONFIG_FILE
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
 def assert_same_model(directory, variables, config=CONFIG):
     wanted = reference.forward(variables, IDS, n_head=config.n_head).logits
     np.testing.assert_allclose(their_logits(directory), wanted, atol=TOLERANCE, rtol=0)
@@ -177,11 +182,54 @@ def test_the_way_to_a_directory_and_back_changes_no_bit(checkpoint, variables, t
     assert back["max_logit_difference"] == 0
 
 
+def test_the_way_to_tensorflow_and_back_changes_no_bit_and_no_logit(model_directory, tmp_path):
+    assert run(model_directory, "--to", "tf", "--out", tmp_path / "tf") == 0
+    assert run(tmp_path / "tf", "--out", tmp_path / "back") == 0
+    before, after = (
+        load_file(directory / weights.WEIGHTS_FILE)
+        for directory in (model_directory, tmp_path / "back")
+    )
+    assert before.keys() == after.keys()
+    for name, value in before.items():
+        assert torch.equal(after[name], value), name
+    assert weights.read_config(tmp_path / "back") == weights.read_config(model_directory)
+    np.testing.assert_array_equal(their_logits(tmp_path / "back"), their_logits(model_directory))
+    for name in ("vocab.json", "merges.txt"):
+        assert (tmp_path / "back" / name).read_bytes() == (model_directory / name).read_bytes()
+
+
+@pytest.mark.parametrize("epsilon", [1e-6, 1e-12, 1.1e-5, 1e-3])
+def test_an_epsilon_that_openais_code_does_not_have_is_refused_by_name(
+    model_directory, tmp_path, capsys, epsilon
+):
+    """It was dropped: OpenAI's code computed another model, and the receipt vouched for it."""
+    source, out = shutil.copytree(model_directory, tmp_path / "model"), tmp_path / "out"
+    edit_config(source, layer_norm_epsilon=epsilon)
+    text = f"layer_norm_epsilon is {epsilon:g}"
+    assert_refused(capsys, out, run(source, "--to", "tf", "--out", out), source, text, "1e-05")
+    assert run(source, "--out", out) == 0  # a model directory has a place for it
+    assert weights.read_config(out).layer_norm_epsilon == epsilon
+
+
+def test_an_epsilon_refused_leaves_the_tensorflow_files_that_stand_there(
+    checkpoint, model_directory, tmp_path, capsys
+):
+    source, out = shutil.copytree(model_directory, tmp_path / "m"), tmp_path / "tf"
+    shutil.copytree(checkpoint, out)
+    edit_config(source, layer_norm_epsilon=1e-6)
+    assert run(source, "--to", "tf", "--out", out) == 1
+    assert "layer_norm_epsilon" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == {
+        path.name: path.read_bytes() for path in checkpoint.iterdir()
+    }
+
+
 def test_tensorflow_out_refuses_what_it_would_lose(
     classifier_directory, model_directory, tmp_path, capsys
 ):
-    assert run(classifier_directory, "--to", "tf", "--out", tmp_path / "out") == 1
-    assert "is a classifier" in capsys.readouterr().err
+    out = tmp_path / "out"
+    code = run(classifier_directory, "--to", "tf", "--out", out)
+    assert_refused(capsys, out, code, classifier_directory, "is a classifier")
     shutil.copytree(model_directory, tmp_path / "model")
     assert run(model_directory, "--to", "tf", "--out", tmp_path / "model") == 1
     assert "is a model directory" in capsys.readouterr().err
@@ -360,6 +408,7 @@ def rewritten(name, content):
 
 
 DATA, INDEX = "data-00000-of-00001", "index"
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 497774208\n"
 BREAKAGES = {
     "missing variable": (without("model/h1/ln_2/b"), ["model/h1/ln_2/b"]),
     "missing layer": (hparams(n_layer=3), ["layer h2"]),
@@ -397,6 +446,21 @@ BREAKAGES = {
     "empty index": (truncated(INDEX, 0), ["model.ckpt", "read"]),
     "flipped byte of data": (flipped(DATA, 54_321), ["model.ckpt", "hecksum"]),
     "flipped byte of index": (flipped(INDEX, 200), ["model.ckpt", "read"]),
+    "pointer as data": (rewritten(f"model.ckpt.{DATA}", POINTER), [f"{DATA} is a git-lfs pointer"]),
+    "pointer as index": (rewritten("model.ckpt.index", POINTER), [".index is a git-lfs pointer"]),
+    "pointer as checkpoint": (
+        rewritten("checkpoint", POINTER),
+        ["checkpoint is a git-lfs pointer"],
+    ),
+    "pointer as hparams": (
+        rewritten("hparams.json", POINTER),
+        ["hparams.json is a git-lfs pointer"],
+    ),
+    "pointer as vocabulary": (
+        rewritten("encoder.json", POINTER),
+        ["encoder.json is a git-lfs pointer", "git lfs pull"],
+    ),
+    "pointer as merges": (rewritten("vocab.bpe", POINTER), ["vocab.bpe is a git-lfs pointer"]),
     "index gone": (gone("model.ckpt.index"), ["model.ckpt.index is not beside it"]),
     "n_head": (hparams(n_head=3), ["hparams.json", "n_head is 3"]),
     "n_head of 0": (hparams(n_head=0), ["hparams.json", "n_head is 0"]),
@@ -483,6 +547,30 @@ def test_a_broken_nanogpt_checkpoint_is_refused(model, tmp_path, capsys, change,
     torch.save(made, tmp_path / "ckpt.pt")
     out = tmp_path / "out"
     assert_refused(capsys, out, run(tmp_path / "ckpt.pt", "--out", out), "ckpt.pt", mention)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("activation_function", "gelu"),
+        ("activation_function", "relu"),
+        ("add_cross_attention", True),
+        ("scale_attn_by_inverse_layer_idx", True),
+        ("n_inner", 24),
+        ("quantization_config", {"quant_method": "bitsandbytes", "load_in_8bit": True}),
+        ("problem_type", "regression"),
+        ("id2label", {"0": "a", "1": "b", "3": "c", "4": "d"}),
+    ],
+)
+@pytest.mark.parametrize("to", ["hf", "tf"])
+def test_a_model_that_computes_something_else_is_refused_by_the_name_of_the_key(
+    classifier_directory, tmp_path, capsys, key, value, to
+):
+    """It became a GPT-2 of other logits."""
+    source, out = shutil.copytree(classifier_directory, tmp_path / "other"), tmp_path / "out"
+    edit_config(source, **{key: value})
+    code = run(source, "--to", to, "--out", out)
+    assert_refused(capsys, out, code, source / "config.json", key)
 
 
 def test_the_source_itself_or_a_file_is_no_place_to_write_to(model_directory, tmp_path, capsys):

@@ -4,12 +4,15 @@ import re
 import shutil
 import time
 
+import openai_files
 import pytest
+import torch
 
 import convert
-from gpt2 import hub, weights
-from gpt2.config import SIZES
+from gpt2 import hub, receipt, weights
+from gpt2.config import SIZES, GPT2Config
 from gpt2.hub import Pin
+from gpt2.library import find_directory
 
 
 @pytest.fixture
@@ -54,6 +57,67 @@ def test_a_size_in_the_cache_is_used_without_a_network(cached):
 def test_a_size_can_be_converted(cached, tmp_path):
     assert convert.main(["124M", "--out", str(tmp_path / "out")]) == 0
     assert weights.load_language_model(tmp_path / "out")
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty folder to work in."""
+    path = tmp_path / "folder"
+    path.mkdir()
+    monkeypatch.chdir(path)
+    return path
+
+
+@pytest.mark.parametrize("downloaded", [True, False])
+@pytest.mark.parametrize("form", ["model directory", "TensorFlow", "nanoGPT"])
+def test_a_size_that_stands_here_is_read_from_here(
+    request, here, model_directory, make_model, capsys, form, downloaded
+):
+    """`convert.py 124M` where ./124M is OpenAI's own folder went to the network."""
+    request.getfixturevalue("cached" if downloaded else "cache")
+    config = GPT2Config(n_ctx=48, n_embd=64, n_layer=2, n_head=1)
+    model = make_model(config, seed=8)
+    if form == "model directory":
+        weights.save(model, here / "124M", vocabulary=model_directory)
+    elif form == "TensorFlow":
+        variables = openai_files.variables_of(model)
+        openai_files.write(here / "124M", variables, config, model_directory)
+    else:
+        (here / "124M").mkdir()
+        args = {"n_layer": 2, "n_head": 1, "n_embd": 64, "block_size": 48, "vocab_size": 50257}
+        torch.save({"model": model.state_dict(), "model_args": args}, here / "124M" / "ckpt.pt")
+    assert convert.main(["124M", "--out", "out", "--vocab", str(model_directory)]) == 0
+    found = weights.load_language_model(here / "out").state_dict()
+    assert all(torch.equal(found[name], value) for name, value in model.state_dict().items())
+    source = {"TensorFlow": "124M/model.ckpt", "nanoGPT": "124M/ckpt.pt"}.get(form, "folder/124M")
+    assert f" {source}: vocab_size" in capsys.readouterr().out
+    assert receipt.read("out")["source"] == source
+
+
+def test_model_124M_means_the_folder_that_stands_here_and_else_the_download(
+    here, cached, model_directory
+):
+    assert find_directory("124M").parent.name == "snapshots"
+    shutil.copytree(model_directory, here / "124M")
+    assert find_directory("124M") == here / "124M"
+
+
+def test_what_stands_here_by_a_sizes_name_and_holds_no_model_is_refused_by_its_path(
+    here, cached, tmp_path, capsys
+):
+    """Not fetched in silence: the folder may be a copy that went wrong."""
+    (here / "124M").mkdir()
+    with pytest.raises(FileNotFoundError, match="124M is no model directory"):
+        find_directory("124M")
+    assert convert.main(["124M", "--out", "out"]) == 1
+    assert f"{here / '124M'} holds no checkpoint" in capsys.readouterr().err
+    assert not (here / "out").exists()
+
+
+def test_a_size_that_is_not_here_is_asked_of_the_hub(here, cache):
+    (here / "355M").mkdir()  # another
+    with pytest.raises(FileNotFoundError, match="124M is not here and could not be downloaded"):
+        find_directory("124M")
 
 
 @pytest.mark.parametrize("pinned", [True, False])

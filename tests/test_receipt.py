@@ -102,6 +102,173 @@ def test_saving_another_model_there_takes_the_receipt_away(made, tiny_model, voc
     assert receipt.read(made[1]) is None
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "mention"),
+    [
+        ("layer_norm_epsilon", 1e-3, "layer_norm_epsilon is 0.001"),
+        ("n_head", 4, "n_head is 4"),
+        ("n_positions", 32, "n_ctx is 32"),
+        ("n_layer", 1, "n_layer is 1"),
+    ],
+)
+def test_a_configuration_that_changed_since_the_receipt_is_noticed(made, key, value, mention):
+    """Other heads over the same weights are another model, and the receipt was shown with it."""
+    edit_config(made[1], **{key: value})
+    with pytest.raises(ValueError) as error:
+        weights.check_receipt(made[1])
+    for word in (mention, "config.json", weights.RECEIPT_FILE, "if that was intended"):
+        assert word in str(error.value)
+
+
+def test_what_is_no_part_of_the_arithmetic_may_change_beside_a_receipt(made):
+    edit_config(made[1], pad_token_id=3, torch_dtype="float16", task="none")
+    weights.check_receipt(made[1])
+
+
+def edit_config(directory, **values):
+    path = directory / weights.CONFIG_FILE
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+# --- what the reader of the target will compute -------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("kind", ["language model", "classifier"])
+def test_every_number_type_and_a_classifier_have_a_receipt(
+    model_directory, classifier_directory, tmp_path, kind, dtype
+):
+    """In half precision the two readers of the written file must agree to float32's last digits."""
+    directory = classifier_directory if kind == "classifier" else model_directory
+    result = convert(weights.open_directory(directory), tmp_path / "out", dtype=dtype)
+    saved = receipt.read(tmp_path / "out")
+    half = dtype != torch.float32
+    assert saved["dtype"] == str(dtype).removeprefix("torch.")
+    assert saved["exact"] == (0 if half else len(result.variables))
+    assert (saved["max_logit_difference"] > 1e-4) is half
+    names = {row["target"] for row in saved["variables"]}
+    assert names == set(load_file(tmp_path / "out" / weights.WEIGHTS_FILE))
+    assert ("score.weight" in names) is (kind == "classifier")
+    ids = logit_check.check_ids(weights.read_config(directory))
+    np.testing.assert_allclose(
+        logit_check.directory_logits(tmp_path / "out", ids),
+        loaded_logits(tmp_path / "out", ids, dtype=dtype),
+        atol=1e-4,
+        rtol=0,
+    )
+    weights.check_receipt(tmp_path / "out")
+
+
+def loaded_logits(directory, ids, **how):
+    labels = weights.read_config(directory).labels
+    load = weights.load_classifier if labels else weights.load_language_model
+    return logit_check.model_logits(load(directory, **how), ids)
+
+
+def leave_old_model(directory, model, vocabulary):
+    """All that an old model leaves in a directory: shards and pickles, each with an index."""
+    weights.save(model, directory, vocabulary=vocabulary)
+    state = load_file(directory / weights.WEIGHTS_FILE)
+    (directory / weights.WEIGHTS_FILE).unlink()
+    names = sorted(state)
+    for ending, index in (("safetensors", "model.safetensors"), ("bin", "pytorch_model.bin")):
+        stem = index.partition(".")[0]
+        placed = {name: f"{stem}-0000{i % 2 + 1}-of-00002.{ending}" for i, name in enumerate(names)}
+        for file in set(placed.values()):
+            part = {name: state[name].contiguous() for name in names if placed[name] == file}
+            if ending == "bin":
+                torch.save(part, directory / file)
+            else:
+                save_file(part, directory / file)
+        (directory / f"{index}.index.json").write_text(json.dumps({"weight_map": placed}))
+    torch.save(state, directory / "pytorch_model.bin")
+
+
+@pytest.fixture
+def old(make_model):
+    """Another model of model_directory's shape."""
+    return make_model(GPT2Config(n_ctx=64, n_embd=16, n_layer=2, n_head=2), seed=7)
+
+
+@torch.no_grad()
+def test_all_readers_of_a_directory_agree_on_which_files_are_the_model(
+    model_directory, tmp_path, old
+):
+    """The old index was followed by the loader, and by the receipt that was to check it."""
+    from transformers import GPT2LMHeadModel
+
+    directory = tmp_path / "mixed"
+    leave_old_model(directory, old, model_directory)
+    for path in model_directory.iterdir():
+        (directory / path.name).write_bytes(path.read_bytes())
+    ids = logit_check.check_ids(weights.read_config(directory))
+    wanted = loaded_logits(model_directory, ids)
+    theirs = GPT2LMHeadModel.from_pretrained(directory).eval()(torch.tensor([ids])).logits[0]
+    for found in (
+        theirs.numpy(),
+        loaded_logits(directory, ids),
+        logit_check.directory_logits(directory, ids),
+        logit_check.source_logits(weights.open_directory(directory), ids),
+    ):
+        np.testing.assert_allclose(found, wanted, atol=1e-4, rtol=0)
+
+
+@torch.no_grad()
+def test_a_conversion_leaves_nothing_of_the_old_model_in_its_place(model_directory, tmp_path, old):
+    """Programs that look for pickles, shards or tokenizer.json first went on with the old one."""
+    out = tmp_path / "out"
+    leave_old_model(out, old, model_directory)
+    gone = ("tokenizer.json", "special_tokens_map.json", "added_tokens.json", "tf_model.h5")
+    for name in (*gone, "generation_config.json", "flax_model.msgpack"):
+        (out / name).write_text("{}")
+    (out / "README.md").write_text("mine")
+    convert(weights.open_directory(model_directory), out)
+    assert sorted(path.name for path in out.iterdir()) == [
+        *("README.md", "config.json", "merges.txt", "model.safetensors", "receipt.json"),
+        "vocab.json",
+    ]
+    assert (out / "README.md").read_text() == "mine"
+    ids = logit_check.check_ids(weights.read_config(out))
+    wanted = loaded_logits(model_directory, ids)
+    np.testing.assert_allclose(loaded_logits(out, ids), wanted, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_a_receipt_does_not_vouch_for_a_loader_that_reads_other_tensors(
+    model_directory, tmp_path, old, monkeypatch, dtype
+):
+    """Old shards were loaded, and the receipt said that they were the model."""
+    leave_old_model(tmp_path / "stale", old, model_directory)
+    source = weights.open_directory(model_directory)
+    real = weights.files.weight_files
+    monkeypatch.setattr(
+        "gpt2.weights.files.weight_files", lambda directory: real(tmp_path / "stale")
+    )
+    with pytest.raises(ValueError, match="differ from the source's"):
+        convert(source, tmp_path / "out", dtype=dtype)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_receipt_does_not_vouch_for_a_file_that_only_its_own_loader_reads_rightly(
+    model_directory, tmp_path, monkeypatch
+):
+    """A fault of writing that the loader repeats backwards: other programs read another model."""
+    source = weights.open_directory(model_directory)
+    real = weights.write_safetensors
+
+    def write(path, shapes, tensor, *, dtype):
+        real(path, shapes, lambda name: tensor(name) * -1.0, dtype=dtype)
+
+    monkeypatch.setattr("gpt2.weights.write_safetensors", write)
+    load = weights.load_language_model
+    monkeypatch.setattr(
+        "gpt2.weights.load_language_model", lambda directory, **how: load(model_directory, **how)
+    )
+    with pytest.raises(ValueError, match="differ from the source's"):
+        convert(source, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 # --- the independent forward pass -------------------------------------------------------------
 
 

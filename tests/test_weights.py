@@ -662,6 +662,20 @@ def test_every_name_of_the_tanh_gelu_is_read_and_no_other(directory):
                 weights.read_config(directory)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["gelu_new", "gelu_pytorch_tanh", "gelu_fast"])
+def test_a_model_of_either_name_of_the_tanh_gelu_gives_transformers_logits(
+    theirs, tmp_path, ids, name
+):
+    from transformers import GPT2LMHeadModel
+
+    theirs.config.activation_function = name
+    theirs.save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["activation_function"] == name
+    assert_loads_as(tmp_path, GPT2LMHeadModel.from_pretrained(tmp_path).eval(), ids)
+    assert_loads_as(tmp_path, theirs, ids)  # which was made with gelu_new
+
+
 def test_what_leaves_the_arithmetic_alone_is_read(directory):
     harmless = {"reorder_and_upcast_attn": True, "n_inner": 128, "rope_theta": 1e4, "n_ctx": 7}
     before = weights.read_config(directory)

@@ -6,7 +6,7 @@ read as what they hold: each gets a stand-in, nothing is imported, and a functio
 call is refused by name. Imports: torch.
 """
 
-import pickletools
+import pickle
 import tarfile
 import zipfile
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
@@ -96,6 +96,13 @@ class _StandIn(type):
         raise _Code(_full_name(cls))
 
 
+class _Callable(_StandIn):
+    """Type of stand-ins for classes that are mere values, and may be called."""
+
+    def __call__(cls, *args: Any) -> Any:
+        return cls.__new__(cls, *args)
+
+
 class _Object(metaclass=_StandIn):
     """An object of a class that is not known: a dict whose attributes are the object's."""
 
@@ -105,15 +112,20 @@ class _Object(metaclass=_StandIn):
         return made
 
 
-class _Callable(_StandIn):
-    """Type of stand-ins for classes that are mere values, and may be called."""
+class _Slotted(dict, metaclass=_StandIn):
+    """An object whose state is no dict: what __slots__ hold by name, else nothing."""
 
-    def __call__(cls, *args: Any) -> Any:
-        return cls.__new__(cls, *args)
+    def __setstate__(self, state: Any) -> None:
+        self.stands_for = _full_name(type(self))
+        for part in state if isinstance(state, tuple) else ():
+            self.update(part if isinstance(part, dict) else {})
 
 
-class _Value(_Object, metaclass=_Callable):
-    """A value that is of no use here: a path, a date."""
+class _List(metaclass=_StandIn):
+    """A deque or another kind of list."""
+
+    def __new__(cls, *args: Any) -> Any:
+        return []
 
 
 class _NumpyType(metaclass=_Callable):
@@ -147,18 +159,30 @@ class _NumpyNumber(metaclass=_Callable):
 
 
 def _full_name(cls: type) -> str:
-    return f"{cls.__module__}.{cls.__name__}"
+    return ".".join(_today(cls.__module__, cls.__name__))
 
 
-def _stand_in(module: str, name: str) -> type:
+def _today(module: str, name: str) -> tuple[str, str]:
+    """A class's module and name of today; pickles of protocol 2 have Python 2's."""
+    module, name = NAME_MAPPING.get((module, name), (module, name))
+    return IMPORT_MAPPING.get(module, module), name
+
+
+def _stand_in(module: str, name: str, filled: set[str]) -> type:
+    """A class by the name of a file's; `filled` says in which ways the file fills its objects."""
+    package = module.split(".")[0]
+    value = package in _VALUES or (module == "builtins" and name in _BUILTINS)
     base: type = _Object
-    if module.split(".")[0] == "numpy":
+    if package == "numpy":
         base = _NumpyNumber if name == "scalar" else _NumpyType
     elif (module, name) == ("_codecs", "encode"):
-        base = _Bytes
-    elif module.split(".")[0] in _VALUES or (module == "builtins" and name in _BUILTINS):
-        base = _Value
-    return type(base)(name, (base,), {"__module__": module, "__qualname__": name})
+        base, value = _Bytes, True
+    elif "list" in filled:
+        base = _List
+    elif "slots" in filled:
+        base = _Slotted
+    kind = _Callable if value else _StandIn
+    return kind(name, (base,), {"__module__": module, "__qualname__": name})
 
 
 @contextmanager
@@ -189,35 +213,36 @@ def _loader(path: Path) -> Callable[[], Any]:
         raise FileNotFoundError(f"{path} is missing")
     refuse_pointer(path)
     mapped = _is_zip(path)
-    with _sentences(path, ""):
-        stand_ins = [_stand_in(*names) for names in sorted(_classes(path))]
-    asked = ", ".join(name for name in map(_full_name, stand_ins) if not name.startswith(_KNOWN))
+    with _sentences(path):
+        stand_ins = [_stand_in(*names, how) for names, how in sorted(_classes(path).items())]
+    names = sorted(set(map(_full_name, stand_ins)))
+    asked = ", ".join(name for name in names if not name.startswith(_KNOWN))
 
     def load() -> Any:
-        with _sentences(path, f", asking for {asked}" if asked else ""), _allowed(stand_ins):
+        with _sentences(path, asked), _allowed(stand_ins):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
 
     return load
 
 
 @contextmanager
-def _sentences(path: Path, asked: str) -> Iterator[None]:
+def _sentences(path: Path, asked: str = "") -> Iterator[None]:
     """Whatever a reader of bytes raises, as one sentence; `asked` says what may be in its way."""
     try:
         yield
-    except _Code as error:
-        raise ValueError(
-            f"{path} can't be read without {error}, which is code, which is never run; load it "
-            "where it was made, and save tensors, numbers and names alone"
-        ) from error
     except _Protocol as error:
         raise ValueError(
             f"{path} is pickled by protocol {error}; torch.save it again with its own, {_PROTOCOL}"
         ) from error
     except Exception as error:  # the unpickler raises whatever the bytes provoke
+        if isinstance(error, _Code) or (asked and isinstance(error, pickle.UnpicklingError)):
+            code = error if isinstance(error, _Code) else asked
+            raise ValueError(
+                f"{path} can't be read without {code}, which is code, which is never run; load it "
+                "where it was made, and save tensors, numbers and names alone"
+            ) from error
         raise ValueError(
-            f"{path} is damaged, or no file of torch.save, or it holds code, which is never run "
-            f"({type(error).__name__}{asked})"
+            f"{path} is damaged, or no file of torch.save ({type(error).__name__})"
         ) from error
 
 
@@ -231,8 +256,8 @@ def _is_zip(path: Path) -> bool:
         return file.read(4) == b"PK\3\4"
 
 
-def _classes(path: Path) -> set[tuple[str, str]]:
-    """Modules and names of the classes and functions that a file asks for."""
+def _classes(path: Path) -> dict[tuple[str, str], set[str]]:
+    """Modules and names of the classes and functions that a file asks for -> how it fills them."""
     if _is_zip(path):
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
@@ -243,17 +268,53 @@ def _classes(path: Path) -> set[tuple[str, str]]:
     if tarfile.is_tarfile(path):  # of before torch 0.1.10; older readers of torch run its code
         raise ValueError("a tar archive")
     with open(path, "rb") as file:  # a number, a version and the system's sizes stand before it
-        return set().union(*(_asked_for(file) for _ in range(4)))
+        return [_asked_for(file) for _ in range(4)][-1]
 
 
-def _asked_for(file: BinaryIO) -> set[tuple[str, str]]:
-    asked = set()
-    for opcode, argument, _ in pickletools.genops(file):
-        if opcode.name == "PROTO" and argument != _PROTOCOL:
-            raise _Protocol(argument)
-        if opcode.name == "GLOBAL":
-            module, _, name = argument.partition(" ")
-            asked.add((module, name))
-            module, name = NAME_MAPPING.get((module, name), (module, name))  # from Python 2's
-            asked.add((IMPORT_MAPPING.get(module, module), name))
-    return asked
+class _Probe:
+    """Any object of a file, in a trial: it takes whatever the file does to it, and notes it."""
+
+    filled: set[str]
+
+    def __init__(self, *args: Any) -> None:
+        pass
+
+    def __call__(self, *args: Any) -> "_Probe":
+        return type(self)()
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        pass
+
+    def append(self, item: Any) -> None:
+        self.filled.add("list")
+
+    def extend(self, items: Any) -> None:
+        self.filled.add("list")
+
+    def __setstate__(self, state: Any) -> None:
+        if not isinstance(state, dict | _Probe):
+            self.filled.add("slots")
+
+
+# Python's own reader, not C's, which takes memory for whatever place a damaged file names.
+class _Trial(pickle._Unpickler):
+    """Reads a pickle with a probe for every class and function, so that none is imported."""
+
+    def __init__(self, file: Any) -> None:
+        super().__init__(file, encoding="latin1")
+        self.asked: dict[tuple[str, str], set[str]] = {}
+
+    def find_class(self, module: str, name: str) -> type:
+        filled = self.asked.setdefault((module, name), set())
+        return type(name, (_Probe,), {"filled": filled})
+
+    def persistent_load(self, pid: Any) -> type:  # numbers of a tensor, or the class of a module
+        return type("Stored", (_Probe,), {"filled": set()})
+
+
+def _asked_for(file: Any) -> dict[tuple[str, str], set[str]]:
+    trial = _Trial(file)
+    trial.load()
+    if trial.proto != _PROTOCOL:
+        raise _Protocol(trial.proto)
+    return {_today(*names): how for names, how in trial.asked.items()} | trial.asked
