@@ -231,7 +231,8 @@ def _whole(raw: Mapping[str, Any]) -> tuple[dict, list[tuple[str, str]], dict[st
             f"{', '.join(_NORMAL_FORMS)} can be done here"
         )
     for step in _steps(raw.get("post_processor"), "processors"):
-        if any("SpecialToken" in part for part in step.get("single", ())):
+        named = any("SpecialToken" in part for part in step.get("single", ()))
+        if named or step.get("type") not in ("ByteLevel", "TemplateProcessing"):
             raise ValueError("it puts tokens around every text (post_processor); GPT-2 does not")
     ids, unknown = model["vocab"], model.get("unk_token")
     settings = {

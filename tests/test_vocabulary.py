@@ -244,7 +244,16 @@ NOT_OURS = {
     "another split": ({"pre_tokenizer__type": "Whitespace"}, "splits text with Whitespace"),
     "another case": ({"normalizer": {"type": "Lowercase"}}, "changes text with Lowercase"),
     "around the text": (
-        {"post_processor": {"type": "T", "single": [{"SpecialToken": {"id": "<s>"}}]}},
+        {"post_processor": {"type": "RobertaProcessing", "sep": ["</s>", 1], "cls": ["<s>", 0]}},
+        "puts tokens around every text",
+    ),
+    "before the text": (
+        {
+            "post_processor": {
+                "type": "TemplateProcessing",
+                "single": [{"SpecialToken": {"id": "<s>"}}, {"Sequence": {"id": "A"}}],
+            }
+        },
         "puts tokens around every text",
     ),
     "an id twice": ({"model__vocab__!": 1}, "id 1 is both"),
