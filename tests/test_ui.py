@@ -14,12 +14,19 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from gpt2.engine import Limits
+from gpt2.engine import Limits, Request, Sampling
 from gpt2.figures import DARK, LIGHT
 from gpt2.trace import Trace
 from gpt2.ui import build_app, launch_options, mailbox
 from gpt2.ui.common import Viewport, errors_in_words, note, paced
-from gpt2.ui.completion import count_words, limits_words, settings_words, status_line
+from gpt2.ui.completion import (
+    count_words,
+    keep,
+    limits_words,
+    settings_words,
+    status_line,
+    token_drawing,
+)
 from gpt2.ui.drawing import Drawing, clicked
 from gpt2.ui.guard import MAX_BODY, Guard
 from gpt2.ui.mailbox import Mailbox
@@ -398,3 +405,18 @@ def test_answers_that_nobody_fetches_are_bounded_and_given_back(app, monkeypatch
     most, last, left, ids = in_a_loop(work)
     assert most < 13_000 and len(last) == 1000
     assert left == ids == ["call 49"]  # who listened a moment ago may come again
+
+
+def test_picking_a_token_reads_the_text_once(fresh_engine, passes):
+    """The draw asked for another text than the numbers above it: each pick cost two passes."""
+    sampling = Sampling(temperature=3.0, top_k=0, seed=7)
+    request = Request("Hello world", 12, sampling, model="tiny")
+    *_, trace = fresh_engine.generate(request)
+    passes.clear()
+    for place in range(1, len(trace.ids)):
+        shown = keep(trace, request, selected=place)
+        step = fresh_engine.step(shown.ids, place, sampling, model="tiny")
+        picture = token_drawing(fresh_engine, shown, step, Viewport(760, LIGHT))
+        drawn = place >= len(trace.prompt_ids)
+        assert ("random number" in picture.alt) is drawn, place
+    assert passes == [len(trace.ids)]

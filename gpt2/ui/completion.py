@@ -205,9 +205,7 @@ def token_drawing(engine: Engine, shown: Shown, step: Step, screen: Viewport) ->
     ids = ids if step.id in ids else (*ids, step.id)
     pieces = engine.drawn(ids, model=shown.model)
     look = {"theme": screen.theme, "width": width}
-    drawn = engine.waterfall(
-        shown.ids[: shown.selected], shown.selected, shown.sampling, model=shown.model
-    )
+    drawn = engine.waterfall(shown.ids, shown.selected, shown.sampling, model=shown.model)
     name = f"token-{shown.selected}"
 
     def table() -> dict[str, Sequence]:
