@@ -583,6 +583,8 @@ def test_a_text_over_the_context_says_how_much_was_not_read(client):
     assert (len(score["tokens"]), score["truncated"]) == (64, 36)
     verdict = client.predict(" the" * 100, api_name="/classify")
     assert len(verdict["pieces"]) + verdict["truncated"] == 100
+    why = client.predict(" the" * 100, topic=True, api_name="/attribute")
+    assert len(why["pieces"]) + why["truncated"] == 100
     assert client.predict("Hello", api_name="/score")["truncated"] == 0
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from gpt2.engine import Engine, Request, Sampling, check_number, seed_or_random
 from gpt2.ui.api_json import streamed, token_json
-from gpt2.ui.api_lens import lens_endpoints
+from gpt2.ui.api_lens import lens_endpoints, whole_text
 from gpt2.ui.common import MODEL_EVENTS, errors_in_words
 
 
@@ -124,7 +124,7 @@ def build_api(engine: Engine) -> None:
             config = engine.shape(name)
             layer = _whole("layer", layer, 0, config.n_layer - 1)
             head = _whole("head", head, -1, config.n_head - 1)
-            ids = engine.encode(text, model=name)
+            _, ids = whole_text(engine, text)
             maps = engine.attention(ids, layer, model=name)
             weights = maps.mean(axis=0) if head < 0 else maps[head]
             return {

@@ -4,6 +4,7 @@ Imports: gradio, engine.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -118,25 +119,32 @@ def lens_endpoints(engine: Engine) -> list[Callable]:
             topic: ask the classifier and not the language model.
         """
         with errors_in_words():
-            choose = _topic if topic is True else _next_token
-            name, ids, place, wanted, other = choose(engine, text, position, answer, instead_of)
+            ask = _ask_topic if topic is True else _ask_next_token
+            asked = ask(engine, text, position, answer, instead_of)
+            end = asked.place + 1
             *_, found = engine.attributions(
-                ids, place + 1, wanted, method=method, model=name, instead_of=other
+                asked.ids,
+                end,
+                asked.answer,
+                method=method,
+                model=asked.model,
+                instead_of=asked.instead_of,
             )
-            labels = engine.shape(name).labels
+            labels = engine.shape(asked.model).labels
 
             def named(index: int | None) -> str | None:
                 if index is None:
                     return None
-                return labels[index] if labels else engine.pieces([index], model=name)[0]
+                return labels[index] if labels else engine.pieces([index], model=asked.model)[0]
 
             return {
-                "model": name,
-                "pieces": engine.pieces(ids[: place + 1], model=name),
-                "position": place,
+                "model": asked.model,
+                "pieces": engine.pieces(asked.ids[:end], model=asked.model),
+                "position": asked.place,
+                "truncated": asked.truncated,
                 "method": found.method,
-                "answer": named(wanted),
-                "instead_of": named(other),
+                "answer": named(asked.answer),
+                "instead_of": named(asked.instead_of),
                 "score": found.score,
                 "scores": _rounded(found.scores),
                 "error": None if np.isnan(found.error) else found.error,
@@ -145,12 +153,22 @@ def lens_endpoints(engine: Engine) -> list[Callable]:
     return [lens, ablate, attribute]
 
 
-def _text(engine: Engine, text: str, position: object) -> tuple[str, list[int], int]:
-    """The model's name, the text's tokens and the place that is asked for."""
+def whole_text(engine: Engine, text: str) -> tuple[str, list[int]]:
+    """The default model's name and a text's tokens.
+
+    Raises:
+        ValueError: it is no text, or longer than the context.
+    """
     name = engine.library.models[0]
     ids, n_ctx = engine.encode(text, model=name), engine.shape(name).n_ctx
     if len(ids) > n_ctx:
         raise ValueError(f"the text has {len(ids)} tokens; the context holds {n_ctx}; shorten it")
+    return name, ids
+
+
+def _text(engine: Engine, text: str, position: object) -> tuple[str, list[int], int]:
+    """Those two and the place that is asked for."""
+    name, ids = whole_text(engine, text)
     return name, ids, _place(ids, position)
 
 
@@ -159,9 +177,29 @@ def _place(ids: Sequence[int], position: object) -> int:
     return len(ids) - 1 if place < 0 else place
 
 
-def _next_token(
+@dataclass(frozen=True)
+class _Asked:
+    """What is to be explained.
+
+    Args:
+        model: a language model or a classifier.
+        ids: the tokens that it reads.
+        place: the one after which it speaks.
+        answer, instead_of: tokens, of a classifier classes.
+        truncated: tokens of the text that it does not read.
+    """
+
+    model: str
+    ids: list[int]
+    place: int
+    answer: int
+    instead_of: int | None
+    truncated: int = 0
+
+
+def _ask_next_token(
     engine: Engine, text: str, position: object, answer: str, instead_of: str
-) -> tuple[str, list[int], int, int, int | None]:
+) -> _Asked:
     name, ids, place = _text(engine, text, position)
     if answer:
         wanted = _token(engine, name, "answer", answer)
@@ -170,12 +208,10 @@ def _next_token(
     else:
         wanted = int(engine.logit_lens(ids, [place], model=name, top=1).predicted_ids[0])
     other = _token(engine, name, "instead_of", instead_of) if instead_of else None
-    return name, ids, place, wanted, other
+    return _Asked(name, ids, place, wanted, other)
 
 
-def _topic(
-    engine: Engine, text: str, position: object, answer: str, instead_of: str
-) -> tuple[str, list[int], int, int, int | None]:
+def _ask_topic(engine: Engine, text: str, position: object, answer: str, instead_of: str) -> _Asked:
     verdict = engine.classify(text)
     labels, ids = verdict.labels, list(verdict.ids)
     for name, label in (("answer", answer), ("instead_of", instead_of)):
@@ -183,7 +219,8 @@ def _topic(
             raise ValueError(f"{name} is {label!r}; the topics are: {', '.join(labels)}")
     wanted = labels.index(answer or verdict.label)
     other = labels.index(instead_of) if instead_of else None
-    return verdict.model, ids, _place(ids, position), wanted, other
+    place = _place(ids, position)
+    return _Asked(verdict.model, ids, place, wanted, other, verdict.truncated)
 
 
 def _token(engine: Engine, model: str, name: str, text: str) -> int:
