@@ -578,6 +578,21 @@ def test_values_of_the_wrong_kind_are_told_on_every_way_in(http, way, endpoint, 
     assert words in last["output"]["error"] and last["success"] is False
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "words"),
+    [
+        ("cancel", {"event_id": ["x"]}, "session_hash is not as it must be: Field required"),
+        ("cancel", {"session_hash": 1, "fn_index": 0, "event_id": "x"}, "valid string"),
+        ("reset", {"event_id": {}}, "event_id is not as it must be"),
+        ("component_server", {"data": 1}, "Invalid JSON body"),
+    ],
+)
+def test_gradios_other_routes_refuse_in_words_too(http, path, body, words):
+    """FastAPI's list of what is wrong is no sentence, and repeats what was sent."""
+    found = http.post(f"gradio_api/{path}", json=body)
+    assert 400 <= found.status_code < 500 and words in found.json()["detail"]
+
+
 def test_a_text_over_the_context_says_how_much_was_not_read(client):
     score = client.predict(" the" * 100, api_name="/score")
     assert (len(score["tokens"]), score["truncated"]) == (64, 36)

@@ -12,13 +12,14 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("GRADIO_SSR_MODE", "False")
 
 import gradio as gr  # noqa: E402
+from fastapi.exceptions import RequestValidationError  # noqa: E402
 from starlette.middleware import Middleware  # noqa: E402
 
 from gpt2.engine import Engine  # noqa: E402
 from gpt2.ui.api import build_api  # noqa: E402
 from gpt2.ui.classify_tab import build_classify  # noqa: E402
 from gpt2.ui.generate_tab import build_generate  # noqa: E402
-from gpt2.ui.guard import Guard  # noqa: E402
+from gpt2.ui.guard import Guard, refuse_form  # noqa: E402
 from gpt2.ui.section import Page  # noqa: E402
 from gpt2.ui.served import Served  # noqa: E402
 
@@ -56,6 +57,7 @@ def launch_options() -> dict:
         "css_paths": [Path(__file__).with_name("page.css")],
         "app_kwargs": {
             "middleware": [Middleware(Guard)],
+            "exception_handlers": {RequestValidationError: refuse_form},
             "docs_url": None,
             "openapi_url": None,
         },

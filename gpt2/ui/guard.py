@@ -8,6 +8,8 @@ import json
 from typing import Any
 
 import gradio as gr
+from fastapi.exceptions import RequestValidationError
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -118,6 +120,13 @@ def check_request(scope: Scope, body: bytes) -> None:
             rest[-1] in ids for ids in queue.pending_event_ids_session.values()
         ):
             raise _Missing(GONE)
+
+
+async def refuse_form(_: Request, error: RequestValidationError) -> JSONResponse:
+    """What one of Gradio's other routes can't use, in words instead of FastAPI's list."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"] if part != "body") or "the body"
+    return _refusal(f"{place} is not as it must be: {first['msg']}", 422)
 
 
 def _check_call(app: gr.Blocks, name: str, body: dict, *, named: bool) -> None:
