@@ -23,12 +23,16 @@ COLUMNS = ("class", "title", "description")
 
 _ENTITY = re.compile(r"&?(?:#(\d{2,5})|\b(quot|amp|lt|gt|nbsp));")
 _ESCAPE = re.compile(r"&(?:#\d{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+_TAG_NAMES = (
+    "a abbr address b big blockquote body br center cite code dd div dl dt em embed font form "
+    "h[1-6] head hr html i iframe img input li link map meta nobr object ol option p param "
+    "pre q s script select small span strike strong style sub sup table tbody td th title tr "
+    "tt u ul"
+)
 # A tag that HTML has, alone or with an attribute: not 5 < 6 and 7 > 3, not a<b and c>d.
 _TAG = re.compile(
-    r"</?(?i:a|abbr|address|b|big|blockquote|body|br|center|cite|code|dd|div|dl|dt|em|embed|font|form|h[1-6]|head|hr|html|"
-    r"i|iframe|img|input|li|link|map|meta|nobr|object|ol|option|p|param|pre|q|s|script|select|small|span|"
-    r"strike|strong|style|sub|sup|table|tbody|td|th|title|tr|tt|u|ul)(?:\s[^<>]*=[^<>]*)?\s*/?>"
-    r"|<!--.*?-->|<[A-Z]{1,5}(?:\.[A-Z]{1,2}|c\d)>",  # and Reuters' codes: <FDX.N>, <CLc1>
+    rf"</?(?i:{'|'.join(_TAG_NAMES.split())})(?:\s[^<>]*=[^<>]*)?\s*/?>"
+    r"|<!--.*?-->|<[A-Z]{1,5}(?:\.[A-Z]{1,2}|c\d)>"  # and Reuters' codes: <FDX.N>, <CLc1>
 )
 # A space that the corpus put before an apostrophe or an ampersand: Canada 's, U.S. 's, AT &T.
 _DETACHED = re.compile(r"(?<=[\w.!?)]) (?='(?:s|t|re|ve|ll|d|m|S|T)\b)|(?<=\w) (?=&\w)")

@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from gpt2.lfs import refuse_pointer
+from gpt2.vocabulary import FILES as VOCABULARY_FILES
 from gpt2.weights.pickles import open_pickle
 from gpt2.weights.source import Read, Shapes
 
@@ -32,7 +33,7 @@ _FORMS = ((WEIGHTS_FILE, INDEX_FILE), (_BIN_FILE, _BIN_INDEX))
 MODEL_FILES = (
     *(CONFIG_FILE, RECEIPT_FILE, INDEX_FILE, _BIN_INDEX, "model*.safetensors"),
     *("pytorch_model*.bin", "tf_model.h5", "flax_model.msgpack", "generation_config.json"),
-    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *VOCABULARY_FILES,
 )
 
 
