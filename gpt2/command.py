@@ -8,6 +8,7 @@ import argparse
 import errno
 import logging
 import os
+import signal
 import sys
 import threading
 import traceback
@@ -67,6 +68,8 @@ def run_command(
 
 def run_training(name: str, work: Callable[[], int], *, debug: bool, out: str) -> int:
     """The same for a program that saves states to resume from, beside its --out directory."""
+    if "LOCAL_RANK" in os.environ:
+        signal.signal(signal.SIGTERM, _tell_of_the_launcher)
     resume = "--resume goes on from the last saved state"
     return run_command(
         name,
@@ -75,6 +78,20 @@ def run_training(name: str, work: Callable[[], int], *, debug: bool, out: str) -
         interrupted=f"stopped; {resume}",
         room=f"free some for {out}, then {resume}",
     )
+
+
+def lost_process(rank: int | str) -> str:
+    """What a process says that can't go on alone."""
+    return (
+        f"process {rank} stops, since another process of this run has ended; "
+        "the same command with --resume goes on from the last saved state"
+    )
+
+
+def _tell_of_the_launcher(*_: object) -> None:
+    """torchrun ends a process, perhaps before that has missed the one that died."""
+    if sys.exc_info()[0] is None:  # else it is ending already, and says why
+        raise ConnectionError(lost_process(os.environ.get("RANK", "0")))
 
 
 def sentence(error: BaseException, *, room: str = "free some room") -> str:

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, distributed
 
+from gpt2.command import lost_process
+
 
 def pick_device(name: str) -> torch.device:
     """The device a --device flag names; "auto" takes a GPU if there is one.
@@ -80,10 +82,7 @@ def sum_over_processes(tensors: Sequence[Tensor]) -> None:
     try:
         distributed.all_reduce(flat)
     except RuntimeError as error:
-        raise ConnectionError(
-            f"process {rank()} stops, since another process of this run has ended; "
-            "the same command with --resume goes on from the last saved state"
-        ) from error
+        raise ConnectionError(lost_process(rank())) from error
     for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
         tensor.copy_(part.view_as(tensor))
 
