@@ -52,14 +52,16 @@ def run_command(
             status = work()
             _flush()
             return status
-        except KeyboardInterrupt:
-            said = interrupted
-        except Exception as error:
+        except (Exception, KeyboardInterrupt) as raised:
+            error = _cause(raised)
             if not _speaks(error):
                 return 1
-            if debug:
-                traceback.print_exc()
-            said = sentence(error, room=room)
+            if isinstance(error, KeyboardInterrupt):
+                said = interrupted
+            else:
+                said = sentence(error, room=room)
+                if debug:
+                    traceback.print_exc()
         with suppress(OSError):
             _flush()
         _tell(name, said)
@@ -80,18 +82,20 @@ def run_training(name: str, work: Callable[[], int], *, debug: bool, out: str) -
     )
 
 
-def lost_process(rank: int | str) -> str:
-    """What a process says that can't go on alone."""
-    return (
-        f"process {rank} stops, since another process of this run has ended; "
-        "the same command with --resume goes on from the last saved state"
-    )
+class LostProcess(ConnectionError):
+    """Another process of this run has ended, and this one can't go on alone."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"process {os.environ.get('RANK', '0')} stops, since another process of this run has "
+            "ended; the same command with --resume goes on from the last saved state"
+        )
 
 
 def _tell_of_the_launcher(*_: object) -> None:
     """torchrun ends a process, perhaps before that has missed the one that died."""
     if sys.exc_info()[0] is None:  # else it is ending already, and says why
-        raise ConnectionError(lost_process(os.environ.get("RANK", "0")))
+        raise LostProcess
 
 
 def sentence(error: BaseException, *, room: str = "free some room") -> str:
@@ -127,9 +131,22 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _speaks(error: Exception) -> bool:
+def _cause(error: Exception | KeyboardInterrupt) -> Exception | KeyboardInterrupt:
+    """What a failure is told as: the end from outside behind it, if there is one.
+
+    That may strike amid code which then fails of it; torch.save, cut off, says that a file has an
+    unexpected length.
+    """
+    for link in _chain(error):
+        if isinstance(link, KeyboardInterrupt | LostProcess):
+            return link
+    return error
+
+
+def _speaks(error: BaseException) -> bool:
     """Whether this process is the one to tell of an error."""
-    return isinstance(error, ConnectionError) or os.environ.get("LOCAL_RANK", "0") == "0"
+    told_by_all = isinstance(error, KeyboardInterrupt | LostProcess)
+    return told_by_all or os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 def _flush() -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, distributed
 
-from gpt2.command import lost_process
+from gpt2.command import LostProcess
 
 
 def pick_device(name: str) -> torch.device:
@@ -74,7 +74,7 @@ def sum_over_processes(tensors: Sequence[Tensor]) -> None:
     """Replace each tensor by its sum over all processes, in place and in one message.
 
     Raises:
-        ConnectionError: another process has ended.
+        LostProcess: another process has ended.
     """
     if world_size() == 1:
         return
@@ -82,7 +82,7 @@ def sum_over_processes(tensors: Sequence[Tensor]) -> None:
     try:
         distributed.all_reduce(flat)
     except RuntimeError as error:
-        raise ConnectionError(lost_process(rank())) from error
+        raise LostProcess from error
     for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
         tensor.copy_(part.view_as(tensor))
 

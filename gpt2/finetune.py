@@ -110,7 +110,7 @@ def finetune(
 
     Raises:
         ValueError: the state is damaged or of another run.
-        FloatingPointError, ConnectionError: as Trainer.run.
+        FloatingPointError, LostProcess: as Trainer.run.
     """
     set_dropout(model, settings.dropout)
     size, seed = settings.batch_size, settings.seed

@@ -108,7 +108,7 @@ class Trainer:
 
         Raises:
             FloatingPointError: the loss is no longer a number.
-            ConnectionError: another process of the run has ended.
+            LostProcess: another process of the run has ended.
         """
         until = self.settings.steps if until is None else min(until, self.settings.steps)
         self.model.train()

@@ -2,6 +2,7 @@
 
 import errno
 import gc
+import io
 import logging
 import os
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gpt2.command import run_command, run_training
+from gpt2.command import LostProcess, run_command, run_training
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -76,8 +77,26 @@ def test_of_many_processes_one_speaks_and_all_that_lost_another(capsys, monkeypa
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert run_command("x.py", failing(ValueError("bad"))) == 1
     assert capsys.readouterr().err == ""
-    run_command("x.py", failing(ConnectionError("process 1 stops")))
-    assert capsys.readouterr().err == "x.py: process 1 stops\n"
+    monkeypatch.setenv("RANK", "1")
+    run_command("x.py", failing(LostProcess()))
+    assert capsys.readouterr().err.startswith("x.py: process 1 stops, since another process")
+
+
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [(KeyboardInterrupt(), "x.py: stopped; --resume"), (LostProcess(), "process 0")],
+)
+def test_what_ends_a_run_amid_a_save_is_told_and_not_what_became_of_the_file(capsys, end, said):
+    """torch.save answers both with an error of its own: an unexpected position in the file."""
+
+    class Disk(io.BytesIO):
+        def write(self, data):
+            if self.tell() > 1000:
+                raise end
+            return super().write(data)
+
+    assert run_training("x.py", lambda: torch.save(torch.zeros(999), Disk()), debug=False, out="m")
+    assert said in capsys.readouterr().err
 
 
 def test_threads_and_destructors_tell_of_a_failure_in_one_line(capsys):
