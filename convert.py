@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 
 from gpt2 import hub, receipt, sources, weights
+from gpt2.checks import refuse_pointer
 from gpt2.command import add_debug_flag, run_command
 from gpt2.config import SIZES
 from gpt2.conversion import to_directory, to_openai
-from gpt2.lfs import refuse_pointer
 from gpt2.library import CHECKPOINTS, DTYPES
 from gpt2.sources import nanogpt, openai
 from gpt2.tokenizer import load_tokenizer

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from gpt2 import agnews_files, baselines, report, weights
 from gpt2.agnews import AGNEWS_LABELS, Split, read_split
 from gpt2.checkpoint import sole_writer
+from gpt2.checks import check_number
 from gpt2.classifier import GPT2Classifier
 from gpt2.command import add_debug_flag, run_training
 from gpt2.devices import (
@@ -30,7 +31,6 @@ from gpt2.devices import (
 from gpt2.finetune import MOST, FinetuneSettings, State, finetune
 from gpt2.library import find_directory
 from gpt2.rows import Rows, news_scores
-from gpt2.sampling import check_number
 from gpt2.tokenizer import Tokenizer, load_tokenizer
 from gpt2.trained import TRAIN_MODES
 from gpt2.vocabulary import keep_max_length

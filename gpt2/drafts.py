@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from gpt2.generate import LanguageModel, Start, decode_one_token, read
+from gpt2.generate import Start, decode_one_token, read
 from gpt2.memory import Memory
+from gpt2.prediction import LanguageModel
+from gpt2.records import Step
 from gpt2.sampling import Sampling
-from gpt2.trace import Step
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,17 +16,18 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from gpt2 import data, lens, weights
+from gpt2 import data, prediction, weights
 from gpt2.agnews import read_agnews, rows_of_classes
+from gpt2.checks import check_text
 from gpt2.command import add_debug_flag, run_command
 from gpt2.devices import pick_device
 from gpt2.library import find_directory
 from gpt2.model import GPT2
+from gpt2.records.answers import perplexity
 from gpt2.rows import Rows, news_scores, reading_length
 from gpt2.sampling import BAD_LOGITS
-from gpt2.scoring import perplexity
 from gpt2.text_files import text_lines
-from gpt2.tokenizer import Tokenizer, check_text, load_tokenizer
+from gpt2.tokenizer import Tokenizer, load_tokenizer
 
 
 def text_perplexity(
@@ -69,7 +70,7 @@ def text_perplexity(
         fresh = len(window) - 1 if start == 0 else len(window) - 1 - (n_ctx - stride)
         if fresh <= 0:
             break
-        logprobs = lens.score_tokens(model, window, last=fresh)[0]
+        logprobs = prediction.score_tokens(model, window, last=fresh)[0]
         total -= float(logprobs.astype(np.float64).sum())
         count += fresh
     nll = finite(total / count)
@@ -132,7 +133,7 @@ def lambada(model: GPT2, tokenizer: Tokenizer, path: str | Path) -> dict:
                 f"{model.config.n_ctx}: {word[:20]}…"
             )
         ids = (tokenizer.encode(context) + answer)[-model.config.n_ctx - 1 :]
-        logprobs, ranks, _ = lens.score_tokens(model, ids, last=len(answer))
+        logprobs, ranks, _ = prediction.score_tokens(model, ids, last=len(answer))
         token_hits += int(ranks[-1] == 1)
         word_hits += int((ranks == 1).all())
         total -= float(logprobs.sum())

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from gpt2 import lens
+from gpt2 import lens, prediction
 from gpt2.library import Library
+from gpt2.records import OCCLUSION, Ablation, AblationMap, Attribution, Faithfulness, HeadScores
 from gpt2.request import Limits
-from gpt2.trace import OCCLUSION, Ablation, AblationMap, Attribution, Faithfulness, HeadScores
 from gpt2.views import Views
 
 # Computed before a first result is given, in a tenth of a second or two with the shipped model.
@@ -43,7 +43,7 @@ class Explain(Views):
 
         The map as it fills, from the last layers, which are quick, to the first; the last is whole.
         """
-        lens.check_index(ids, index)
+        prediction.check_index(ids, index)
         self._check_explained(index)
         shape = self.shape(model)
         heads = np.full((shape.n_layer, shape.n_head), np.nan, np.float32)
@@ -66,7 +66,7 @@ class Explain(Views):
         self._check_choice(ids, index, model)
         with self._predictions(ids, model) as (backbone, seen):
             before = lens.logits_after(backbone, seen, index - 1)
-            after = lens.next_logits(lens.ScaledModel(backbone, scales), ids[:index])
+            after = prediction.next_logits(lens.ScaledModel(backbone, scales), ids[:index])
         token = ids[index] if index < len(ids) else -1
         probs = [logits.softmax(dim=-1).cpu().numpy() for logits in (before, after)]
         return Ablation(index, token, *probs)

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from gpt2.checkpoint import read_state, write_state
+from gpt2.checks import check_number
 from gpt2.classifier import GPT2Classifier
 from gpt2.devices import wait_for_all
 from gpt2.lora import merge_lora
 from gpt2.objective import Objective
 from gpt2.rows import Rows, news_scores
-from gpt2.sampling import check_number
 from gpt2.trained import TRAIN_MODES, choose_parameters, set_dropout
 from gpt2.training import Trainer, TrainSettings
 

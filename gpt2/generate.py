@@ -5,32 +5,15 @@ Source: Radford et al. 2019, section 3.6; OpenAI's sample.py. Imports: torch.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from gpt2.cache import KVCache
-from gpt2.config import GPT2Config
-from gpt2.sampling import Sampling, describe, distribution, draw, uniform
+from gpt2.prediction import LanguageModel, describe
+from gpt2.records import Step
+from gpt2.sampling import Sampling, distribution, draw, uniform
 from gpt2.tokenizer import ENDOFTEXT_ID
-from gpt2.trace import Step
-
-
-class LanguageModel(Protocol):
-    """What writing needs of a model: LanguageModel, or a view of one."""
-
-    config: GPT2Config
-
-    @property
-    def device(self) -> torch.device: ...
-
-    @property
-    def dtype(self) -> torch.dtype: ...
-
-    def hidden(self, ids: Tensor, cache: KVCache | None = None) -> Tensor: ...
-
-    def logits(self, hidden: Tensor) -> Tensor: ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,8 +26,8 @@ from gpt2.generate import generate
 from gpt2.model import GPT2, init_weights
 from gpt2.next_token import Corpus, NextToken, read_corpus
 from gpt2.pretrain_flags import DECIDING, parser
+from gpt2.records.answers import perplexity
 from gpt2.sampling import Sampling
-from gpt2.scoring import perplexity
 from gpt2.tokenizer import Tokenizer
 from gpt2.training import Trainer, TrainSettings
 

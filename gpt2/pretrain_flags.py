@@ -3,8 +3,8 @@
 import argparse
 from collections.abc import Callable
 
+from gpt2.checks import check_number
 from gpt2.command import add_debug_flag
-from gpt2.sampling import check_number
 
 # Flags that another training is made by; a state is resumed under the same ones only.
 DECIDING = ("layers", "heads", "embd", "context", "tokens", "batch_size", "accumulate", "lr")

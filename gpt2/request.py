@@ -3,7 +3,8 @@
 import secrets
 from dataclasses import dataclass, field
 
-from gpt2.sampling import SEED_LIMIT, Sampling, check_number
+from gpt2.checks import check_number
+from gpt2.sampling import SEED_LIMIT, Sampling
 
 
 @dataclass(frozen=True)

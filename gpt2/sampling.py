@@ -1,6 +1,9 @@
 """From logits to the next token: penalty, temperature, filters, and a draw that can be repeated.
 
-Everything works on the logits of one position, [V] in float32. Imports: torch, numpy.
+Everything works on the logits of one position, [V] in float32. Sources: Keskar et al. 2019, "CTRL",
+section 4.1 (repetition penalty); Fan et al. 2018, "Hierarchical Neural Story Generation" (top-k);
+Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration" (top-p); Nguyen et al. 2024,
+"Turning Up the Heat" (min-p).
 """
 
 import math
@@ -10,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gpt2.filters import heated, keep_min_p, keep_top_k, keep_top_p, penalize
-from gpt2.trace import Step
+from gpt2.checks import check_number
 
 SEED_LIMIT = 2**31
+FIRST_SORTED = 1024  # tokens that hold nearly all; sorting 50,257 takes ten times as long
 BAD_LOGITS = "the model gave logits that are not numbers; its weights are bad"
 
 
@@ -47,24 +50,6 @@ class Sampling:
             whole = name in ("top_k", "seed")
             number = check_number(name, getattr(self, name), low, high, whole=whole)
             object.__setattr__(self, name, number)  # 50.0 is 50
-
-
-def check_number(
-    name: str, value: object, low: float, high: float, *, whole: bool = False
-) -> float | int:
-    """A number that came from outside, once it is known to be one and in range.
-
-    Raises:
-        ValueError: it is not, in one sentence.
-    """
-    kind = "a whole number" if whole else "a number"
-    limits = f"{name} must be {kind} from {low} to {high}"
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{name} is {value!r}; {limits}")
-    if not low <= value <= high or (whole and value != int(value)):  # NaN is in no range
-        shown = value if isinstance(value, float) or abs(value) < 1e20 else "far out of range"
-        raise ValueError(f"{name} is {shown}; {limits}")
-    return int(value) if whole else float(value)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +108,65 @@ def stages(logits: Tensor, sampling: Sampling, seen: Tensor) -> list[Stage]:
     ]
 
 
+# --- what each setting does ---------------------------------------------------------------------
+
+
+def penalize(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
+    """Divide positive logits of seen tokens by the penalty, multiply negative ones by it."""
+    if penalty == 1:
+        return logits
+    seen = seen.unique()
+    values = logits[seen]
+    return logits.index_copy(0, seen, torch.where(values > 0, values / penalty, values * penalty))
+
+
+def heated(logits: Tensor, temperature: float) -> Tensor:
+    """Divide by the temperature; at 0 cut all but the likeliest token.
+
+    By a very low one the differences are divided, which do not overflow.
+    """
+    if temperature >= 1e-3:
+        return logits / temperature
+    if temperature > 0:
+        return (logits - logits.max()) / max(temperature, 1e-30)
+    return torch.full_like(logits, -math.inf).index_fill(0, logits.argmax(), 0.0)
+
+
+def keep_top_k(logits: Tensor, k: int) -> Tensor:
+    """Cut all but the k largest; ties with the k-th stay, as in OpenAI's sample.py."""
+    if not 0 < k < logits.numel():
+        return logits
+    return logits.masked_fill(logits < logits.topk(k).values[-1], -math.inf)
+
+
+def keep_top_p(logits: Tensor, p: float) -> Tensor:
+    """Cut all but the fewest tokens whose probabilities reach p; the most likely one stays."""
+    if p >= 1:
+        return logits
+    probs, count = logits.softmax(dim=-1), logits.numel()
+    sorted_count = min(count, FIRST_SORTED)
+    while True:
+        ids = logits.topk(sorted_count).indices
+        before = probs[ids].cumsum(dim=-1) - probs[ids]  # what the more likely ones hold together
+        if sorted_count == count or before[-1] >= p:
+            break
+        sorted_count = min(count, 8 * sorted_count)  # it was too flat to reach p
+    kept = before < p
+    kept[0] = True
+    kept = ids[kept]
+    return torch.full_like(logits, -math.inf).index_copy(0, kept, logits[kept])
+
+
+def keep_min_p(logits: Tensor, p: float) -> Tensor:
+    """Cut tokens less than p times as likely as the most likely one."""
+    if p <= 0:
+        return logits
+    return logits.masked_fill(logits < logits.max() + math.log(p), -math.inf)
+
+
+# --- the draw ----------------------------------------------------------------------------------
+
+
 def uniform(seed: int, position: int) -> float:
     """The random number in [0, 1) that decides the token at a position.
 
@@ -153,49 +197,3 @@ def cumulative(probs: Tensor) -> tuple[Tensor, Tensor]:
     kept = probs.nonzero().squeeze(1)
     ends = probs[kept].double().cumsum(dim=0)
     return kept, ends / ends[-1]
-
-
-def describe(logits: Tensor, probs: Tensor, token: int, *, finish_reason: str = "") -> Step:
-    """The record of one choice.
-
-    Args:
-        logits: [V], float32, as the model gave them.
-        probs: [V], what the token was drawn from.
-        token: the choice.
-
-    Raises:
-        FloatingPointError: the model gave a logit that is not a number.
-    """
-    logprobs = logits.log_softmax(dim=-1)
-    raw = logprobs.exp()
-    top = raw.topk(min(10, raw.numel()))
-    numbers = torch.cat(
-        [
-            torch.stack(
-                [
-                    logprobs[token],
-                    probs[token],
-                    (logits > logits[token]).sum().float(),
-                    -torch.dot(raw, logprobs.clamp(min=-1e30)),  # 0 times -inf would be no number
-                ]
-            ),
-            top.values,
-            probs[top.indices],
-        ]
-    ).tolist()
-    logprob, sampled_prob, above, entropy = numbers[:4]
-    if not math.isfinite(entropy):
-        raise FloatingPointError(BAD_LOGITS)
-    count = len(top.indices)
-    return Step(
-        id=token,
-        prob=math.exp(logprob),
-        sampled_prob=sampled_prob,
-        logprob=logprob,
-        rank=int(above) + 1,
-        entropy=entropy,
-        top_ids=tuple(top.indices.tolist()),
-        top_probs=tuple(numbers[4 : 4 + count]),
-        top_sampled_probs=tuple(numbers[4 + count :]),
-        finish_reason=finish_reason,
-    )

@@ -74,8 +74,3 @@ def calibration_error(probs: np.ndarray, labels: np.ndarray) -> float:
 
 def _share(part: int, whole: int) -> float:
     return float(part / whole) if whole else 0.0
-
-
-def perplexity(nll: float) -> float | None:
-    """exp of a mean negative log-likelihood in nats; None, JSON's null, past a float's range."""
-    return float(np.exp(nll)) if nll < 709 else None

@@ -20,6 +20,7 @@ from pathlib import Path
 import regex
 import tiktoken
 
+from gpt2.checks import check_text
 from gpt2.vocabulary import (
     BYTES,
     ENDOFTEXT,
@@ -29,7 +30,7 @@ from gpt2.vocabulary import (
     read_vocabulary,
 )
 
-__all__ = ["ENDOFTEXT", "ENDOFTEXT_ID", "IncrementalDecoder", "Tokenizer", "check_text"]
+__all__ = ["ENDOFTEXT", "ENDOFTEXT_ID", "IncrementalDecoder", "Tokenizer"]
 __all__ += ["load_tokenizer", "visible"]
 
 ENDOFTEXT_ID = 50256  # in GPT-2's own vocabulary
@@ -300,24 +301,6 @@ class IncrementalDecoder:
     def flush(self) -> str:
         """What is left at the end: U+FFFD for a character that was never finished."""
         return self._utf8.decode(b"", final=True)
-
-
-def check_text(text: str) -> None:
-    """Refuse text that has no UTF-8 form.
-
-    Raises:
-        ValueError: it is no string, or holds a lone surrogate.
-    """
-    if not isinstance(text, str):
-        raise ValueError(f"the text is a {type(text).__name__}; it must be a string")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(
-            f"character {error.start + 1} of the text is a lone surrogate "
-            f"(U+{ord(text[error.start]):04X}), half of a character; remove it or paste the text "
-            "again"
-        ) from error
 
 
 @lru_cache(maxsize=65536)

@@ -11,16 +11,16 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from gpt2 import lens
+from gpt2 import lens, prediction
+from gpt2.checks import check_text
 from gpt2.config import GPT2Config
 from gpt2.library import Library
 from gpt2.memory import Memory
 from gpt2.model import GPT2
+from gpt2.records import LogitLens, Pooled, Score, Step, Verdict, Waterfall
 from gpt2.request import Limits
 from gpt2.rows import reading_length
 from gpt2.sampling import Sampling
-from gpt2.tokenizer import check_text
-from gpt2.trace import LogitLens, Pooled, Score, Step, Verdict, Waterfall
 
 
 class Views:
@@ -103,10 +103,10 @@ class Views:
 
     def step(self, ids: Sequence[int], index: int, sampling: Sampling, *, model: str) -> Step:
         """The choice of one token of a text, recomputed from the tokens before it."""
-        lens.check_index(ids, index)
+        prediction.check_index(ids, index)
         with self._predictions(ids, model) as (backbone, seen):
             logits = lens.logits_after(backbone, seen, index - 1)
-            return lens.observed_step(logits, ids, index, sampling)
+            return prediction.observed_step(logits, ids, index, sampling)
 
     def waterfall(
         self, ids: Sequence[int], index: int, sampling: Sampling, *, model: str
@@ -128,7 +128,7 @@ class Views:
         """How each token after the first was predicted from those before it."""
         with self._predictions(ids, model) as (backbone, seen), torch.inference_mode():
             hidden = backbone.ln_f(seen.streams[-1, : len(ids) - 1])
-            logprobs, ranks, entropies = lens.score_hidden(backbone, hidden, ids[1:])
+            logprobs, ranks, entropies = prediction.score_hidden(backbone, hidden, ids[1:])
         return Score(model, tuple(ids[1:]), logprobs, ranks, entropies)
 
     def _check_choice(self, ids: Sequence[int], index: int, model: str) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gpt2.lfs import refuse_pointer
+from gpt2.checks import refuse_pointer
 
 ENDOFTEXT = "<|endoftext|>"
 

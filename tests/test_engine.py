@@ -14,9 +14,9 @@ import pytest
 from gpt2 import engine as engine_module
 from gpt2 import library
 from gpt2.engine import Engine, Limits, Request, _overlap, seed_or_random
+from gpt2.records import Step
 from gpt2.sampling import Sampling
 from gpt2.tokenizer import ENDOFTEXT_ID
-from gpt2.trace import Step
 
 LIVELY = Sampling(temperature=3.0, top_k=0, seed=7)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gpt2 import lens
+from gpt2 import lens, prediction
 from gpt2.engine import Engine, Request
 from gpt2.lens import Scales
 from gpt2.request import Limits
@@ -50,7 +50,7 @@ def test_attribution_explains_a_token_of_the_text(fresh_engine, passes):
     backbone = fresh_engine.library.get("tiny").backbone
     for method in lens.METHODS:
         *_, found = fresh_engine.attributions(IDS, 6, IDS[6], method=method, model="tiny")
-        logit = float(lens.next_token_logits(backbone, IDS)[5, IDS[6]])
+        logit = float(prediction.next_token_logits(backbone, IDS)[5, IDS[6]])
         assert found.method == method and found.scores.shape == (6,)
         assert found.score == pytest.approx(logit, abs=1e-4)
     truth = fresh_engine.faithfulness(IDS, 6, IDS[6], model="tiny")

@@ -1,8 +1,9 @@
-"""The layers, held by reading the imports: modules see only what stands to the left of them."""
+"""The rooms, held by reading the imports: who may see whom."""
 
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -10,55 +11,41 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "gpt2"
 
-# A module may import those of the rows above its own. One that does not exist yet is no error;
-# one that is not listed is.
-LAYERS = {
-    "numbers and words": [
-        *("config", "trace", "vocabulary", "tokenizer", "numpy_forward", "memory", "agnews"),
-        *("command", "scoring", "text_files", "lfs"),
+# The rooms: modules and folders of gpt2/, and beside it the programs.
+ROOMS = {
+    "basics": ["checks", "command", "records", "text_files"],
+    "the model": [
+        *("config", "model", "cache", "vocabulary", "tokenizer", "classifier"),
+        *("sampling", "prediction", "generate"),
     ],
-    "the model": ["cache", "filters", "sampling", "request", "model", "classifier"],
-    "what is done with it": [
-        *("lora", "losses", "generate", "drafts", "lens", "weights", "hub", "data", "training"),
-        "fast",
-        *("agnews_files", "baselines", "checkpoint", "devices", "flops", "rows", "trained"),
-        *("sources", "logit_check", "receipt", "conversion"),
-    ],
-    "what is minimized": ["next_token", "objective", "pretrain_flags"],
-    "whole jobs": [
-        *("pretrain", "finetune", "report", "evaluate", "library", "views", "explain", "engine"),
-    ],
-    "the page": ["ui"],
+    "devices": ["devices"],
+    "fast": ["fast"],
+    "lens": ["lens"],
+    "weights": ["weights"],
+    "conversion": ["conversion"],
+    "training": ["training"],
+    "agnews": ["agnews"],
+    "engine": ["engine"],
+    "figures": ["figures"],
+    "ui": ["ui"],
+    "programs": ["pretrain", "evaluate", "data", "app.py", "convert.py", "finetune_agnews.py"],
 }
-# Within a row, these and no others.
-NEIGHBOURS = {
-    "agnews": {"text_files"},
-    "trace": {"scoring"},
-    "vocabulary": {"lfs"},
-    "tokenizer": {"vocabulary"},
-    "sampling": {"filters"},
-    "request": {"sampling"},
-    "model": {"cache"},
-    "classifier": {"model"},
-    "drafts": {"generate"},
-    "hub": {"weights"},
-    "checkpoint": {"devices", "weights"},
-    "flops": {"devices"},
-    "rows": {"devices"},
-    "trained": {"lora"},
-    "training": {"checkpoint", "devices"},
-    "sources": {"weights"},
-    "logit_check": {"sources", "weights"},
-    "receipt": {"logit_check", "sources", "weights"},
-    "conversion": {"logit_check", "receipt", "sources", "weights"},
-    "views": {"library"},
-    "explain": {"library", "views"},
-    "engine": {"explain", "library"},
-    "evaluate": {"library"},
-    "report": {"figures"},
+# Who sees whom, beside its own room and the basics.
+SEES = {
+    "basics": [],
+    "the model": [],
+    "devices": ["the model"],
+    "fast": ["the model"],
+    "lens": ["the model"],
+    "weights": ["the model"],
+    "conversion": ["the model", "weights", "devices"],
+    "training": ["the model", "weights", "devices"],
+    "agnews": ["the model", "weights", "training"],
+    "engine": ["the model", "devices", "fast", "lens", "weights", "conversion"],
+    "figures": [],
+    "ui": ["engine", "figures"],
 }
-# Modules that see less than their row would let them.
-NARROW = {"figures": {"trace"}, "ui": {"engine", "figures", "trace"}}
+SEES["programs"] = [room for room in ROOMS if room != "programs"]
 
 # Heavy libraries and the files that may import them.
 HOMES = {
@@ -70,8 +57,8 @@ HOMES = {
     "sklearn": {"gpt2/baselines.py"},
     "transformers": set(),
 }
-TORCHLESS = ["config", "trace", "tokenizer", "vocabulary", "numpy_forward", "memory", "data"]
-TORCHLESS += ["agnews", "command", "scoring", "text_files", "lfs"]
+TORCHLESS = ["config", "records", "tokenizer", "vocabulary", "numpy_forward", "memory", "data"]
+TORCHLESS += ["agnews", "command", "scoring", "text_files", "checks"]
 TORCHLESS += ["vocabulary", "figures", "ui"]
 
 
@@ -102,41 +89,41 @@ def imports(path: Path) -> list[tuple[str, ast.stmt]]:
     return found
 
 
-def within(name: str) -> set[str]:
-    """Modules of the package that a module imports."""
-    seen = {
-        full.split(".")[1]
-        for path in PACKAGE.rglob("*.py")
-        if name_of(path) == name
-        for full, _ in imports(path)
-        if full.startswith("gpt2.")
-    }
-    return seen - {name, "__version__"}
-
-
-def modules() -> list[str]:
-    return sorted({name_of(path) for path in PACKAGE.rglob("*.py")} - {"__init__"})
-
-
 def libraries(path: Path) -> set[str]:
     return {full.split(".")[0] for full, _ in imports(path)}
 
 
-@pytest.mark.parametrize("name", modules())
-def test_a_module_imports_to_the_left_only(name):
-    if name in NARROW:
-        assert within(name) <= NARROW[name]
-        return
-    rows = list(LAYERS.values())
-    own = [i for i, row in enumerate(rows) if name in row]
-    assert own, f"gpt2/{name} stands in no layer; give it a place in LAYERS"
-    allowed = {left for row in rows[: own[0]] for left in row} | NEIGHBOURS.get(name, set())
-    assert within(name) <= allowed
+def room_of(name: str) -> str | None:
+    return next((room for room, names in ROOMS.items() if name in names), None)
 
 
-def test_every_module_stands_in_one_layer():
-    listed = [name for row in LAYERS.values() for name in row]
-    assert len(listed) == len(set(listed))
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_sees_the_rooms_of_its_row(room):
+    allowed = {room, "basics", *SEES[room]}
+    for path in sources():
+        if room_of(name_of(path)) != room:
+            continue
+        for full, _ in imports(path):
+            if full.startswith("gpt2.") and (seen := room_of(full.split(".")[1])):
+                assert seen in allowed, f"{path} imports {full}, of {seen}"
+
+
+def test_no_module_imports_itself_by_a_detour():
+    """Inside a room too; what a function imports counts."""
+    known = {module_name(path): path for path in PACKAGE.rglob("*.py")}
+    seen = {
+        name: {
+            next(m for m in (full, full.rpartition(".")[0], "gpt2") if m in known)
+            for full, _ in imports(path)
+            if full.startswith("gpt2.")
+        }
+        for name, path in known.items()
+    }
+    TopologicalSorter(seen).prepare()  # raises CycleError, which names the circle
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
 def test_nothing_but_the_page_and_the_app_imports_the_page():
@@ -160,7 +147,7 @@ def test_a_module_without_tensors_does_not_import_torch(name):
             assert not libraries(path) & {"torch", "safetensors"}, path
 
 
-def test_figures_see_numpy_matplotlib_and_trace():
+def test_figures_see_numpy_and_matplotlib():
     for path in PACKAGE.rglob("*.py"):
         if name_of(path) == "figures":
             outside = libraries(path) - set(sys.stdlib_module_names)
@@ -188,7 +175,7 @@ def test_slow_libraries_of_single_functions_are_imported_inside_them():
     ("module", "unwanted"),
     [
         ("gpt2", {"torch", "numpy", "matplotlib", "gradio", "tiktoken", "pandas", "safetensors"}),
-        ("gpt2.trace", {"torch", "matplotlib", "gradio", "tiktoken"}),
+        ("gpt2.records", {"torch", "matplotlib", "gradio", "tiktoken"}),
         ("gpt2.figures", {"torch", "gradio", "pandas", "matplotlib.pyplot"}),
         ("gpt2.data", {"torch"}),
         ("gpt2.agnews", {"torch", "tiktoken", "pandas"}),

@@ -8,7 +8,7 @@ from gpt2 import lens
 from gpt2.config import GPT2Config
 from gpt2.lens.heads import head_targets
 from gpt2.model import GPT2
-from gpt2.trace import HEAD_LABELS
+from gpt2.records import HEAD_LABELS
 
 V, T, SHARP = 24, 48, 40.0
 TOKEN, BEFORE, PLACE = slice(0, V), slice(V, 2 * V), slice(2 * V, 2 * V + T)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import GPT2LMHeadModel
 
-from gpt2 import lens, weights
+from gpt2 import lens, prediction, weights
 from gpt2.lens.observe import cell_edges, pool
 
 TOLERANCE = 1e-4
@@ -247,7 +247,7 @@ def test_logit_lens_equals_transformers_layer_by_layer(pairs, which):
 def test_the_last_layer_is_what_the_model_says(pairs):
     model, _, ids = pairs[0]
     found = lens.logit_lens(model, lens.observe(model, ids), range(len(ids)), top=97)
-    probs = lens.next_token_logits(model, ids).softmax(dim=-1)
+    probs = prediction.next_token_logits(model, ids).softmax(dim=-1)
     np.testing.assert_allclose(found.top_probs[-1], probs.sort(descending=True).values, atol=1e-6)
     np.testing.assert_array_equal(found.predicted_ids, probs.argmax(dim=-1))
     np.testing.assert_array_equal(found.predicted_ranks[-1], 1)

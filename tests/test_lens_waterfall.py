@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from gpt2 import lens
+from gpt2 import lens, prediction
 from gpt2.generate import generate
 from gpt2.sampling import Sampling, cumulative, distribution, draw, stages
 
@@ -55,7 +55,7 @@ def test_greedy_leaves_one_token_at_the_temperature_and_no_choice(tiny_model):
 
 
 def test_the_last_stage_is_what_generate_draws_from(tiny_model):
-    logits = lens.next_token_logits(tiny_model, PROMPT)[-1]
+    logits = prediction.next_token_logits(tiny_model, PROMPT)[-1]
     found = lens.waterfall(logits, PROMPT, ALL)
     expected = distribution(logits, ALL, torch.tensor(PROMPT))
     np.testing.assert_array_equal(found.probs[-1], expected.numpy())
@@ -97,7 +97,7 @@ def test_what_is_off_is_marked_and_changes_nothing(sampling, active):
 
 
 def test_slices_are_dealt_out_to_all_of_0_to_1(tiny_model):
-    logits = lens.next_token_logits(tiny_model, PROMPT)[-1]
+    logits = prediction.next_token_logits(tiny_model, PROMPT)[-1]
     probs = distribution(logits, ALL, torch.tensor(PROMPT))
     kept, ends = cumulative(probs)
     assert ends[-1] == 1 and bool((ends.diff() > 0).all())

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import convert
-from gpt2 import evaluate, lens, receipt, weights
+from gpt2 import evaluate, prediction, receipt, weights
 from gpt2.generate import generate
 from gpt2.sampling import Sampling
 from gpt2.tokenizer import ENDOFTEXT_ID
@@ -56,7 +56,7 @@ def test_the_receipt(directory):
 
 def test_the_loss_of_a_greeting(model, tokenizer):
     ids = [ENDOFTEXT_ID, *tokenizer.encode("Hello world!")]
-    logprobs = lens.score_tokens(model, ids)[0]
+    logprobs = prediction.score_tokens(model, ids)[0]
     assert -logprobs.mean() == pytest.approx(5.3318558, abs=4e-5)
 
 

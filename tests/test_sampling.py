@@ -8,11 +8,11 @@ import pytest
 import torch
 from transformers.generation import logits_process as theirs
 
+from gpt2.checks import check_number
+from gpt2.prediction import describe
 from gpt2.sampling import (
     SEED_LIMIT,
     Sampling,
-    check_number,
-    describe,
     distribution,
     draw,
     keep_min_p,
@@ -98,7 +98,7 @@ def test_top_p_sorts_as_many_as_it_needs(monkeypatch, heat, p):
     logits = torch.randn(3000, generator=torch.Generator().manual_seed(1)) * 3 / heat
     found = {}
     for first in (1, 40, 3000):
-        monkeypatch.setattr("gpt2.filters.FIRST_SORTED", first)
+        monkeypatch.setattr("gpt2.sampling.FIRST_SORTED", first)
         found[first] = keep_top_p(logits, p)
     assert torch.equal(found[1], found[3000]) and torch.equal(found[40], found[3000])
     exact = logits.double().softmax(dim=-1).sort(descending=True).values.cumsum(dim=-1)

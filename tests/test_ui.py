@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from gpt2.engine import Limits, Request, Sampling
 from gpt2.figures import DARK, LIGHT
-from gpt2.trace import Trace
+from gpt2.records import Trace
 from gpt2.ui import build_app, launch_options, mailbox
 from gpt2.ui.common import Viewport, errors_in_words, note, paced
 from gpt2.ui.completion import (

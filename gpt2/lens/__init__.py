@@ -25,18 +25,9 @@ from gpt2.lens.observe import (
     tiles,
 )
 from gpt2.lens.question import Question
-from gpt2.lens.replay import (
-    check_index,
-    next_logits,
-    next_token_logits,
-    observed_step,
-    replay_step,
-    score_hidden,
-    score_tokens,
-)
 from gpt2.lens.scaling import ScaledModel, Scales
 from gpt2.lens.waterfall import waterfall
-from gpt2.trace import METHODS
+from gpt2.records import METHODS
 
 __all__ = [
     "METHODS",
@@ -50,7 +41,6 @@ __all__ = [
     "attribute",
     "attention_maps",
     "attention_window",
-    "check_index",
     "faithfulness",
     "gradient_x_input",
     "head_scores",
@@ -58,16 +48,10 @@ __all__ = [
     "logit_lens",
     "logits_after",
     "model_heads",
-    "next_logits",
-    "next_token_logits",
     "observe",
-    "observed_step",
     "occlusion",
     "overview",
-    "replay_step",
     "rollout",
-    "score_hidden",
-    "score_tokens",
     "tiles",
     "waterfall",
 ]

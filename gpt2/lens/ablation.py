@@ -10,7 +10,7 @@ from torch import Tensor
 from gpt2.lens.blocks import last_token
 from gpt2.lens.observe import Observation
 from gpt2.model import GPT2
-from gpt2.trace import AblationMap
+from gpt2.records import AblationMap
 
 
 @torch.inference_mode()

@@ -15,7 +15,7 @@ from gpt2.lens.blocks import last_hidden, last_hidden_after
 from gpt2.lens.integrated import integrated_gradients
 from gpt2.lens.observe import Observation
 from gpt2.lens.question import Question
-from gpt2.trace import GRADIENT, OCCLUSION, Attribution
+from gpt2.records import GRADIENT, OCCLUSION, Attribution
 
 CHUNK = 16  # tokens occluded together: they share the pass over what stands before the first
 

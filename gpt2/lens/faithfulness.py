@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gpt2.lens.question import Question
-from gpt2.trace import RANDOM_ORDER, Faithfulness
+from gpt2.records import RANDOM_ORDER, Faithfulness
 
 FRACTIONS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
 SEEDS = 3  # of random orders

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gpt2.lens.observe import Observation, maps, observe
 from gpt2.model import GPT2
-from gpt2.trace import HeadScores
+from gpt2.records import HeadScores
 
 # Even attention over 128 tokens scores at most 0.04 in each; no paper gives a limit. A third of a
 # head's attention on one kind of place out of a hundred is a habit.

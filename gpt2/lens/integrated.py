@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gpt2.lens.question import Question
-from gpt2.trace import INTEGRATED, Attribution
+from gpt2.records import INTEGRATED, Attribution
 
 COMPLETE = 0.01  # of the change that is to be explained
 CLOSE = 0.005  # of a logit: an error below this can't be seen, however small the change

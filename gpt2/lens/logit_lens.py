@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from gpt2.lens.observe import Observation
-from gpt2.lens.ranks import ranks_of
 from gpt2.model import GPT2
-from gpt2.trace import LogitLens
+from gpt2.prediction import ranks_of
+from gpt2.records import LogitLens
 
 CHUNK = 128  # rows at once: [128,V] is 26 MB, all of a long text's would be gigabytes
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from gpt2.model import GPT2
-from gpt2.trace import Pooled
+from gpt2.records import Pooled
 
 
 @dataclass(frozen=True, eq=False)

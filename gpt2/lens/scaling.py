@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from gpt2.cache import KVCache
+from gpt2.checks import check_number
 from gpt2.config import GPT2Config
 from gpt2.model import GPT2, Block
-from gpt2.sampling import check_number
 
 LARGEST = 2
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from gpt2.records import Waterfall
 from gpt2.sampling import Sampling, cumulative, draw, stages, uniform
-from gpt2.trace import Waterfall
 
 
 @torch.inference_mode()

@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 
 from gpt2 import weights
+from gpt2.checks import refuse_pointer
 from gpt2.config import SIZES
-from gpt2.lfs import refuse_pointer
 
 
 def recognise(path: str | Path) -> tuple[str, Path]:

@@ -22,7 +22,7 @@ from gpt2.figures import (
     tiles_alt,
     tiles_figure,
 )
-from gpt2.trace import HEAD_LABELS, HeadScores
+from gpt2.records import HEAD_LABELS, HeadScores
 from gpt2.ui.common import Viewport, note
 from gpt2.ui.drawing import Drawing
 

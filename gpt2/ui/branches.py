@@ -12,7 +12,7 @@ import gradio as gr
 
 from gpt2.engine import Engine, Request
 from gpt2.figures import percent
-from gpt2.trace import Step, Trace
+from gpt2.records import Step, Trace
 from gpt2.ui.common import MODEL_EVENTS, PRIVATE, VIEWPORT_JS, errors_in_words, note
 from gpt2.ui.completion import Shown
 from gpt2.ui.drawing import compare

@@ -10,7 +10,7 @@ from html import escape
 import gradio as gr
 
 from gpt2.figures import class_alt, class_color, class_figure, percent, topic_alt, topic_figure
-from gpt2.trace import Verdict
+from gpt2.records import Verdict
 from gpt2.ui.attention_view import build_attention
 from gpt2.ui.common import (
     MODEL_EVENTS,

@@ -13,7 +13,7 @@ from typing import TypeVar
 import gradio as gr
 
 from gpt2.figures import DARK, LIGHT, Theme
-from gpt2.trace import Trace
+from gpt2.records import Trace
 
 # Events that use the model share these places; the engine's own lock is behind them. Views have
 # places of their own: they are short, and behind texts of a minute they would fill the queue.

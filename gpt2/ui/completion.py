@@ -19,7 +19,7 @@ from gpt2.figures import (
     waterfall_alt,
     waterfall_figure,
 )
-from gpt2.trace import Step, Trace
+from gpt2.records import Step, Trace
 from gpt2.ui.common import Viewport
 from gpt2.ui.drawing import Drawing
 from gpt2.ui.strip import Numbers, token_strip

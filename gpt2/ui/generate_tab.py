@@ -9,7 +9,7 @@ from functools import partial
 import gradio as gr
 
 from gpt2.engine import Engine, Request
-from gpt2.trace import Trace
+from gpt2.records import Trace
 from gpt2.ui.attention_view import build_attention
 from gpt2.ui.branches import Branch, Branches, Tree, alternatives_html
 from gpt2.ui.common import MODEL_EVENTS, PRIVATE, VIEWPORT_JS, note

@@ -11,7 +11,7 @@ import numpy as np
 
 from gpt2.engine import Engine
 from gpt2.figures import lens_alt, lens_columns, lens_figure, rank_alt, rank_figure
-from gpt2.trace import LogitLens
+from gpt2.records import LogitLens
 from gpt2.ui.common import Viewport
 from gpt2.ui.completion import Shown
 from gpt2.ui.drawing import Drawing

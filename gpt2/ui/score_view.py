@@ -11,7 +11,7 @@ import gradio as gr
 import numpy as np
 
 from gpt2.figures import score_alt, score_figure
-from gpt2.trace import Score
+from gpt2.records import Score
 from gpt2.ui.common import MODEL_EVENTS, PRIVATE, VIEWPORT_JS, Viewport, errors_in_words, note
 from gpt2.ui.drawing import Drawing
 from gpt2.ui.section import Page, Section

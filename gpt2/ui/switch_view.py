@@ -17,7 +17,7 @@ from gpt2.figures import (
     before_after_alt,
     before_after_figure,
 )
-from gpt2.trace import AblationMap
+from gpt2.records import AblationMap
 from gpt2.ui.common import MODEL_EVENTS, PRIVATE, Viewport, errors_in_words, note, on_a_clock, paced
 from gpt2.ui.completion import Shown
 from gpt2.ui.drawing import Drawing, clicked, compare

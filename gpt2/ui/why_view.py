@@ -18,7 +18,7 @@ from gpt2.figures import (
     faithfulness_alt,
     faithfulness_figure,
 )
-from gpt2.trace import METHODS, RANDOM_ORDER, Attribution, Faithfulness
+from gpt2.records import METHODS, RANDOM_ORDER, Attribution, Faithfulness
 from gpt2.ui.common import Viewport, note, paced
 from gpt2.ui.drawing import Drawing
 from gpt2.ui.section import Page, Section

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from gpt2.engine import Request
-from gpt2.trace import Trace
+from gpt2.records import Trace
 from gpt2.ui.common import (
     ERRORS,
     MODEL_EVENTS,

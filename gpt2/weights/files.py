@@ -15,7 +15,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from gpt2.lfs import refuse_pointer
+from gpt2.checks import refuse_pointer
 from gpt2.vocabulary import FILES as VOCABULARY_FILES
 from gpt2.weights.pickles import open_pickle
 from gpt2.weights.source import Read, Shapes

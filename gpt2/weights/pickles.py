@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gpt2.lfs import refuse_pointer
+from gpt2.checks import refuse_pointer
 from gpt2.weights.source import Read, Shapes
 
 # Under which key training programs keep a model's tensors: nanoGPT, Lightning, others, DeepSpeed.

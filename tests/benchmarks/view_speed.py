@@ -23,7 +23,7 @@ import torch  # noqa: E402
 
 from gpt2.engine import Engine, Request, Sampling  # noqa: E402
 from gpt2.figures import LIGHT  # noqa: E402
-from gpt2.trace import METHODS  # noqa: E402
+from gpt2.records import METHODS  # noqa: E402
 from gpt2.ui import build_app  # noqa: E402
 from gpt2.ui.attention_maps import HEAD as HEAD_MAP  # noqa: E402
 from gpt2.ui.attention_maps import KINDS, AttentionMaps  # noqa: E402

@@ -1,13 +1,6 @@
-"""What crosses the border from the model to the page: frozen records of numbers and strings.
-
-No torch here, so a record can be pickled, drawn or sent anywhere. Imports: numpy.
-"""
+"""A completion: its tokens, and the distribution that each was drawn from."""
 
 from dataclasses import dataclass
-
-import numpy as np
-
-from gpt2.scoring import perplexity
 
 FINISH_REASONS = ("length", "eos", "stop", "context", "deadline", "cancelled")
 
@@ -76,60 +69,3 @@ class Trace:
     def tokens_per_second(self) -> float:
         """Drawn tokens over wall time, prefill included; 0 before the first."""
         return len(self.steps) / self.seconds if self.seconds > 0 else 0.0
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """A classifier's answer for one text.
-
-    Args:
-        model: name of the classifier.
-        labels: its C class names.
-        probs: [C], softmax at the last token.
-        ids: the T tokens the model saw.
-        truncated: tokens dropped on the right because they did not fit the context.
-        per_token: [T, C], softmax after each token, as if the text ended there.
-    """
-
-    model: str
-    labels: tuple[str, ...]
-    probs: np.ndarray
-    ids: tuple[int, ...]
-    truncated: int
-    per_token: np.ndarray
-
-    @property
-    def label(self) -> str:
-        """The most likely class."""
-        return self.labels[int(self.probs.argmax())]
-
-
-@dataclass(frozen=True)
-class Score:
-    """How likely a model finds a text, token by token, after <|endoftext|>.
-
-    Args:
-        model: name of the model.
-        ids: the text's T tokens.
-        logprobs: [T], natural log of each token's probability given all before it.
-        ranks: [T], 1 for the most likely token.
-        entropies: [T], of the distribution each token was predicted from, in nats.
-        truncated: tokens of the text after these, which did not fit the context.
-    """
-
-    model: str
-    ids: tuple[int, ...]
-    logprobs: np.ndarray
-    ranks: np.ndarray
-    entropies: np.ndarray
-    truncated: int = 0
-
-    @property
-    def nll(self) -> float:
-        """Mean negative log-likelihood, in nats per token."""
-        return float(-self.logprobs.mean())
-
-    @property
-    def perplexity(self) -> float | None:
-        """exp(nll), None past a float's range."""
-        return perplexity(self.nll)

@@ -9,7 +9,8 @@ from transformers import GPT2LMHeadModel
 
 from gpt2 import weights
 from gpt2.generate import generate
-from gpt2.lens import attention_maps, next_token_logits, replay_step, score_tokens
+from gpt2.lens import attention_maps
+from gpt2.prediction import next_logits, next_token_logits, observed_step, score_tokens
 from gpt2.sampling import Sampling
 
 TOLERANCE = 1e-4
@@ -76,7 +77,7 @@ def test_a_replayed_step_is_the_one_recorded_while_writing(pair, sampling):
     recorded = list(generate(model, prompt, sampling, max_new_tokens=15, eos=-1))
     ids = prompt + [step.id for step in recorded]
     for index, before in enumerate(recorded, start=len(prompt)):
-        step = replay_step(model, ids, index, sampling)
+        step = observed_step(next_logits(model, ids[:index]), ids, index, sampling)
         assert (step.id, step.rank, step.top_ids) == (before.id, before.rank, before.top_ids)
         for name in ("prob", "sampled_prob", "top_probs", "top_sampled_probs"):
             assert getattr(step, name) == pytest.approx(getattr(before, name), abs=1e-5)
@@ -85,7 +86,7 @@ def test_a_replayed_step_is_the_one_recorded_while_writing(pair, sampling):
 
 
 def test_a_token_of_the_prompt_can_be_looked_at_too(pair):
-    step = replay_step(pair[0], IDS, 1, Sampling())
+    step = observed_step(next_logits(pair[0], IDS[:1]), IDS, 1, Sampling())
     assert step.id == IDS[1]
     assert step.logprob == pytest.approx(
         float(next_token_logits(pair[0], IDS)[0].log_softmax(-1)[IDS[1]]), abs=TOLERANCE
@@ -95,7 +96,7 @@ def test_a_token_of_the_prompt_can_be_looked_at_too(pair):
 @pytest.mark.parametrize("index", [0, -1, 12])
 def test_a_token_without_a_prediction_is_refused(pair, index):
     with pytest.raises(ValueError, match=f"token {index} has no prediction; choose 1 to 11"):
-        replay_step(pair[0], IDS, index, Sampling())
+        observed_step(next_logits(pair[0], IDS[:1]), IDS, index, Sampling())
 
 
 def test_scores_equal_log_softmax_rank_and_entropy(pair):

@@ -1,10 +1,11 @@
-"""What crosses the border from the model to the page: frozen records of numbers and strings.
+"""What leaves torch: frozen records of numbers and strings, which can be pickled, drawn and sent.
 
-No torch here, so a record can be pickled, drawn or sent anywhere. text.py has what is written and
-read, inside.py what went on inside the model meanwhile. Imports: numpy.
+step has what was written, answers what was read, insight what went on inside the model meanwhile.
+They see numpy alone.
 """
 
-from gpt2.trace.inside import (
+from gpt2.records.answers import Score, Verdict
+from gpt2.records.insight import (
     GRADIENT,
     HEAD_LABELS,
     INTEGRATED,
@@ -20,7 +21,7 @@ from gpt2.trace.inside import (
     Pooled,
     Waterfall,
 )
-from gpt2.trace.text import FINISH_REASONS, Score, Step, Trace, Verdict
+from gpt2.records.step import FINISH_REASONS, Step, Trace
 
 __all__ = [
     "FINISH_REASONS",
