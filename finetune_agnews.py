@@ -29,11 +29,11 @@ from gpt2.devices import (
     world_size,
 )
 from gpt2.finetune import MOST, FinetuneSettings, State, finetune
-from gpt2.library import find_directory
 from gpt2.rows import Rows, news_scores
 from gpt2.tokenizer import Tokenizer, load_tokenizer
 from gpt2.trained import TRAIN_MODES
 from gpt2.vocabulary import keep_max_length
+from gpt2.weights.hub import find_directory
 
 HELP = {
     "train": f"what is trained: {', '.join(TRAIN_MODES)}",

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, distributed
 
 from gpt2.command import LostProcess
+from gpt2.config import DTYPES
 
 
 def pick_device(name: str) -> torch.device:
@@ -32,6 +33,19 @@ def pick_device(name: str) -> torch.device:
     if name == "cuda" and "LOCAL_RANK" in os.environ:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     return torch.device(name)
+
+
+def pick_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The number type a --dtype flag means; "auto" is bfloat16 on a GPU, float32 elsewhere.
+
+    Raises:
+        ValueError: not one that this build computes in.
+    """
+    if name == "auto":
+        name = "bfloat16" if device.type == "cuda" else "float32"
+    if name not in DTYPES[1:-1]:
+        raise ValueError(f"dtype {name} is not available; use float32, bfloat16 or float16")
+    return getattr(torch, name)
 
 
 def device_name(device: torch.device) -> str:

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from gpt2.checks import check_number, check_text
-from gpt2.devices import pick_device
+from gpt2.devices import pick_device, pick_dtype
 from gpt2.drafts import Drafts
 from gpt2.explain import Explain
 from gpt2.generate import generate
 from gpt2.lens import ScaledModel, Scales
-from gpt2.library import Library, Loaded, pick_dtype
+from gpt2.library import Library, Loaded
 from gpt2.records import Step, Trace
 from gpt2.request import Limits, Request, seed_or_random
 from gpt2.sampling import SEED_LIMIT, Sampling

@@ -21,13 +21,13 @@ from gpt2.agnews import read_agnews, rows_of_classes
 from gpt2.checks import check_text
 from gpt2.command import add_debug_flag, run_command
 from gpt2.devices import pick_device
-from gpt2.library import find_directory
 from gpt2.model import GPT2
 from gpt2.records.answers import perplexity
 from gpt2.rows import Rows, news_scores, reading_length
 from gpt2.sampling import BAD_LOGITS
 from gpt2.text_files import text_lines
 from gpt2.tokenizer import Tokenizer, load_tokenizer
+from gpt2.weights.hub import find_directory
 
 
 def text_perplexity(

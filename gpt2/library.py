@@ -13,15 +13,15 @@ from pathlib import Path
 
 import torch
 
-from gpt2 import fast, hub, receipt, weights
+from gpt2 import fast, weights
 from gpt2.classifier import GPT2Classifier
-from gpt2.config import DTYPES, SIZES
+from gpt2.config import SIZES
+from gpt2.conversion import receipt
 from gpt2.model import GPT2, parameter_count
 from gpt2.tokenizer import ENDOFTEXT, Tokenizer, load_tokenizer
+from gpt2.weights import hub
 
 log = logging.getLogger(__name__)
-
-CHECKPOINTS = Path(__file__).resolve().parent.parent / "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ class Library:
         self._labelled: set[str] = set()  # the names that are classifiers
         self._loaded: dict[str, Loaded] = {}  # in the order of last use
         self._lock, self._reading = threading.Lock(), threading.Lock()
-        first = self._add(find_directory(model), name=model if model in SIZES else "")
-        second = self._add(find_directory(classifier))
+        first = self._add(hub.find_directory(model), name=model if model in SIZES else "")
+        second = self._add(hub.find_directory(classifier))
         if first in self._labelled:
             raise ValueError(f"{model} is a classifier; --model takes a language model")
         if second not in self._labelled:
@@ -85,7 +85,7 @@ class Library:
                 f"{classifier} is a language model, it names no labels; --classifier takes a "
                 "classifier, as finetune_agnews.py makes one"
             )
-        for path in sorted(CHECKPOINTS.glob(f"[!.]*/{weights.CONFIG_FILE}")):
+        for path in sorted(hub.CHECKPOINTS.glob(f"[!.]*/{weights.CONFIG_FILE}")):
             try:
                 self._add(path.parent)
             except (OSError, ValueError) as error:
@@ -200,40 +200,3 @@ class Library:
             "sha256": weights.hash_weights(directory),
             "receipt": receipt.short(directory),
         }
-
-
-def find_directory(name: str) -> Path:
-    """The directory a --model or --classifier flag means.
-
-    Args:
-        name: a name in checkpoints/, a path, or, where nothing of that name is here, the size of
-            one of OpenAI's models, which is taken from the hub's cache or fetched into it.
-
-    Raises:
-        FileNotFoundError: none of these.
-        ValueError: what was fetched is not what was published.
-    """
-    directory = CHECKPOINTS / name
-    if not (directory / weights.CONFIG_FILE).is_file():
-        directory = hub.find(name)
-    if (directory / weights.CONFIG_FILE).is_file():
-        return directory.resolve()
-    here = sorted(path.parent.name for path in CHECKPOINTS.glob(f"[!.]*/{weights.CONFIG_FILE}"))
-    raise FileNotFoundError(
-        f"{name} is no model directory (it has no {weights.CONFIG_FILE}; convert.py makes one of "
-        "other checkpoints); "
-        f"in {CHECKPOINTS.name}/ there are: {', '.join(here) or 'none'}"
-    )
-
-
-def pick_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The number type a --dtype flag means; "auto" is bfloat16 on a GPU, float32 elsewhere.
-
-    Raises:
-        ValueError: not one that this build computes in.
-    """
-    if name == "auto":
-        name = "bfloat16" if device.type == "cuda" else "float32"
-    if name not in DTYPES[1:-1]:
-        raise ValueError(f"dtype {name} is not available; use float32, bfloat16 or float16")
-    return getattr(torch, name)

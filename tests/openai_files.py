@@ -16,7 +16,6 @@ import torch
 from gpt2 import weights
 from gpt2.config import GPT2Config
 from gpt2.model import GPT2
-from gpt2.numpy_forward import Layout
 
 NAME = "model.ckpt"
 
@@ -47,7 +46,7 @@ def model_of(variables: Mapping[str, np.ndarray], config: GPT2Config) -> GPT2:
         names={ours: theirs for theirs, ours in weights.tf_names(config.n_layer).items()},
         shapes={name: value.shape for name, value in variables.items()},
         read=lambda name: torch.from_numpy(variables[name].copy()),
-        layout=Layout(openai=True),
+        layout="openai",
     )
     model = GPT2(config)
     weights.fill(model, source)

@@ -14,9 +14,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 
 from gpt2 import engine as engine_module
-from gpt2 import library
 from gpt2.engine import Engine
 from gpt2.ui import build_app, launch_options
+from gpt2.weights import hub
 
 
 def main(model: str, classifier: str, directory: str) -> None:
@@ -31,7 +31,7 @@ def main(model: str, classifier: str, directory: str) -> None:
             yield step
 
     engine_module.generate = watched
-    library.CHECKPOINTS = Path(directory, "checkpoints")
+    hub.CHECKPOINTS = Path(directory, "checkpoints")
     torch.set_num_threads(1)
     app = build_app(Engine.load(model, classifier, device="cpu"))
     app.launch(server_name="127.0.0.1", prevent_thread_lock=True, **launch_options())

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from gpt2 import engine as engine_module
-from gpt2 import library
 from gpt2.engine import Engine, Limits, Request, _overlap, seed_or_random
 from gpt2.records import Step
 from gpt2.sampling import Sampling
 from gpt2.tokenizer import ENDOFTEXT_ID
+from gpt2.weights import hub
 
 LIVELY = Sampling(temperature=3.0, top_k=0, seed=7)
 
@@ -421,7 +421,7 @@ def test_models_are_told_as_they_were_loaded(model_directory, classifier_directo
 def test_a_broken_model_is_told_by_name_and_fails_nothing_else(
     model_directory, classifier_directory, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(library, "CHECKPOINTS", tmp_path)
+    monkeypatch.setattr(hub, "CHECKPOINTS", tmp_path)
     shutil.copytree(model_directory, tmp_path / "gone")
     shutil.copytree(model_directory, tmp_path / "cut")
     engine = Engine.load(str(model_directory), str(classifier_directory), device="cpu")

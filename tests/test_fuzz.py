@@ -13,11 +13,10 @@ import openai_files
 import pytest
 import torch
 
-import convert
 from gpt2 import weights
 from gpt2.config import GPT2Config
-from gpt2.conversion import convert as convert_tensor
-from gpt2.sources import openai
+from gpt2.conversion import openai, tensorflow
+from gpt2.conversion.convert import convert_tensor
 
 CONFIG = GPT2Config(vocab_size=61, n_ctx=12, n_embd=16, n_layer=2, n_head=2)
 OURS = (ValueError, FileNotFoundError)  # which every program turns into one sentence
@@ -160,7 +159,7 @@ def test_mutated_tensorflow_files_are_refused_or_read_without_a_difference(tmp_p
 
 def read_all(prefix):
     """All variables, by the way that convert.py takes, in OpenAI's layout."""
-    source = openai.from_variables(prefix, *convert.read_variables(prefix))
+    source = openai.from_variables(prefix, *tensorflow.read_variables(prefix))
     found = {}
     for ours, theirs in source.names.items():
         value = convert_tensor(source, ours, torch.float32)[1].numpy()

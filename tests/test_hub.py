@@ -1,4 +1,4 @@
-"""gpt2.hub: which files a size means, that they are checked, and what is said without a network."""
+"""Which files a size means, that they are checked, and what is said without a network."""
 
 import re
 import shutil
@@ -9,10 +9,11 @@ import pytest
 import torch
 
 import convert
-from gpt2 import hub, receipt, weights
+from gpt2 import weights
 from gpt2.config import SIZES, GPT2Config
-from gpt2.hub import Pin
-from gpt2.library import find_directory
+from gpt2.conversion import receipt
+from gpt2.weights import hub
+from gpt2.weights.hub import Pin, find_directory
 
 
 @pytest.fixture

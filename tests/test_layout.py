@@ -49,7 +49,7 @@ SEES["programs"] = [room for room in ROOMS if room != "programs"]
 
 # Heavy libraries and the files that may import them.
 HOMES = {
-    "tensorflow": {"convert.py"},
+    "tensorflow": {"gpt2/conversion/tensorflow.py"},
     "gradio": {"gpt2/ui"},
     "matplotlib": {"gpt2/figures"},
     "tiktoken": {"gpt2/tokenizer.py"},
@@ -57,9 +57,8 @@ HOMES = {
     "sklearn": {"gpt2/baselines.py"},
     "transformers": set(),
 }
-TORCHLESS = ["config", "records", "tokenizer", "vocabulary", "numpy_forward", "memory", "data"]
-TORCHLESS += ["agnews", "command", "scoring", "text_files", "checks"]
-TORCHLESS += ["vocabulary", "figures", "ui"]
+TORCHLESS = ["config", "records", "tokenizer", "vocabulary", "memory", "data"]
+TORCHLESS += ["agnews", "command", "scoring", "text_files", "checks", "figures", "ui"]
 
 
 def sources() -> list[Path]:

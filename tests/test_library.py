@@ -10,11 +10,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gpt2 import library as library_module
 from gpt2 import weights
 from gpt2.config import GPT2Config
-from gpt2.library import Library, find_directory, pick_dtype
+from gpt2.devices import pick_dtype
+from gpt2.library import Library
 from gpt2.model import parameter_count
+from gpt2.weights import hub
+from gpt2.weights.hub import find_directory
 
 CPU = torch.device("cpu")
 
@@ -26,7 +28,7 @@ def checkpoints(tmp_path, monkeypatch, model_directory, classifier_directory):
     for name in ("a", "b", "c"):
         shutil.copytree(model_directory, path / name)
     shutil.copytree(classifier_directory, path / "news")
-    monkeypatch.setattr(library_module, "CHECKPOINTS", path)
+    monkeypatch.setattr(hub, "CHECKPOINTS", path)
     return path
 
 

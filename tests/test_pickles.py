@@ -1,4 +1,4 @@
-"""gpt2.weights.pickles and gpt2.sources.nanogpt: what forks of nanoGPT put beside their tensors is
+"""What forks of nanoGPT put beside their tensors is
 read as what it is, and what a file would call is refused by name and never run."""
 
 import argparse
@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from gpt2.sources.nanogpt import from_nanogpt
+from gpt2.conversion.nanogpt import from_nanogpt
 
 SIZES = {"n_layer": 3, "n_head": 4, "n_embd": 32, "block_size": 24, "vocab_size": 97}
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 import convert
-from gpt2 import evaluate, prediction, receipt, weights
+from gpt2 import evaluate, prediction, weights
+from gpt2.conversion import receipt
 from gpt2.generate import generate
 from gpt2.sampling import Sampling
 from gpt2.tokenizer import ENDOFTEXT_ID

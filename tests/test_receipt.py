@@ -1,4 +1,4 @@
-"""gpt2.receipt, gpt2.logit_check and gpt2.numpy_forward: what a receipt says, and that it would
+"""What a receipt says, and that it would
 notice a tensor in the wrong place."""
 
 import json
@@ -13,9 +13,11 @@ import reference
 import torch
 from safetensors.torch import load_file, save_file
 
-from gpt2 import conversion, logit_check, numpy_forward, receipt, weights
+from gpt2 import weights
 from gpt2.config import SIZES, GPT2Config
-from gpt2.numpy_forward import Layout
+from gpt2.conversion import logit_check, numpy_forward, receipt
+from gpt2.conversion.convert import fingerprint, to_directory
+from gpt2.conversion.numpy_forward import Layout
 from gpt2.vocabulary import BYTES, pick_vocabulary
 
 
@@ -27,7 +29,7 @@ def made(model_directory, tmp_path):
 
 def convert(source, out, *, dtype=torch.float32):
     vocabulary = pick_vocabulary(source.path, given=None, shipped=source.path)
-    return conversion.to_directory(source, out, vocabulary=vocabulary, dtype=dtype)
+    return to_directory(source, out, vocabulary=vocabulary, dtype=dtype)
 
 
 def test_a_receipt_names_every_tensor_with_its_hash(made, model_directory):
@@ -39,7 +41,7 @@ def test_a_receipt_names_every_tensor_with_its_hash(made, model_directory):
         value = tensors[row["name"]]
         assert row["shape"] == list(value.shape)
         assert row["dtype"] == "float32"
-        assert row["sha256"] == row["written_sha256"] == conversion.fingerprint(value)
+        assert row["sha256"] == row["written_sha256"] == fingerprint(value)
     assert saved["parameters"] == sum(value.numel() for value in tensors.values())
     assert saved["config"] == {
         "vocab_size": 50257,

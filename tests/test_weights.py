@@ -871,7 +871,7 @@ def interrupted(*args, **kwargs):
         "saving.write_safetensors",
         "saving.config_json",
         "saving.copy_vocabulary",
-        "directories.os.fsync",
+        "atomic.os.fsync",
     ],
 )
 def test_a_failed_save_leaves_the_old_model_and_no_scratch(

@@ -6,8 +6,8 @@ tensor is which stands in `tensors`, which file it is read from in `files`, and 
 program goes by. Imports: torch, safetensors.
 """
 
+from gpt2.weights.atomic import check_space, sole_writer, whole_directory
 from gpt2.weights.configuration import config_json, read_config
-from gpt2.weights.directories import check_space, sole_writer, whole_directory
 from gpt2.weights.files import (
     CONFIG_FILE,
     INDEX_FILE,

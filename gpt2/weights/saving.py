@@ -16,8 +16,8 @@ from torch import Tensor
 from gpt2.classifier import GPT2Classifier
 from gpt2.model import GPT2
 from gpt2.vocabulary import copy_vocabulary
+from gpt2.weights.atomic import check_space, whole_directory
 from gpt2.weights.configuration import config_json
-from gpt2.weights.directories import check_space, whole_directory
 from gpt2.weights.files import CONFIG_FILE, WEIGHTS_FILE
 from gpt2.weights.tensors import TRANSPOSED, stored_name, stored_shapes
 

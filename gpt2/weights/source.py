@@ -3,16 +3,18 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from gpt2.config import GPT2Config
-from gpt2.numpy_forward import Layout
 from gpt2.weights.tensors import EMBEDDING, TRANSPOSED, as_float, stored_shapes
 
 Shapes = Mapping[str, tuple[int, ...]]
 Read = Callable[[str], Tensor]
+# How matrices are stored: [in, out] as here, [out, in] as torch's Linear, [1, in, out] as OpenAI.
+Layout = Literal["in-out", "out-in", "openai"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Source:
         names: our names on disk -> its names.
         shapes: shapes of its tensors.
         read: gives a tensor of it, as it stands there.
-        layout: how it spells and stores them.
+        layout: how it stores matrices.
         skipped: its names that are left out -> why.
         filled: our names that it lacks and that become zeros.
         padded_vocab: rows of its token embedding where they are more than the vocabulary, else 0.
@@ -43,7 +45,7 @@ class Source:
     names: Mapping[str, str]
     shapes: Shapes
     read: Read
-    layout: Layout = Layout()
+    layout: Layout = "in-out"
     skipped: Mapping[str, str] = field(default_factory=dict)
     filled: tuple[str, ...] = ()
     padded_vocab: int = 0
@@ -68,9 +70,9 @@ class Source:
 
     def _as_stored(self, ours: str, shape: tuple[int, ...]) -> tuple[int, ...]:
         if ours.endswith(TRANSPOSED):
-            if self.layout.openai:
+            if self.layout == "openai":
                 return (1, *shape)
-            return shape[::-1] if self.layout.transposed else shape
+            return shape[::-1] if self.layout == "out-in" else shape
         if self.padded_vocab and ours == EMBEDDING:
             return (self.padded_vocab, *shape[1:])
         return shape
@@ -86,9 +88,9 @@ class Source:
             ValueError: as as_float.
         """
         if ours.endswith(TRANSPOSED):
-            if self.layout.openai:
+            if self.layout == "openai":
                 stored = stored[0]
-            elif self.layout.transposed:
+            elif self.layout == "out-in":
                 stored = stored.t()
         elif self.padded_vocab and ours == EMBEDDING:
             stored = stored[: self.config.vocab_size]

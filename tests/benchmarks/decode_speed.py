@@ -18,12 +18,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import torch  # noqa: E402
 
 from gpt2 import fast  # noqa: E402
-from gpt2.devices import pick_device  # noqa: E402
+from gpt2.devices import (
+    pick_device,  # noqa: E402
+    pick_dtype,  # noqa: E402
+)
 from gpt2.generate import generate  # noqa: E402
-from gpt2.library import find_directory, pick_dtype  # noqa: E402
 from gpt2.sampling import Sampling  # noqa: E402
 from gpt2.tokenizer import Tokenizer  # noqa: E402
 from gpt2.weights import load_language_model  # noqa: E402
+from gpt2.weights.hub import find_directory  # noqa: E402
 
 NEW_TOKENS = 128
 

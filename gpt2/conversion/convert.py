@@ -5,26 +5,76 @@ Imports: torch.
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gpt2 import logit_check, receipt, weights
-from gpt2.receipt import Row
-from gpt2.sources.openai import HPARAMS_FILE, hparams
-from gpt2.vocabulary import VocabularyPlace, copy_vocabulary
-from gpt2.weights import Source
+from gpt2 import weights
+from gpt2.conversion import logit_check, receipt, sources, tensorflow
+from gpt2.conversion.openai import HPARAMS_FILE, hparams
+from gpt2.conversion.receipt import Row
+from gpt2.tokenizer import load_tokenizer
+from gpt2.vocabulary import VocabularyPlace, copy_vocabulary, pick_vocabulary
+from gpt2.weights import Source, hub
 
 TF_PREFIX = "model.ckpt"
 
-SaveVariables = Callable[[Path, Iterable[tuple[str, np.ndarray]]], None]
-ReadVariables = Callable[[Path], Callable[[str], Tensor]]
+
+@dataclass(frozen=True)
+class ConvertSettings:
+    """What is to become of which checkpoint.
+
+    Args:
+        source: 124M, 355M, 774M or 1558M (downloaded); a TensorFlow checkpoint's directory, prefix
+            or .index file; a model directory; a nanoGPT .pt file.
+        out: directory to write.
+        to: hf, a model directory, or tf, OpenAI's TensorFlow files.
+        dtype: of the numbers on disk.
+        vocab: directory to take the vocabulary from, in place of the source's own.
+    """
+
+    source: str
+    out: str
+    to: Literal["hf", "tf"] = "hf"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    vocab: str | None = None
 
 
-def convert(source: Source, ours: str, dtype: torch.dtype) -> tuple[Row, Tensor]:
+def convert(settings: ConvertSettings) -> receipt.Receipt:
+    """Do what is asked for, while nobody else writes there.
+
+    Raises:
+        OSError, ValueError: a path is none, the source can't be read, or as to_directory.
+    """
+    with weights.sole_writer(settings.out):
+        out = Path(settings.out)
+        if out.exists() and not out.is_dir():
+            raise ValueError(f"--out {out} is a file; name a directory")
+        source = sources.open_source(settings.source)
+        if source.path.resolve() == out.resolve():
+            raise ValueError(f"--out {out} is the source itself; name another directory")
+        shipped = hub.CHECKPOINTS / "mini"
+        vocabulary = pick_vocabulary(source.path, given=settings.vocab, shipped=shipped)
+        tokenizer = load_tokenizer(vocabulary.directory, rows=source.config.vocab_size)
+        if source.layout != "in-out":  # formats that don't say what ends a text
+            ends = {"bos_token_id": tokenizer.start_id, "eos_token_id": tokenizer.end_id}
+            source = replace(source, config=replace(source.config, **ends))
+        if settings.to == "hf":
+            dtype = getattr(torch, settings.dtype)
+            return to_directory(source, out, vocabulary=vocabulary, dtype=dtype)
+        if (out / weights.CONFIG_FILE).exists():
+            raise ValueError(
+                f"--out {out} is a model directory; name another for TensorFlow's files"
+            )
+        return to_openai(source, out, vocabulary=vocabulary)
+
+
+def convert_tensor(source: Source, ours: str, dtype: torch.dtype) -> tuple[Row, Tensor]:
     """One tensor as it goes to disk, with its line of the receipt.
 
     Args:
@@ -67,7 +117,7 @@ def to_directory(
     rows: list[Row] = []
 
     def tensor(name: str) -> Tensor:
-        row, value = convert(source, name, dtype)
+        row, value = convert_tensor(source, name, dtype)
         rows.append(row)
         return value
 
@@ -100,14 +150,8 @@ def to_openai(
     out: Path,
     *,
     vocabulary: VocabularyPlace,
-    save: SaveVariables,
-    read: ReadVariables,
 ) -> receipt.Receipt:
     """Write a TensorFlow checkpoint with OpenAI's names and files beside it, whole or not at all.
-
-    Args:
-        save: writes variables to a checkpoint of a prefix.
-        read: opens a checkpoint for reading by name.
 
     Raises:
         OSError, ValueError: as to_directory; or OpenAI's format can't say what the source is.
@@ -120,18 +164,19 @@ def to_openai(
     with weights.whole_directory(out) as work:
         counts = (math.prod(shape) for shape in weights.stored_shapes(source.config).values())
         weights.check_space(work, 4 * sum(counts))
-        save(work / TF_PREFIX, _openai_variables(source, rows))
+        tensorflow.save_variables(work / TF_PREFIX, _openai_variables(source, rows))
         copy_vocabulary(vocabulary.directory, work, openai=True)
         weights.write_json(work / HPARAMS_FILE, sizes)
         state = f'model_checkpoint_path: "{TF_PREFIX}"\nall_model_checkpoint_paths: "{TF_PREFIX}"\n'
         (work / weights.TF_STATE_FILE).write_text(state, encoding="utf-8")
         ids = logit_check.check_ids(source.config)
+        read = tensorflow.read_variables(work / TF_PREFIX)[1]
         made = receipt.build(
             source,
             rows,
             dtype=torch.float32,
             vocabulary_note=vocabulary.note,
-            readings=(logit_check.openai_logits(work, read(work / TF_PREFIX), ids),),
+            readings=(logit_check.openai_logits(work, read, ids),),
             ids=ids,
             weights_sha256=weights.hash_file(work / f"{TF_PREFIX}.data-00000-of-00001"),
         )
@@ -141,7 +186,7 @@ def to_openai(
 
 def _openai_variables(source: Source, rows: list[Row]) -> Iterator[tuple[str, np.ndarray]]:
     for theirs, ours in weights.tf_names(source.config.n_layer).items():
-        row, value = convert(source, ours, torch.float32)
+        row, value = convert_tensor(source, ours, torch.float32)
         rows.append(row.replaced(target=theirs))
         array = value.numpy()
         yield theirs, array[None] if ours.endswith(weights.TRANSPOSED) else array

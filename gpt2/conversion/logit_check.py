@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gpt2 import numpy_forward
 from gpt2.classifier import GPT2Classifier
 from gpt2.config import GPT2Config
+from gpt2.conversion import numpy_forward
+from gpt2.conversion.numpy_forward import Layout
+from gpt2.conversion.openai import HPARAMS_FILE
 from gpt2.model import GPT2
-from gpt2.numpy_forward import Layout
-from gpt2.sources.openai import HPARAMS_FILE
 from gpt2.tokenizer import ENDOFTEXT
 from gpt2.weights import Source
 
@@ -55,9 +55,10 @@ def source_logits(
         [T, V], with a classifier's scores behind.
     """
     config = source.config
+    layout = Layout(openai=source.layout == "openai", transposed=source.layout == "out-in")
 
     def read(name: str) -> np.ndarray | None:
-        theirs = name if source.layout.openai else _find(name, source.shapes)
+        theirs = name if layout.openai else _find(name, source.shapes)
         return None if theirs is None else source.read(theirs).to(dtype).float().numpy()
 
     return numpy_forward.logits(
@@ -65,7 +66,7 @@ def source_logits(
         ids,
         n_layer=config.n_layer,
         n_head=config.n_head,
-        layout=source.layout,
+        layout=layout,
         epsilon=config.layer_norm_epsilon,
         gelu=gelu,
         heads=("wte", "score") if config.labels else ("wte",),

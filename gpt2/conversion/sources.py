@@ -1,8 +1,4 @@
-"""Checkpoints of other programs: which kind a path holds, and each kind as a Source.
-
-`openai` knows the TensorFlow variables, `nanogpt` the .pt files; a Hugging Face directory is a
-model directory, which `weights` reads. Imports: torch.
-"""
+"""Which kind of checkpoint a path holds, and each kind as a Source."""
 
 import re
 from pathlib import Path
@@ -10,6 +6,23 @@ from pathlib import Path
 from gpt2 import weights
 from gpt2.checks import refuse_pointer
 from gpt2.config import SIZES
+from gpt2.conversion import nanogpt, openai, tensorflow
+from gpt2.weights import Source, hub
+
+
+def open_source(name: str) -> Source:
+    """The checkpoint that a command line names, fetched first if it is a size and not here.
+
+    Raises:
+        FileNotFoundError, ValueError: there is none, or it can't be read.
+    """
+    kind, path = recognise(hub.find(name))
+    if kind == "directory":
+        weights.check_receipt(path)
+        return weights.open_directory(path)
+    if kind == "torch":
+        return nanogpt.from_nanogpt(path)
+    return openai.from_variables(path, *tensorflow.read_variables(path))
 
 
 def recognise(path: str | Path) -> tuple[str, Path]:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from gpt2 import weights
 from gpt2.config import GPT2Config
-from gpt2.numpy_forward import Layout
 from gpt2.weights import Read, Shapes, Source
 
 HEAD_DIM = 64  # of all four published sizes; the rule where a checkpoint does not say n_head
@@ -60,7 +59,7 @@ def from_variables(prefix: Path, shapes: Shapes, read: Read) -> Source:
         names={ours: theirs for theirs, ours in names.items()},
         shapes=shapes,
         read=read,
-        layout=Layout(openai=True),
+        layout="openai",
         skipped=skipped,
         notes=() if (prefix.parent / HPARAMS_FILE).is_file() else (_inferred(config),),
     )

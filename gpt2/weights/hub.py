@@ -1,4 +1,6 @@
-"""OpenAI's four models by size: fetched from the Hugging Face hub, or taken from its cache.
+"""The directory that a model's name means: one of checkpoints/, a path, or a size of OpenAI's.
+
+A size is taken from the Hugging Face hub's cache, or fetched into it.
 
 The revisions are pinned; downloads resume and show their progress (huggingface_hub does both).
 Imports: huggingface_hub (inside the function that downloads).
@@ -11,7 +13,9 @@ from pathlib import Path
 
 from gpt2.config import SIZES
 from gpt2.vocabulary import PAIR
-from gpt2.weights import hash_file
+from gpt2.weights.files import CONFIG_FILE, hash_file
+
+CHECKPOINTS = Path(__file__).resolve().parents[2] / "checkpoints"
 
 _ANSWER_SECONDS = 10  # in which the hub must answer
 FILES = ("config.json", "model.safetensors", *PAIR)
@@ -59,6 +63,30 @@ def find(name: str) -> Path:
     if name not in SIZES:
         return Path(name)
     return Path(name).absolute() if Path(name).exists() else fetch(name)
+
+
+def find_directory(name: str) -> Path:
+    """The directory a --model or --classifier flag means.
+
+    Args:
+        name: a name in checkpoints/, a path, or, where nothing of that name is here, the size of
+            one of OpenAI's models, which is taken from the hub's cache or fetched into it.
+
+    Raises:
+        FileNotFoundError: none of these.
+        ValueError: what was fetched is not what was published.
+    """
+    directory = CHECKPOINTS / name
+    if not (directory / CONFIG_FILE).is_file():
+        directory = find(name)
+    if (directory / CONFIG_FILE).is_file():
+        return directory.resolve()
+    here = sorted(path.parent.name for path in CHECKPOINTS.glob(f"[!.]*/{CONFIG_FILE}"))
+    raise FileNotFoundError(
+        f"{name} is no model directory (it has no {CONFIG_FILE}; convert.py makes one of "
+        "other checkpoints); "
+        f"in {CHECKPOINTS.name}/ there are: {', '.join(here) or 'none'}"
+    )
 
 
 def fetch(size: str) -> Path:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from gpt2.config import GPT2Config
-from gpt2.numpy_forward import Layout
 from gpt2.weights import EMBEDDING, Source, open_pickle, place, plain, stored_shapes
 
 VOCAB_SIZE = 50257
@@ -55,7 +54,7 @@ def from_nanogpt(path: Path) -> Source:
         names,
         shapes,
         read,
-        Layout(transposed=True),
+        "out-in",
         skipped,
         filled,
         padded,

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gpt2 import numpy_forward, weights
-from gpt2.logit_check import TEXT, source_logits
+from gpt2 import weights
+from gpt2.conversion import numpy_forward
+from gpt2.conversion.logit_check import TEXT, source_logits
 from gpt2.model import parameter_count
 from gpt2.weights import Source
 
