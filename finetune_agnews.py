@@ -14,24 +14,20 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from gpt2 import agnews_files, baselines, report, weights
-from gpt2.agnews import AGNEWS_LABELS, Split, read_split
-from gpt2.checkpoint import sole_writer
+from gpt2 import figures, weights
+from gpt2.agnews import baselines, report
+from gpt2.agnews import download as agnews_files
+from gpt2.agnews.adapt import TRAIN_MODES
+from gpt2.agnews.finetune import MOST, FinetuneSettings, State, finetune
+from gpt2.agnews.news import AGNEWS_LABELS, Split, read_split
+from gpt2.agnews.rows import Rows, news_scores
 from gpt2.checks import check_number
 from gpt2.classifier import GPT2Classifier
 from gpt2.command import add_debug_flag, run_training
-from gpt2.devices import (
-    device_name,
-    pick_device,
-    process_group,
-    rank,
-    wait_for_all,
-    world_size,
-)
-from gpt2.finetune import MOST, FinetuneSettings, State, finetune
-from gpt2.rows import Rows, news_scores
+from gpt2.devices import device_name, pick_device
 from gpt2.tokenizer import Tokenizer, load_tokenizer
-from gpt2.trained import TRAIN_MODES
+from gpt2.training.processes import process_group, rank, wait_for_all, world_size
+from gpt2.training.state import sole_writer
 from gpt2.vocabulary import keep_max_length
 from gpt2.weights.hub import find_directory
 
@@ -124,9 +120,26 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         with weights.whole_directory(out) as work:
             weights.save(model, work, vocabulary=base, dtype=getattr(torch, args.save_dtype))
             keep_max_length(work, settings.max_length)
-            report.write(work, metrics, points)
+            report.write(work, metrics, points, draw(metrics, points))
         shutil.rmtree(state.directory)
     return metrics
+
+
+def draw(metrics: dict[str, Any], points: list[dict]) -> dict[str, tuple[bytes, str]]:
+    """How the training went, and which classes are confused: PNG files and alt texts by name."""
+    curves = report.curves(points)
+    counts = metrics.get("test", metrics["held_out"])["confusion"]
+    made = {
+        "training.png": (figures.training_figure(*curves), figures.training_alt(*curves)),
+        "confusion.png": (
+            figures.confusion_figure(counts, AGNEWS_LABELS),
+            figures.confusion_alt(counts, AGNEWS_LABELS),
+        ),
+    }
+    return {
+        name: (figures.to_png(figure, background=figures.LIGHT.background), alt)
+        for name, (figure, alt) in made.items()
+    }
 
 
 def open_state(args: argparse.Namespace, identity: dict[str, Any], device: torch.device) -> State:

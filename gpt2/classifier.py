@@ -7,7 +7,9 @@ The same function as Hugging Face's GPT2ForSequenceClassification. Source: Radfo
 import torch
 from torch import Tensor, nn
 
+from gpt2.config import GPT2Config
 from gpt2.model import GPT2
+from gpt2.tokenizer import Tokenizer
 
 
 class GPT2Classifier(nn.Module):
@@ -49,3 +51,8 @@ class GPT2Classifier(nn.Module):
     def per_token(self, ids: Tensor) -> Tensor:
         """Class logits after every token, as if the text ended there: [B, T] to [B, T, labels]."""
         return self.score(self.transformer.hidden(ids))
+
+
+def reading_length(tokenizer: Tokenizer, config: GPT2Config) -> int:
+    """How many tokens of a text a classifier reads: as many as in training, if that is known."""
+    return min(tokenizer.max_length or config.n_ctx, config.n_ctx)

@@ -1,16 +1,9 @@
-"""Where the work is done: the device, its precision, and the processes that share a training.
-
-Several processes are what torchrun starts; alone, none of this communicates. Imports: torch.
-"""
+"""Where the work is done, and in which numbers: what --device and --dtype mean."""
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 
 import torch
-from torch import Tensor, distributed
 
-from gpt2.command import LostProcess
 from gpt2.config import DTYPES
 
 
@@ -51,56 +44,3 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
 def device_name(device: torch.device) -> str:
     """A GPU's model, or the kind of any other device."""
     return torch.cuda.get_device_name() if device.type == "cuda" else device.type
-
-
-def low_precision(device: torch.device) -> torch.autocast:
-    """bfloat16 matrix products on a GPU, float32 elsewhere."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
-
-
-# --- several processes -----------------------------------------------------------------------
-
-
-def rank() -> int:
-    """This process's number, 0 when alone."""
-    return distributed.get_rank() if distributed.is_initialized() else 0
-
-
-def world_size() -> int:
-    """Number of processes, 1 when alone."""
-    return distributed.get_world_size() if distributed.is_initialized() else 1
-
-
-@contextmanager
-def process_group(device: torch.device) -> Iterator[None]:
-    """Join the processes torchrun started; alone, do nothing."""
-    if "WORLD_SIZE" not in os.environ:
-        yield
-        return
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    try:
-        yield
-    finally:
-        distributed.destroy_process_group()
-
-
-def sum_over_processes(tensors: Sequence[Tensor]) -> None:
-    """Replace each tensor by its sum over all processes, in place and in one message.
-
-    Raises:
-        LostProcess: another process has ended.
-    """
-    if world_size() == 1:
-        return
-    flat = torch.cat([tensor.flatten() for tensor in tensors])
-    try:
-        distributed.all_reduce(flat)
-    except RuntimeError as error:
-        raise LostProcess from error
-    for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
-        tensor.copy_(part.view_as(tensor))
-
-
-def wait_for_all(device: torch.device) -> None:
-    """Return once every process has come here; the device is the one they work on."""
-    sum_over_processes([torch.zeros(1, device=device)])

@@ -16,17 +16,19 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from gpt2 import data, prediction, weights
-from gpt2.agnews import read_agnews, rows_of_classes
+from gpt2 import prediction, weights
+from gpt2.agnews.news import read_agnews, rows_of_classes
+from gpt2.agnews.rows import Rows, news_scores
 from gpt2.checks import check_text
+from gpt2.classifier import reading_length
 from gpt2.command import add_debug_flag, run_command
 from gpt2.devices import pick_device
 from gpt2.model import GPT2
 from gpt2.records.answers import perplexity
-from gpt2.rows import Rows, news_scores, reading_length
 from gpt2.sampling import BAD_LOGITS
 from gpt2.text_files import text_lines
 from gpt2.tokenizer import Tokenizer, load_tokenizer
+from gpt2.training.corpus import read_documents
 from gpt2.weights.hub import find_directory
 
 
@@ -225,7 +227,7 @@ def evaluate(args: argparse.Namespace) -> dict:
     tokenizer = load_tokenizer(directory, rows=model.config.vocab_size)
     if args.lambada:
         return lambada(model, tokenizer, args.lambada)
-    documents = list(data.read_documents(args.text))
+    documents = list(read_documents(args.text))
     if not any(documents):
         raise ValueError(f"{args.text} is empty; there is nothing to measure")
     stride = model.config.n_ctx if args.stride is None else args.stride

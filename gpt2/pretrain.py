@@ -17,19 +17,20 @@ import torch
 from tqdm import tqdm
 
 from gpt2 import weights
-from gpt2.checkpoint import sole_writer
 from gpt2.command import run_training
 from gpt2.config import GPT2Config
-from gpt2.devices import device_name, pick_device, process_group, rank, world_size
-from gpt2.flops import utilisation
+from gpt2.devices import device_name, pick_device
 from gpt2.generate import generate
 from gpt2.model import GPT2, init_weights
-from gpt2.next_token import Corpus, NextToken, read_corpus
 from gpt2.pretrain_flags import DECIDING, parser
 from gpt2.records.answers import perplexity
 from gpt2.sampling import Sampling
 from gpt2.tokenizer import Tokenizer
-from gpt2.training import Trainer, TrainSettings
+from gpt2.training.flops import utilisation
+from gpt2.training.next_token import Corpus, NextToken, read_corpus
+from gpt2.training.processes import process_group, rank, world_size
+from gpt2.training.state import sole_writer
+from gpt2.training.trainer import Trainer, TrainSettings
 
 
 def pretrain(args: argparse.Namespace) -> dict:

@@ -1,11 +1,11 @@
-"""gpt2.agnews: AG News as it should have been written, and errors that name the row."""
+"""gpt2.agnews.news: AG News as it should have been written, and errors that name the row."""
 
 import csv as csv_module
 
 import numpy as np
 import pytest
 
-from gpt2.agnews import clean_news, read_agnews, read_split, rows_of_classes, split_news
+from gpt2.agnews.news import clean_news, read_agnews, read_split, rows_of_classes, split_news
 
 ROWS = (
     '"3","Oil climbs","Prices rose, again."\n"1","Talks","said ""no"""\n4,Probe,Titan\n2,Cup,Win\n'

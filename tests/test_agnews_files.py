@@ -1,4 +1,4 @@
-"""gpt2.agnews_files: a real download from a server here, checked, and offline in one sentence."""
+"""A real download from a server here, checked, and offline in one sentence."""
 
 import functools
 import hashlib
@@ -9,8 +9,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 import finetune_agnews
-from gpt2 import agnews_files
-from gpt2.agnews_files import SHA256, find_or_download
+from gpt2.agnews import download as agnews_files
+from gpt2.agnews.download import SHA256, find_or_download
 
 FILES = {"train.csv": b'"1","a","b"\n"2","c","d"\n', "test.csv": b'"3","e","f"\n'}
 

@@ -1,12 +1,12 @@
-"""gpt2.baselines: linear models that learn what words tell."""
+"""gpt2.agnews.baselines: linear models that learn what words tell."""
 
 import json
 
 import numpy as np
 import pytest
 
-from gpt2 import baselines
-from gpt2.agnews import News
+from gpt2.agnews import baselines
+from gpt2.agnews.news import News
 
 pytest.importorskip("sklearn")
 

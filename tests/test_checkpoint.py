@@ -1,4 +1,4 @@
-"""gpt2.checkpoint: a state is read by its own run, or refused in a sentence."""
+"""gpt2.training.state: a state is read by its own run, or refused in a sentence."""
 
 import resource
 import subprocess
@@ -10,8 +10,8 @@ import torch
 import convert
 import finetune_agnews
 from gpt2 import pretrain, weights
-from gpt2.checkpoint import read_state, write_state
 from gpt2.command import run_training
+from gpt2.training.state import read_state, write_state
 
 RUN = {"lr": 0.1, "data": "abc"}
 STATE = {"step": 3, "weights": {"a": torch.arange(4.0)}, "points": [{"loss": 1.5}]}

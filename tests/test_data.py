@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from gpt2 import data
-from gpt2.data import hold_out, read_documents, read_tokens, windows
+from gpt2.data import read_tokens
 from gpt2.tokenizer import ENDOFTEXT_ID, Tokenizer
+from gpt2.training.corpus import hold_out, read_documents, windows
 
 # --- prose -----------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gpt2 import evaluate, weights
-from gpt2.agnews import AGNEWS_LABELS
+from gpt2.agnews.news import AGNEWS_LABELS
 from gpt2.data import read_tokens
 from gpt2.vocabulary import keep_max_length
 

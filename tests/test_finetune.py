@@ -15,8 +15,9 @@ import pytest
 import torch
 
 import finetune_agnews
-from gpt2 import evaluate, finetune, weights
-from gpt2.finetune import _stalled
+from gpt2 import evaluate, weights
+from gpt2.agnews import finetune
+from gpt2.agnews.finetune import _stalled
 from gpt2.tokenizer import Tokenizer
 
 WORDS = ("treaty minister border", "goal striker cup", "oil shares profit", "probe software planet")

@@ -1,10 +1,10 @@
-"""gpt2.flops: PaLM's count of operations, and shares of a peak."""
+"""gpt2.training.flops: PaLM's count of operations, and shares of a peak."""
 
 import pytest
 import torch
 
-from gpt2 import flops
 from gpt2.config import SIZES, GPT2Config
+from gpt2.training import flops
 
 
 def test_the_count_of_gpt2_is_palms():

@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from gpt2.devices import low_precision
 from gpt2.engine import Engine, Request, Sampling
 from gpt2.generate import generate
-from gpt2.losses import compiled_chunk, head_loss
 from gpt2.model import GPT2, init_weights
-from gpt2.training import Trainer, TrainSettings
+from gpt2.training.losses import compiled_chunk, head_loss, low_precision
+from gpt2.training.trainer import Trainer, TrainSettings
 
 pytestmark = pytest.mark.gpu
 

@@ -1,10 +1,10 @@
-"""gpt2.lora: thin matrices that start as nothing, learn, and disappear into the weights."""
+"""gpt2.agnews.lora: thin matrices that start as nothing, learn, and disappear into the weights."""
 
 import pytest
 import torch
 from torch import nn
 
-from gpt2.lora import LoRALinear, add_lora, merge_lora
+from gpt2.agnews.adapt import LoRALinear, add_lora, merge_lora
 
 IDS = torch.tensor([[5, 17, 0, 96, 17, 3, 42]])
 

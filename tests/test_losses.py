@@ -1,10 +1,10 @@
-"""gpt2.losses: the loss computed in pieces is the loss."""
+"""gpt2.training.losses: the loss computed in pieces is the loss."""
 
 import pytest
 import torch
 from torch.nn import functional as F
 
-from gpt2.losses import IGNORE, _chunk, head_loss
+from gpt2.training.losses import IGNORE, _chunk, head_loss
 
 TOLERANCE = 1e-5  # float32, values and gradients of size about 1
 

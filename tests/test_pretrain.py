@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 import torch
 
-from gpt2 import next_token, pretrain, weights
+from gpt2 import pretrain, weights
 from gpt2.config import GPT2Config
-from gpt2.losses import head_loss
 from gpt2.model import GPT2
-from gpt2.training import Trainer, TrainSettings
+from gpt2.training import next_token
+from gpt2.training.losses import head_loss
+from gpt2.training.trainer import Trainer, TrainSettings
 
 SHAPE = ["--layers", "2", "--heads", "2", "--embd", "32", "--context", "32"]
 STEPS = 6

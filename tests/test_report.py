@@ -1,8 +1,8 @@
-"""gpt2.report: the table and the files; finetune_agnews.py's own tests see them made."""
+"""gpt2.agnews.report: the table and the files; finetune_agnews.py's own tests see them made."""
 
 import json
 
-from gpt2 import report
+from gpt2.agnews import report
 
 HELD_OUT = {"accuracy": 0.5, "macro_f1": 0.4, "rows": 4, "confusion": [[1, 0, 0, 0]] * 4}
 POINTS = [
@@ -16,7 +16,9 @@ POINTS[3]["held_out"] = {"accuracy": 0.5, "nll": 0.9}
 
 
 def test_the_curve_runs_on_over_the_trainings_of_a_classifier(tmp_path):
-    report.write(tmp_path, {"held_out": HELD_OUT}, POINTS)
+    pictures = {"training.png": (b"png", f"{report.curves(POINTS)[0][-1]} texts")}
+    report.write(tmp_path, {"held_out": HELD_OUT}, POINTS, pictures)
+    assert (tmp_path / "training.png").read_bytes() == b"png"
     found = json.loads((tmp_path / "metrics.json").read_text())
     assert [point["texts"] for point in found["curve"]] == [8, 16, 24]
     assert [point["texts"] for point in found["epochs"]] == [16, 24]

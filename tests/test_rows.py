@@ -1,12 +1,12 @@
-"""gpt2.rows: batches that hold every row once, and predictions that batching does not change."""
+"""Batches that hold every row once, and predictions that batching does not change."""
 
 import numpy as np
 import pytest
 import torch
 
 from gpt2 import weights
-from gpt2.agnews import News
-from gpt2.rows import Rows, bucketed_batches, pad_right, predict
+from gpt2.agnews.news import News
+from gpt2.agnews.rows import Rows, bucketed_batches, pad_right, predict
 
 
 @pytest.mark.parametrize(("count", "batch_size"), [(1, 4), (7, 3), (1000, 4), (999, 1), (5, 8)])

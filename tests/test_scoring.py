@@ -1,9 +1,9 @@
-"""gpt2.scoring: the figures of scikit-learn, where it has them, and of the definition."""
+"""gpt2.agnews.metrics: the figures of scikit-learn, where it has them, and of the definition."""
 
 import numpy as np
 import pytest
 
-from gpt2.scoring import calibration_error, guess_scores, scores
+from gpt2.agnews.metrics import calibration_error, guess_scores, scores
 
 NAMES = ("World", "Sports", "Business", "Sci/Tech")
 

@@ -1,4 +1,4 @@
-"""gpt2.training: a run that was stopped goes on as if it had not been."""
+"""gpt2.training.trainer: a run that was stopped goes on as if it had not been."""
 
 import math
 from dataclasses import replace
@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from gpt2 import checkpoint, devices
-from gpt2.losses import head_loss
 from gpt2.model import GPT2, init_weights
-from gpt2.training import Trainer, TrainSettings
+from gpt2.training import processes
+from gpt2.training import state as checkpoint
+from gpt2.training.losses import head_loss
+from gpt2.training.trainer import Trainer, TrainSettings
 
 SETTINGS = TrainSettings(steps=6, lr=1e-2, warmup=2, average=0.9, accumulate=2)
 
@@ -146,7 +147,7 @@ def test_parts_of_a_loss_add_up_over_processes(monkeypatch):
     """Adam hides a wrong scale from the weights, but clipping and the report do not."""
     trainer, loss_of_rows = linear_run(TrainSettings(steps=3, lr=1e-2))
     alone = run(trainer, lambda i: loss_of_rows(slice(4 * i, 4 * i + 4)))
-    monkeypatch.setattr(devices, "world_size", lambda: 2)
+    monkeypatch.setattr(processes, "world_size", lambda: 2)
     monkeypatch.setattr(devices.distributed, "all_reduce", lambda flat: flat.mul_(2))
     trainer, loss_of_rows = linear_run(TrainSettings(steps=3, lr=1e-2))
     halves = run(trainer, lambda i: loss_of_rows(slice(4 * i, 4 * i + 4)) / 2)
@@ -167,7 +168,7 @@ def test_processes_draw_other_dropout_and_the_same_again(monkeypatch):
     """All processes dropped the same places."""
 
     def drawn(process):
-        monkeypatch.setattr("gpt2.training.rank", lambda: process)
+        monkeypatch.setattr("gpt2.training.trainer.rank", lambda: process)
         seen = []
         trainer, loss_of_rows = linear_run(TrainSettings(steps=3, lr=1e-2, seed=5))
         run(trainer, lambda i: (seen.append(torch.rand(()).item()), loss_of_rows(slice(0, 4)))[1])

@@ -12,7 +12,7 @@ from pickle import UnpicklingError
 import torch
 
 from gpt2 import weights
-from gpt2.devices import rank
+from gpt2.training.processes import rank
 
 
 def sole_writer(out: str | Path) -> AbstractContextManager[None]:

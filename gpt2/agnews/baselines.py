@@ -1,7 +1,7 @@
 """What a classifier should beat: TF-IDF and two linear models, trained on the same rows.
 
-`python -m gpt2.baselines --data DIR` measures them alone. Needs scikit-learn, which nothing else
-does. Imports: scikit-learn (inside the function that trains).
+`python -m gpt2.agnews.baselines --data DIR` measures them alone. Needs scikit-learn, which nothing
+else does. Imports: scikit-learn (inside the function that trains).
 """
 
 import argparse
@@ -12,9 +12,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from gpt2.agnews import AGNEWS_LABELS, News, read_split
+from gpt2.agnews.metrics import guess_scores
+from gpt2.agnews.news import AGNEWS_LABELS, News, read_split
 from gpt2.command import add_debug_flag, run_command
-from gpt2.scoring import guess_scores
 
 
 def check_installed() -> None:
@@ -66,7 +66,8 @@ def measure(train: News, test: News) -> Iterator[dict]:
 
 def main(argv: list[str] | None = None) -> int:
     """Measure the baselines on the rows that finetune_agnews.py trains and measures on."""
-    parser = argparse.ArgumentParser(prog="python -m gpt2.baselines", description=main.__doc__)
+    name = "python -m gpt2.agnews.baselines"
+    parser = argparse.ArgumentParser(prog=name, description=main.__doc__)
     parser.add_argument("--data", required=True, metavar="DIR", help="holds train.csv and test.csv")
     parser.add_argument("--limit", type=int, default=0, metavar="N", help="N random rows, 0 = all")
     parser.add_argument("--seed", type=int, default=0, help="of the split (0)")
@@ -80,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
             print(json.dumps(found), flush=True)
         return 0
 
-    return run_command("gpt2.baselines", work, debug=args.debug)
+    return run_command("gpt2.agnews.baselines", work, debug=args.debug)
 
 
 if __name__ == "__main__":

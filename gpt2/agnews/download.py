@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-DIRECTORY = Path(__file__).resolve().parent.parent / "data" / "agnews"
+DIRECTORY = Path(__file__).resolve().parents[2] / "data" / "agnews"
 URL = "https://raw.githubusercontent.com/mhjabreel/CharCnn_Keras/master/data/ag_news_csv/"
 # As in the checksums of Hugging Face's and torchtext's loaders, which take the same two files.
 SHA256 = {

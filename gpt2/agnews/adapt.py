@@ -1,7 +1,7 @@
-"""Low-rank adaptation: train two thin matrices beside each frozen projection, then merge them.
+"""Which parameters of a classifier a fine-tuning trains: head, last blocks, thin matrices or all.
 
-Source: Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models", section 4.1.
-Imports: torch.
+Source of the thin matrices: Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models",
+section 4.1.
 """
 
 import math
@@ -10,7 +10,32 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gpt2.classifier import GPT2Classifier
 from gpt2.model import GPT2
+
+TRAIN_MODES = ("head", "last-block", "last-two", "lora", "full")
+
+
+def choose_parameters(model: GPT2Classifier, train: str) -> None:
+    """Freeze all but what `train` names; the head is always trained."""
+    backbone = model.transformer
+    backbone.requires_grad_(train == "full")
+    if train in ("last-block", "last-two"):
+        for block in backbone.h[-1 if train == "last-block" else -2 :]:
+            block.requires_grad_(True)
+        backbone.ln_f.requires_grad_(True)
+    if train == "lora":
+        add_lora(backbone)
+
+
+def set_dropout(model: nn.Module, probability: float) -> None:
+    """Set every dropout of a model."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = probability
+
+
+# --- LoRA: two thin matrices beside each frozen projection, merged in the end -------------------
 
 
 class LoRALinear(nn.Module):

@@ -3,8 +3,8 @@
 import torch
 
 from gpt2.config import GPT2Config
-from gpt2.devices import world_size
 from gpt2.model import parameter_count
+from gpt2.training.processes import world_size
 
 # Dense bfloat16 peaks in 10^12 operations a second, from NVIDIA's data sheets; the first name that
 # is part of the device's is taken.

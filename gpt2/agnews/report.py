@@ -1,22 +1,16 @@
-"""What a fine-tuning leaves beside its weights: metrics.json, two pictures and a table.
-
-Imports: numpy, torch (its version), and gpt2.figures for the pictures.
-"""
+"""What a fine-tuning leaves beside its weights: metrics.json, pictures and a table."""
 
 import json
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from gpt2 import figures
-from gpt2.agnews import AGNEWS_LABELS
 from gpt2.weights import hash_file
 
-ROOT = Path(__file__).resolve().parent.parent
-CURVE, CONFUSION = "training.png", "confusion.png"
+ROOT = Path(__file__).resolve().parents[2]
 
 # Accuracy in percent on the 7,600 rows of the official test set after training on all 120,000 rows,
 # as published.
@@ -62,38 +56,52 @@ def commit() -> str | None:
     return f"{head}+" if changed else head
 
 
-def write(directory: Path, metrics: dict[str, Any], points: Sequence[dict]) -> None:
-    """Write metrics.json and the two pictures, whose alt texts stand in it.
+def curves(points: Sequence[dict]) -> tuple[list[float], ...]:
+    """A classifier's training curve, thinned to 500 points or so.
 
     Args:
-        directory: exists.
-        metrics: with `held_out`, and `test` if there were test rows, as gpt2.scoring makes them.
-        points: of the classifier's curve, as gpt2.finetune yields them; thinned to 500 or so.
+        points: as finetune yields them.
+
+    Returns:
+        Texts read, loss and accuracy there; texts at the ends of epochs, held-out accuracy there.
     """
-    classifier = _running([point for point in points if "accuracy" in point])
-    thin = classifier[:: max(1, len(classifier) // 500)]
-    measured = [point for point in classifier if "held_out" in point]
-    curves = (
+    thin, measured = _classifier_points(points)
+    return (
         [point["texts"] for point in thin],
         [point["loss"] for point in thin],
         [point["accuracy"] for point in thin],
         [point["texts"] for point in measured],
         [point["held_out"]["accuracy"] for point in measured],
     )
-    counts = metrics.get("test", metrics["held_out"])["confusion"]
-    drawn = {
-        CURVE: (figures.training_figure(*curves), figures.training_alt(*curves)),
-        CONFUSION: (
-            figures.confusion_figure(counts, AGNEWS_LABELS),
-            figures.confusion_alt(counts, AGNEWS_LABELS),
-        ),
-    }
-    for name, (figure, _) in drawn.items():
-        picture = figures.to_png(figure, background=figures.LIGHT.background)
+
+
+def write(
+    directory: Path,
+    metrics: dict[str, Any],
+    points: Sequence[dict],
+    pictures: Mapping[str, tuple[bytes, str]],
+) -> None:
+    """Write metrics.json and the pictures, whose alt texts stand in it.
+
+    Args:
+        directory: exists.
+        metrics: with `held_out`, and `test` if there were test rows, as metrics.py makes them.
+        points: as finetune yields them.
+        pictures: a PNG file and its alt text by the file's name.
+    """
+    thin, measured = _classifier_points(points)
+    for name, (picture, _) in pictures.items():
         (directory / name).write_bytes(picture)
-    alts = {name: alt for name, (_, alt) in drawn.items()}
+    alts = {name: alt for name, (_, alt) in pictures.items()}
     full = {**metrics, "figures": alts, "epochs": measured, "curve": thin}
     (directory / "metrics.json").write_text(json.dumps(full, indent=1) + "\n", encoding="utf-8")
+
+
+def _classifier_points(points: Sequence[dict]) -> tuple[list[dict], list[dict]]:
+    """Those of the classifier's stages, thinned, and those at the ends of epochs."""
+    classifier = _running([point for point in points if "accuracy" in point])
+    thin = classifier[:: max(1, len(classifier) // 500)]
+    return thin, [point for point in classifier if "held_out" in point]
 
 
 def _running(points: Sequence[dict]) -> list[dict]:

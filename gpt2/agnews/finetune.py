@@ -14,15 +14,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from gpt2.checkpoint import read_state, write_state
+from gpt2.agnews.adapt import TRAIN_MODES, choose_parameters, merge_lora, set_dropout
+from gpt2.agnews.rows import Rows, news_scores
+from gpt2.agnews.topic_loss import Objective
 from gpt2.checks import check_number
 from gpt2.classifier import GPT2Classifier
-from gpt2.devices import wait_for_all
-from gpt2.lora import merge_lora
-from gpt2.objective import Objective
-from gpt2.rows import Rows, news_scores
-from gpt2.trained import TRAIN_MODES, choose_parameters, set_dropout
-from gpt2.training import Trainer, TrainSettings
+from gpt2.training.processes import wait_for_all
+from gpt2.training.state import read_state, write_state
+from gpt2.training.trainer import Trainer, TrainSettings
 
 MOST = 1_000_000  # of epochs, minutes and weights of losses
 

@@ -102,3 +102,8 @@ def head_loss(
 def compiled_chunk() -> Callable:
     """_chunk through torch.compile, for a GPU."""
     return torch.compile(_chunk, dynamic=False)
+
+
+def low_precision(device: torch.device) -> torch.autocast:
+    """bfloat16 matrix products on a GPU, float32 elsewhere."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gpt2.agnews import AGNEWS_LABELS, News, rows_of_classes
+from gpt2.agnews.metrics import scores
+from gpt2.agnews.news import AGNEWS_LABELS, News, rows_of_classes
 from gpt2.classifier import GPT2Classifier
-from gpt2.config import GPT2Config
-from gpt2.devices import low_precision, rank, sum_over_processes, world_size
-from gpt2.scoring import scores
 from gpt2.tokenizer import Tokenizer
+from gpt2.training.losses import low_precision
+from gpt2.training.processes import rank, sum_over_processes, world_size
 
 
 class Rows:
@@ -56,11 +56,6 @@ def bucketed_batches(
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def reading_length(tokenizer: Tokenizer, config: GPT2Config) -> int:
-    """How many tokens of a text a classifier reads: as many as in training, if that is known."""
-    return min(tokenizer.max_length or config.n_ctx, config.n_ctx)
-
-
 def pad_right(rows: Sequence[Sequence[int]], *, pad: int = 0) -> np.ndarray:
     """Token rows of different lengths, at least one, as one int64 array [B, longest].
 
@@ -98,7 +93,7 @@ def news_scores(model: GPT2Classifier, rows: Rows, *, labels: str | None = None)
         labels: which of its labels are classes 1 to 4; by their names if None.
 
     Returns:
-        Those of gpt2.scoring.scores, classes in AG News's order and then the other labels; and
+        Those of metrics.scores, classes in AG News's order and then the other labels; and
         labels, what the model calls each class.
 
     Raises:

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gpt2.checkpoint import read_state, write_state
-from gpt2.devices import rank, sum_over_processes
+from gpt2.training.processes import rank, sum_over_processes
+from gpt2.training.state import read_state, write_state
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gpt2 import data
-from gpt2.devices import low_precision, rank, sum_over_processes, world_size
-from gpt2.losses import compiled_chunk, head_loss
 from gpt2.model import GPT2
 from gpt2.tokenizer import Tokenizer
+from gpt2.training.corpus import hold_out, read_tokens, windows
+from gpt2.training.losses import compiled_chunk, head_loss, low_precision
+from gpt2.training.processes import rank, sum_over_processes, world_size
 
 HELD_OUT_WINDOWS = 512  # measured at most
 
@@ -31,7 +31,7 @@ def read_corpus(
 ) -> Corpus:
     """Read files; one named twice counts twice, with the same documents held out."""
     rule = {"every": hold_out_every, "end_id": tokenizer.end_id, "least": context + 1}
-    parts = [data.hold_out(data.read_tokens(path, tokenizer), **rule) for path in paths]
+    parts = [hold_out(read_tokens(path, tokenizer), **rule) for path in paths]
     unique = {path: part[1] for path, part in zip(paths, parts, strict=True)}
     return Corpus(np.concatenate([part[0] for part in parts]), np.concatenate([*unique.values()]))
 
@@ -49,7 +49,7 @@ class NextToken:
 
     def __call__(self, batch: int) -> Tensor:
         """This process's part of a batch's loss, differentiable; the parts add up to the loss."""
-        rows = data.windows(
+        rows = windows(
             self.corpus.train,
             context=self.model.config.n_ctx,
             batch_size=self.batch_size,

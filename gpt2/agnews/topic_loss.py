@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gpt2.agnews.rows import Rows, bucketed_batches
 from gpt2.classifier import GPT2Classifier
-from gpt2.devices import low_precision, rank, sum_over_processes, world_size
-from gpt2.losses import IGNORE, head_loss
-from gpt2.rows import Rows, bucketed_batches
+from gpt2.training.losses import IGNORE, head_loss, low_precision
+from gpt2.training.processes import rank, sum_over_processes, world_size
 
 
 class Objective:

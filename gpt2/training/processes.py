@@ -1,0 +1,55 @@
+"""The processes that share a training, as torchrun starts them; alone, none communicates."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, distributed
+
+from gpt2.command import LostProcess
+
+
+def rank() -> int:
+    """This process's number, 0 when alone."""
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def world_size() -> int:
+    """Number of processes, 1 when alone."""
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+@contextmanager
+def process_group(device: torch.device) -> Iterator[None]:
+    """Join the processes torchrun started; alone, do nothing."""
+    if "WORLD_SIZE" not in os.environ:
+        yield
+        return
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
+
+
+def sum_over_processes(tensors: Sequence[Tensor]) -> None:
+    """Replace each tensor by its sum over all processes, in place and in one message.
+
+    Raises:
+        LostProcess: another process has ended.
+    """
+    if world_size() == 1:
+        return
+    flat = torch.cat([tensor.flatten() for tensor in tensors])
+    try:
+        distributed.all_reduce(flat)
+    except RuntimeError as error:
+        raise LostProcess from error
+    for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
+        tensor.copy_(part.view_as(tensor))
+
+
+def wait_for_all(device: torch.device) -> None:
+    """Return once every process has come here; the device is the one they work on."""
+    sum_over_processes([torch.zeros(1, device=device)])
