@@ -148,7 +148,7 @@ def test_parts_of_a_loss_add_up_over_processes(monkeypatch):
     trainer, loss_of_rows = linear_run(TrainSettings(steps=3, lr=1e-2))
     alone = run(trainer, lambda i: loss_of_rows(slice(4 * i, 4 * i + 4)))
     monkeypatch.setattr(processes, "world_size", lambda: 2)
-    monkeypatch.setattr(devices.distributed, "all_reduce", lambda flat: flat.mul_(2))
+    monkeypatch.setattr(processes.distributed, "all_reduce", lambda flat: flat.mul_(2))
     trainer, loss_of_rows = linear_run(TrainSettings(steps=3, lr=1e-2))
     halves = run(trainer, lambda i: loss_of_rows(slice(4 * i, 4 * i + 4)) / 2)
     for mine, expected in zip(halves, alone, strict=True):
