@@ -13,8 +13,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
 
-from gpt2 import engine as engine_module
 from gpt2.engine import Engine
+from gpt2.engine import engine as engine_module
 from gpt2.ui import build_app, launch_options
 from gpt2.weights import hub
 

@@ -1,13 +1,13 @@
-"""gpt2.drafts: branches are exact to the bit, and what is shared is not computed again."""
+"""gpt2.engine.drafts: branches are exact to the bit, and what is shared is not computed again."""
 
 from dataclasses import replace
 
 import pytest
 
 from gpt2.engine import Engine, Request
+from gpt2.engine.request import Limits
 from gpt2.generate import generate
 from gpt2.lens import Scales
-from gpt2.request import Limits
 from gpt2.sampling import Sampling
 
 LIVELY = Sampling(temperature=3.0, top_k=0, repetition_penalty=1.2, seed=7)

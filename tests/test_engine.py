@@ -11,8 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from gpt2 import engine as engine_module
-from gpt2.engine import Engine, Limits, Request, _overlap, seed_or_random
+from gpt2.engine import Engine, Limits, Request, seed_or_random
+from gpt2.engine import engine as engine_module
+from gpt2.engine.engine import _overlap
 from gpt2.records import Step
 from gpt2.sampling import Sampling
 from gpt2.tokenizer import ENDOFTEXT_ID

@@ -1,12 +1,12 @@
-"""gpt2.explain: heads, ablation and attribution through the engine, and their limits."""
+"""gpt2.engine.explain: heads, ablation and attribution through the engine, and their limits."""
 
 import numpy as np
 import pytest
 
 from gpt2 import lens, prediction
 from gpt2.engine import Engine, Request
+from gpt2.engine.request import Limits
 from gpt2.lens import Scales
-from gpt2.request import Limits
 from gpt2.sampling import Sampling
 
 IDS = (15496, 995, 11, 262, 262, 995, 318, 15496)
@@ -82,8 +82,8 @@ def test_attribution_has_its_limits(engine, fresh_engine):
 
 def test_what_takes_long_comes_in_parts_from_the_end(fresh_engine, monkeypatch):
     backbone = fresh_engine.library.get("tiny").backbone
-    monkeypatch.setattr("gpt2.explain.LAYERS_AT_ONCE", 1)
-    monkeypatch.setattr("gpt2.explain.TOKENS_AT_ONCE", 3)
+    monkeypatch.setattr("gpt2.engine.explain.LAYERS_AT_ONCE", 1)
+    monkeypatch.setattr("gpt2.engine.explain.TOKENS_AT_ONCE", 3)
     maps = list(fresh_engine.ablation_maps(IDS, 7, model="tiny"))
     assert [np.isnan(found.mlps).sum() for found in maps] == [1, 0]
     whole = lens.ablation_map(backbone, lens.observe(backbone, IDS), 7, IDS[7])

@@ -1,4 +1,4 @@
-"""gpt2.library: models by name, what is kept in memory, and what a broken directory says."""
+"""gpt2.engine.library: models by name, what is kept in memory, and what a broken directory says."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ import torch
 from gpt2 import weights
 from gpt2.config import GPT2Config
 from gpt2.devices import pick_dtype
-from gpt2.library import Library
+from gpt2.engine.library import Library
 from gpt2.model import parameter_count
 from gpt2.weights import hub
 from gpt2.weights.hub import find_directory

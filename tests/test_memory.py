@@ -1,10 +1,10 @@
-"""gpt2.memory: what is kept, what is forgotten, and never more bytes than allowed."""
+"""gpt2.engine.memory: what is kept, what is forgotten, and never more bytes than allowed."""
 
 from dataclasses import dataclass
 
 import pytest
 
-from gpt2.memory import Memory
+from gpt2.engine.memory import Memory
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
-"""gpt2.views: one forward pass feeds the views of a selection, and what is kept is bounded."""
+"""One forward pass feeds the views of a selection, and what is kept is bounded."""
 
 import numpy as np
 import pytest
 
 from gpt2 import lens
 from gpt2.engine import Engine, Request
-from gpt2.request import Limits
+from gpt2.engine.request import Limits
 from gpt2.sampling import Sampling
 
 IDS = (15496, 995, 11, 262, 262, 995, 318, 15496)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from gpt2.engine.memory import Memory
 from gpt2.generate import Start, decode_one_token, read
-from gpt2.memory import Memory
 from gpt2.prediction import LanguageModel
 from gpt2.records import Step
 from gpt2.sampling import Sampling

@@ -15,11 +15,11 @@ from gpt2 import lens, prediction
 from gpt2.checks import check_text
 from gpt2.classifier import reading_length
 from gpt2.config import GPT2Config
-from gpt2.library import Library
-from gpt2.memory import Memory
+from gpt2.engine.library import Library
+from gpt2.engine.memory import Memory
+from gpt2.engine.request import Limits
 from gpt2.model import GPT2
 from gpt2.records import LogitLens, Pooled, Score, Step, Verdict, Waterfall
-from gpt2.request import Limits
 from gpt2.sampling import Sampling
 
 

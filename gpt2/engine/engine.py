@@ -11,26 +11,14 @@ from dataclasses import dataclass, replace
 
 from gpt2.checks import check_number, check_text
 from gpt2.devices import pick_device, pick_dtype
-from gpt2.drafts import Drafts
-from gpt2.explain import Explain
+from gpt2.engine.drafts import Drafts
+from gpt2.engine.explain import Explain
+from gpt2.engine.library import Library, Loaded
+from gpt2.engine.request import Limits, Request
 from gpt2.generate import generate
 from gpt2.lens import ScaledModel, Scales
-from gpt2.library import Library, Loaded
 from gpt2.records import Step, Trace
-from gpt2.request import Limits, Request, seed_or_random
-from gpt2.sampling import SEED_LIMIT, Sampling
-
-__all__ = [  # all that the page needs
-    "SEED_LIMIT",
-    "Engine",
-    "Limits",
-    "Request",
-    "Sampling",
-    "Scales",
-    "check_number",
-    "check_text",
-    "seed_or_random",
-]
+from gpt2.sampling import Sampling
 
 
 class Engine(Explain):

@@ -9,10 +9,10 @@ from dataclasses import replace
 import numpy as np
 
 from gpt2 import lens, prediction
-from gpt2.library import Library
+from gpt2.engine.library import Library
+from gpt2.engine.request import Limits
+from gpt2.engine.views import Views
 from gpt2.records import OCCLUSION, Ablation, AblationMap, Attribution, Faithfulness, HeadScores
-from gpt2.request import Limits
-from gpt2.views import Views
 
 # Computed before a first result is given, in a tenth of a second or two with the shipped model.
 LAYERS_AT_ONCE, TOKENS_AT_ONCE = 4, 32
