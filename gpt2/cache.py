@@ -58,12 +58,6 @@ class KVCache:
         """Count tokens as read, once every block has appended them."""
         self.length += count
 
-    def crop(self, length: int) -> None:
-        """Forget all but the first `length` tokens, to go on differently from there."""
-        if not 0 <= length <= self.length:
-            raise ValueError(f"cannot crop a cache of {self.length} tokens to {length}")
-        self.length = length
-
     def copy(self, length: int, *, capacity: int) -> "KVCache":
         """A cache of its own that holds the first `length` tokens of this one.
 

@@ -53,15 +53,11 @@ class CausalSelfAttention(nn.Module):
 
     def forward(self, x: Tensor, cache: KVCache | None = None, layer: int = 0) -> Tensor:
         """Attend. x: [B, T, C]; with a cache, x are the tokens after those it holds."""
-        return self.c_proj(self.join(self.heads(x, cache, layer)))
-
-    def heads(self, x: Tensor, cache: KVCache | None = None, layer: int = 0) -> Tensor:
-        """What each head answers, before c_proj mixes them: [B, T, C] to [B, H, T, D]."""
         q, k, v = self.qkv(x)
         if cache is not None:
             k, v = cache.append(layer, k, v)
         # Several tokens start at position 0 and need the causal rule; a single one sees all so far.
-        return F.scaled_dot_product_attention(q, k, v, is_causal=x.size(1) > 1)
+        return self.mix(F.scaled_dot_product_attention(q, k, v, is_causal=x.size(1) > 1))
 
     def pattern(self, x: Tensor) -> Tensor:
         """How much each token attends to each, computed step by step to be looked at.
@@ -70,8 +66,8 @@ class CausalSelfAttention(nn.Module):
             x: [B, T, C], this module's input.
 
         Returns:
-            [B, H, T, T] in float32: row t is a distribution over tokens 0 to t. Multiplied with v,
-            joined and projected it is what forward returns.
+            [B, H, T, T] in float32: row t is a distribution over tokens 0 to t. Multiplied with v
+            and mixed it is what forward returns.
         """
         q, k, _ = self.qkv(x)
         scores = q.float() @ k.float().transpose(-2, -1) / math.sqrt(q.size(-1))  # [B,H,T,T]
@@ -84,10 +80,9 @@ class CausalSelfAttention(nn.Module):
         q, k, v = self.c_attn(x).view(B, T, 3, self.n_head, C // self.n_head).unbind(2)
         return q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # each [B,H,T,D]
 
-    @staticmethod
-    def join(y: Tensor) -> Tensor:
-        """The heads side by side again: [B, H, T, D] to [B, T, C]."""
-        return y.transpose(1, 2).flatten(2)
+    def mix(self, y: Tensor) -> Tensor:
+        """The heads' answers side by side, mixed into one: [B, H, T, D] to [B, T, C]."""
+        return self.c_proj(y.transpose(1, 2).flatten(2))
 
 
 class MLP(nn.Module):
@@ -117,7 +112,11 @@ class Block(nn.Module):
         self.drop = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor, cache: KVCache | None = None, layer: int = 0) -> Tensor:
-        x = x + self.drop(self.attn(self.ln_1(x), cache, layer))
+        return self.finish(x, self.attn(self.ln_1(x), cache, layer))
+
+    def finish(self, x: Tensor, attended: Tensor) -> Tensor:
+        """The rest of the block, once its attention has answered; all [B, T, C]."""
+        x = x + self.drop(attended)
         return x + self.drop(self.mlp(self.ln_2(x)))
 
 
@@ -151,16 +150,20 @@ class GPT2(nn.Module):
         return self.ln_f(x)
 
     def embed(self, ids: Tensor, *, start: int = 0) -> Tensor:
-        """What a token is plus where it stands: [B, T] to [B, T, C].
+        """What a token is plus where it stands: [B, T] to [B, T, C]; raises as place."""
+        return self.place(self.wte(ids), start=start)
+
+    def place(self, tokens: Tensor, *, start: int = 0) -> Tensor:
+        """Token embeddings with their positions' added, [B, T, C].
 
         Raises:
             ValueError: position start + T is past the context.
         """
-        end = start + ids.size(1)
+        end = start + tokens.size(1)
         if end > self.config.n_ctx:
             raise ValueError(f"{end} tokens; the context holds {self.config.n_ctx}")
-        positions = torch.arange(start, end, device=ids.device)
-        return self.drop(self.wte(ids) + self.wpe(positions))
+        positions = torch.arange(start, end, device=tokens.device)
+        return self.drop(tokens + self.wpe(positions))
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Score of every token as the next one: [..., C] to [..., V], by the embedding matrix."""

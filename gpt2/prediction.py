@@ -1,7 +1,7 @@
 """How a model predicts each token: its log-probability, its rank, and how sure the model was."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -11,7 +11,9 @@ from torch import Tensor
 from gpt2.cache import KVCache
 from gpt2.config import GPT2Config
 from gpt2.records import Step
-from gpt2.sampling import BAD_LOGITS, Sampling, distribution
+from gpt2.sampling import BAD_LOGITS
+
+ROWS_AT_ONCE = 128  # logits [128, V] are 26 MB; all of a long text's would be 200 MB and more
 
 
 class LanguageModel(Protocol):
@@ -41,24 +43,11 @@ def describe(logits: Tensor, probs: Tensor, token: int, *, finish_reason: str = 
     Raises:
         FloatingPointError: the model gave a logit that is not a number.
     """
-    logprobs = logits.log_softmax(dim=-1)
-    raw = logprobs.exp()
+    raw, *own = _numbers(logits, token)
     top = raw.topk(min(10, raw.numel()))
-    numbers = torch.cat(
-        [
-            torch.stack(
-                [
-                    logprobs[token],
-                    probs[token],
-                    (logits > logits[token]).sum().float(),
-                    -torch.dot(raw, logprobs.clamp(min=-1e30)),  # 0 times -inf would be no number
-                ]
-            ),
-            top.values,
-            probs[top.indices],
-        ]
-    ).tolist()
-    logprob, sampled_prob, above, entropy = numbers[:4]
+    row = torch.stack([*own, probs[token]])  # one row: a GPU is waited for once
+    numbers = torch.cat([row, top.values, probs[top.indices]]).tolist()
+    logprob, rank, entropy, sampled_prob = numbers[:4]
     if not math.isfinite(entropy):
         raise FloatingPointError(BAD_LOGITS)
     count = len(top.indices)
@@ -67,7 +56,7 @@ def describe(logits: Tensor, probs: Tensor, token: int, *, finish_reason: str = 
         prob=math.exp(logprob),
         sampled_prob=sampled_prob,
         logprob=logprob,
-        rank=int(above) + 1,
+        rank=int(rank),
         entropy=entropy,
         top_ids=tuple(top.indices.tolist()),
         top_probs=tuple(numbers[4 : 4 + count]),
@@ -77,37 +66,9 @@ def describe(logits: Tensor, probs: Tensor, token: int, *, finish_reason: str = 
 
 
 @torch.inference_mode()
-def next_token_logits(model: LanguageModel, ids: Sequence[int]) -> Tensor:
-    """Logits after every token, [T, V] in float32."""
-    return model(_batch(model, ids))[0].float()
-
-
-@torch.inference_mode()
 def next_logits(model: LanguageModel, ids: Sequence[int]) -> Tensor:
     """Logits after the last token, [V] in float32."""
     return model.logits(model.hidden(_batch(model, ids))[0, -1]).float()
-
-
-@torch.inference_mode()
-def observed_step(logits: Tensor, ids: Sequence[int], index: int, sampling: Sampling) -> Step:
-    """The choice of ids[index] as it was made after ids[:index], from the logits there, [V].
-
-    Raises:
-        ValueError: as check_index.
-    """
-    check_index(ids, index)
-    before = torch.tensor(list(ids[:index]), device=logits.device)
-    return describe(logits, distribution(logits, sampling, before), ids[index])
-
-
-def check_index(ids: Sequence[int], index: int) -> None:
-    """Refuse a token that was not predicted from one before it.
-
-    Raises:
-        ValueError: index is not 1 to len(ids) - 1.
-    """
-    if not 1 <= index < len(ids):
-        raise ValueError(f"token {index} has no prediction; choose 1 to {len(ids) - 1}")
 
 
 @torch.inference_mode()
@@ -132,29 +93,46 @@ def score_hidden(
     model: LanguageModel, hidden: Tensor, targets: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """score_tokens from the final norm's output on: [T, C] and the T tokens that followed."""
-    wanted = torch.tensor(list(targets), device=model.device)
-    parts = []
-    for h, target in zip(hidden.split(128), wanted.split(128), strict=True):
-        logits = model.logits(h).float()  # [128,V]: all of them at once would be 200 MB at T = 1024
-        chosen = logits.gather(1, target[:, None])
-        logprobs = logits.log_softmax(dim=-1)
-        entropy = torch.special.entr(logprobs.exp()).sum(dim=-1)
-        ranks = ranks_of(logits, chosen[:, 0])
-        parts.append((logprobs.gather(1, target[:, None])[:, 0], ranks, entropy))
+    wanted = torch.tensor(list(targets), device=model.device).split(ROWS_AT_ONCE)
+    parts = [
+        _numbers(logits, (torch.arange(len(ids)), ids))[1:]
+        for logits, ids in zip(logits_in_parts(model, hidden), wanted, strict=True)
+    ]
     logprobs, ranks, entropies = (
         torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True)
     )
     return logprobs, ranks, entropies
 
 
-def _batch(model: LanguageModel, ids: Sequence[int]) -> Tensor:
-    return torch.tensor([list(ids)], device=model.device)
+def logits_in_parts(model: LanguageModel, hidden: Tensor) -> Iterator[Tensor]:
+    """The logits of [N, C], ROWS_AT_ONCE of them at a time, in float32."""
+    for rows in hidden.split(ROWS_AT_ONCE):
+        yield model.logits(rows).float()
 
 
 def ranks_of(logits: Tensor, chosen: Tensor) -> Tensor:
-    """How many logits are greater, and one: [N, V] and chosen [N] to [N] in int32.
+    """How many logits are greater, and one: [..., V] and chosen [...] to [...] in int32.
 
     Counted in 32 bits: torch sums booleans ten times slower.
     """
-    above = (logits > chosen[:, None]).view(torch.uint8)
+    above = (logits > chosen[..., None]).view(torch.uint8)
     return above.sum(dim=-1, dtype=torch.int32) + 1
+
+
+def _numbers(
+    logits: Tensor, own: int | tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The raw softmax [..., V], and each token's log-probability, rank and entropy, [...].
+
+    Args:
+        own: where logits [..., V] have the token's: its id in [V], rows and ids in [N, V].
+    """
+    logprobs = logits.log_softmax(dim=-1)
+    probs = logprobs.exp()
+    # 0 times -inf would be no number.
+    entropy = -torch.linalg.vecdot(probs, logprobs.clamp(min=-1e30))
+    return probs, logprobs[own], ranks_of(logits, logits[own]), entropy
+
+
+def _batch(model: LanguageModel, ids: Sequence[int]) -> Tensor:
+    return torch.tensor([list(ids)], device=model.device)

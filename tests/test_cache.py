@@ -70,33 +70,6 @@ def test_a_capacity_outside_the_context_is_refused(tiny_config, capacity):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("kept", [1, 4, 8])
-def test_going_on_after_a_crop_equals_never_having_read_the_rest(tiny_model, ids, cache, kept):
-    decode(tiny_model, ids, cache, prefill=5)
-    cache.crop(kept)
-    other = (ids[:, kept:] + 1) % tiny_model.config.vocab_size
-    parts = [tiny_model.hidden(token[:, None], cache) for token in other.unbind(1)]
-    fresh = tiny_model.hidden(torch.cat([ids[:, :kept], other], dim=1))
-    torch.testing.assert_close(torch.cat(parts, dim=1), fresh[:, kept:], atol=TOLERANCE, rtol=0)
-
-
-@torch.no_grad()
-def test_a_cache_cropped_to_nothing_can_be_prefilled_again(tiny_model, ids, cache):
-    tiny_model.hidden(ids, cache)
-    cache.crop(0)
-    again = tiny_model.hidden(ids.flip(1), cache)
-    torch.testing.assert_close(again, tiny_model.hidden(ids.flip(1)), atol=TOLERANCE, rtol=0)
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("length", [-1, 4])
-def test_a_cache_can_not_be_cropped_to_more_than_it_holds(tiny_model, ids, cache, length):
-    tiny_model.hidden(ids[:, :3], cache)
-    with pytest.raises(ValueError, match=f"cannot crop a cache of 3 tokens to {length}"):
-        cache.crop(length)
-
-
-@torch.no_grad()
 def test_two_caches_of_one_model_do_not_share_memory(tiny_config, tiny_model, ids):
     one, two = new_cache(tiny_config, 12), new_cache(tiny_config, 12)
     tiny_model.hidden(ids[:, :5], one)

@@ -1,12 +1,13 @@
-"""gpt2.engine.explain: heads, ablation and attribution through the engine, and their limits."""
+"""gpt2.engine.inspector: heads, ablation and attribution through the engine, and their limits."""
 
 import numpy as np
 import pytest
 
-from gpt2 import lens, prediction
+from gpt2 import lens
 from gpt2.engine import Engine, Request
 from gpt2.engine.request import Limits
 from gpt2.lens import Scales
+from gpt2.records import METHODS
 from gpt2.sampling import Sampling
 
 IDS = (15496, 995, 11, 262, 262, 995, 318, 15496)
@@ -32,7 +33,8 @@ def test_a_scaled_prediction_stands_beside_the_plain_one(fresh_engine, passes):
     same = fresh_engine.ablate(IDS, 8, Scales.of(config), model="tiny")
     np.testing.assert_allclose(same.before, same.after, atol=1e-6)
     assert same.token == -1
-    assert passes == [8]  # the scaled ones went another way
+    # What was read serves all; each scaled model has a pass, the map one of its first layer.
+    assert passes == [8, 5, 5, 8]
 
 
 def test_a_text_is_written_anew_with_a_layer_off(fresh_engine):
@@ -48,13 +50,13 @@ def test_a_text_is_written_anew_with_a_layer_off(fresh_engine):
 
 def test_attribution_explains_a_token_of_the_text(fresh_engine, passes):
     backbone = fresh_engine.library.get("tiny").backbone
-    for method in lens.METHODS:
+    for method in METHODS:
         *_, found = fresh_engine.attributions(IDS, 6, IDS[6], method=method, model="tiny")
-        logit = float(prediction.next_token_logits(backbone, IDS)[5, IDS[6]])
+        logit = float(lens.Reading.of(backbone, IDS).logits_before(6)[IDS[6]])
         assert found.method == method and found.scores.shape == (6,)
         assert found.score == pytest.approx(logit, abs=1e-4)
     truth = fresh_engine.faithfulness(IDS, 6, IDS[6], model="tiny")
-    assert truth.names == (*lens.METHODS, "attention rollout", "random order")
+    assert truth.names == (*METHODS, "attention rollout", "random order")
 
 
 def test_attribution_explains_a_class_and_one_class_against_another(fresh_engine):
@@ -82,17 +84,17 @@ def test_attribution_has_its_limits(engine, fresh_engine):
 
 def test_what_takes_long_comes_in_parts_from_the_end(fresh_engine, monkeypatch):
     backbone = fresh_engine.library.get("tiny").backbone
-    monkeypatch.setattr("gpt2.engine.explain.LAYERS_AT_ONCE", 1)
-    monkeypatch.setattr("gpt2.engine.explain.TOKENS_AT_ONCE", 3)
+    monkeypatch.setattr("gpt2.engine.inspector.LAYERS_AT_ONCE", 1)
+    monkeypatch.setattr("gpt2.engine.inspector.OCCLUDED_AT_ONCE", 3)
     maps = list(fresh_engine.ablation_maps(IDS, 7, model="tiny"))
     assert [np.isnan(found.mlps).sum() for found in maps] == [1, 0]
-    whole = lens.ablation_map(backbone, lens.observe(backbone, IDS), 7, IDS[7])
+    whole = lens.ablation_map(lens.Reading.of(backbone, IDS), 7, IDS[7])
     np.testing.assert_allclose(maps[-1].heads, whole.heads, atol=1e-5)
     np.testing.assert_allclose(maps[-1].mlps, whole.mlps, atol=1e-5)
     parts = list(fresh_engine.attributions(IDS, 7, 3, method="occlusion", model="tiny"))
     assert [np.isnan(part.scores).tolist().index(False) for part in parts] == [4, 1, 0]
     assert [part.steps for part in parts] == [3, 6, 7]
-    lost = lens.occlusion(lens.Question(backbone, 3), lens.observe(backbone, IDS), 7)
+    lost = lens.occlusion(lens.Target(backbone, 3), lens.Reading.of(backbone, IDS), 7)
     np.testing.assert_allclose(parts[-1].scores, lost.scores, atol=1e-5)
 
 
@@ -101,7 +103,7 @@ def test_a_quick_check_is_part_of_the_whole_one(fresh_engine):
         fresh_engine.faithfulness(IDS, 6, IDS[6], model="tiny", quick=quick)
         for quick in (True, False)
     )
-    assert quick.names == (lens.METHODS[0], "attention rollout")
+    assert quick.names == (METHODS[0], "attention rollout")
     rows = [whole.names.index(name) for name in quick.names]
     np.testing.assert_allclose(quick.deletion, whole.deletion[rows], rtol=1e-5)
     np.testing.assert_allclose(quick.insertion, whole.insertion[rows], rtol=1e-5)

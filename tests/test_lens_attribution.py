@@ -7,10 +7,11 @@ from transformers import GPT2LMHeadModel
 
 from gpt2 import lens, weights
 from gpt2.config import GPT2Config
-from gpt2.lens.blocks import last_hidden, last_hidden_after
+from gpt2.lens import Reading, Target
+from gpt2.lens.attribution import gradient_x_input
+from gpt2.lens.blocks import last_state
 from gpt2.lens.faithfulness import FRACTIONS, SEEDS
-from gpt2.lens.integrated import CLOSE, COMPLETE
-from gpt2.lens.question import Question
+from gpt2.lens.integrated import CLOSE, COMPLETE, integrated_gradients
 
 TOLERANCE = 1e-4
 IDS = [5, 17, 0, 96, 17, 17, 3, 42, 88, 61, 5, 30, 7, 8, 9, 10, 5, 44, 2, 1]
@@ -41,19 +42,19 @@ def theirs_score(theirs, embedded, answer, instead_of):
 QUESTIONS = [(42, None), (42, 7)]
 
 
-# --- the question ----------------------------------------------------------------------------
+# --- the target ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("answer", "instead_of"), QUESTIONS)
-def test_a_score_is_a_logit_or_the_difference_of_two(pair, answer, instead_of):
-    question = Question(pair[0], answer, instead_of=instead_of)
+def test_a_target_is_a_logit_or_the_difference_of_two(pair, answer, instead_of):
+    target = Target(pair[0], answer, instead_of=instead_of)
     with torch.inference_mode():
-        hidden = question.hidden(question.embed(IDS)[None])
+        hidden = target.hidden(target.embed(IDS)[None])
         expected = theirs_score(pair[1], pair[1].transformer.wte.weight[IDS], answer, instead_of)
         probs = pair[1](torch.tensor([IDS])).logits[0, -1].softmax(dim=-1)
-    assert float(question.score(hidden)) == pytest.approx(float(expected), abs=TOLERANCE)
+    assert float(target.logit(hidden)) == pytest.approx(float(expected), abs=TOLERANCE)
     wanted = probs[42] if instead_of is None else probs[42] / (probs[42] + probs[7])
-    assert float(question.prob(hidden)) == pytest.approx(float(wanted), abs=1e-5)
+    assert float(target.prob(hidden)) == pytest.approx(float(wanted), abs=1e-5)
 
 
 def test_a_classifier_is_asked_for_a_class(make_classifier):
@@ -62,32 +63,32 @@ def test_a_classifier_is_asked_for_a_class(make_classifier):
     model = make_classifier(config)
     with torch.inference_mode():
         logits = model(torch.tensor([IDS]), torch.tensor([len(IDS)]))[0]
-        question = Question(model, 2, instead_of=0)
-        score = question.score(question.hidden(question.embed(IDS)[None]))
-        alone = Question(model, 1)
+        target = Target(model, 2, instead_of=0)
+        logit = target.logit(target.hidden(target.embed(IDS)[None]))
+        alone = Target(model, 1)
         prob = alone.prob(alone.hidden(alone.embed(IDS)[None]))
-    assert float(score) == pytest.approx(float(logits[2] - logits[0]), abs=TOLERANCE)
+    assert float(logit) == pytest.approx(float(logits[2] - logits[0]), abs=TOLERANCE)
     assert float(prob) == pytest.approx(float(logits.softmax(dim=-1)[1]), abs=1e-5)
-    found = lens.integrated_gradients(question, IDS)
+    found = integrated_gradients(target, IDS)
     assert found.scores.sum() == pytest.approx(found.score - found.empty, rel=COMPLETE, abs=CLOSE)
 
 
 @pytest.mark.parametrize(("answer", "instead_of"), [(97, None), (-1, None), (3, 97), (3, 3)])
-def test_a_question_without_sense_is_refused(pair, answer, instead_of):
+def test_a_target_without_sense_is_refused(pair, answer, instead_of):
     with pytest.raises(ValueError, match="not between 0 and 96|compared with itself"):
-        Question(pair[0], answer, instead_of=instead_of)
+        Target(pair[0], answer, instead_of=instead_of)
 
 
-def test_running_on_from_an_observed_beginning_is_running_the_whole(pair):
-    model, observation = pair[0], lens.observe(pair[0], IDS)
+def test_running_on_from_a_beginning_that_was_read_is_running_the_whole(pair):
+    model, reading = pair[0], Reading.of(pair[0], IDS)
     for start in (1, 7, len(IDS) - 1):
         changed = torch.tensor([[*IDS[:start], *(n // 2 for n in IDS[start:])], IDS])
         with torch.inference_mode():
             x = model.embed(changed)
-            found = last_hidden_after(model, observation, start, x[:, start:])
-            torch.testing.assert_close(found, last_hidden(model, x), atol=1e-4, rtol=1e-4)
+            found = last_state(model.h, x[:, start:], reading.streams[:, :start])
+            torch.testing.assert_close(found, last_state(model.h, x), atol=1e-4, rtol=1e-4)
             expected = model.hidden(changed)[:, -1]
-            torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(model.ln_f(found), expected, atol=1e-4, rtol=1e-4)
 
 
 # --- the methods -----------------------------------------------------------------------------
@@ -96,7 +97,7 @@ def test_running_on_from_an_observed_beginning_is_running_the_whole(pair):
 @pytest.mark.parametrize(("answer", "instead_of"), QUESTIONS)
 def test_gradient_x_input_equals_that_through_transformers(pair, answer, instead_of):
     model, theirs = pair
-    found = lens.gradient_x_input(Question(model, answer, instead_of=instead_of), IDS[:T])
+    found = gradient_x_input(Target(model, answer, instead_of=instead_of), IDS[:T])
     embedded = theirs.transformer.wte.weight[IDS[:T]].detach().requires_grad_()
     score = theirs_score(theirs, embedded, answer, instead_of)
     (gradient,) = torch.autograd.grad(score, embedded)
@@ -108,8 +109,8 @@ def test_gradient_x_input_equals_that_through_transformers(pair, answer, instead
 @pytest.mark.parametrize(("answer", "instead_of"), QUESTIONS)
 def test_occlusion_equals_one_pass_of_transformers_for_each_token(pair, answer, instead_of):
     model, theirs = pair
-    question = Question(model, answer, instead_of=instead_of)
-    found = lens.occlusion(question, lens.observe(model, IDS), T)
+    target = Target(model, answer, instead_of=instead_of)
+    found = lens.occlusion(target, Reading.of(model, IDS), T)
     table = theirs.transformer.wte.weight
     with torch.inference_mode():
         whole = theirs_score(theirs, table[IDS[:T]], answer, instead_of)
@@ -122,10 +123,10 @@ def test_occlusion_equals_one_pass_of_transformers_for_each_token(pair, answer, 
 
 
 def test_occlusion_of_some_tokens_has_their_scores_alone(pair):
-    question, observation = Question(pair[0], 42), lens.observe(pair[0], IDS)
-    whole = lens.occlusion(question, observation, T)
+    target, reading = Target(pair[0], 42), Reading.of(pair[0], IDS)
+    whole = lens.occlusion(target, reading, T)
     for tokens in (range(17, 18), range(1, 18), range(3, 5)):
-        part = lens.occlusion(question, observation, T, tokens=tokens)
+        part = lens.occlusion(target, reading, T, tokens=tokens)
         others = sorted(set(range(T)) - set(tokens))
         np.testing.assert_allclose(part.scores[tokens], whole.scores[tokens], atol=1e-5)
         assert np.isnan(part.scores[others]).all() and part.steps == len(tokens)
@@ -134,7 +135,7 @@ def test_occlusion_of_some_tokens_has_their_scores_alone(pair):
 @pytest.mark.parametrize(("answer", "instead_of"), QUESTIONS)
 def test_integrated_gradients_are_complete(pair, answer, instead_of):
     model, theirs = pair
-    found = lens.integrated_gradients(Question(model, answer, instead_of=instead_of), IDS[:T])
+    found = integrated_gradients(Target(model, answer, instead_of=instead_of), IDS[:T])
     table = theirs.transformer.wte.weight
     with torch.inference_mode():
         full = theirs_score(theirs, table[IDS[:T]], answer, instead_of)
@@ -147,25 +148,25 @@ def test_integrated_gradients_are_complete(pair, answer, instead_of):
 
 def test_integrated_gradients_take_more_steps_until_they_are_complete(pair, monkeypatch):
     monkeypatch.setattr("gpt2.lens.integrated.STRETCHES", ((0.0, 1.0, 1),))
-    question = Question(pair[0], 42)
-    found = lens.integrated_gradients(question, IDS[:T])
+    target = Target(pair[0], 42)
+    found = integrated_gradients(target, IDS[:T])
     assert found.steps > 1 and found.error <= COMPLETE
     monkeypatch.setattr("gpt2.lens.integrated.MOST_STEPS", 1)
-    rough = lens.integrated_gradients(question, IDS[:T])
+    rough = integrated_gradients(target, IDS[:T])
     assert rough.steps == 1 and rough.error > COMPLETE  # told, not hidden
 
 
 def test_integrated_gradients_of_the_shipped_model_are_complete(shipped):
     model, ids = shipped
     for end in (12, len(ids) - 1):
-        found = lens.integrated_gradients(Question(model, ids[end]), ids[:end])
+        found = integrated_gradients(Target(model, ids[end]), ids[:end])
         assert found.error <= COMPLETE and len(found.scores) == end
 
 
 def test_a_text_of_one_token_is_explained_by_it(pair):
-    question, observation = Question(pair[0], 3), lens.observe(pair[0], IDS)
-    lost = lens.occlusion(question, observation, 1)
-    whole = lens.integrated_gradients(question, IDS[:1])
+    target, reading = Target(pair[0], 3), Reading.of(pair[0], IDS)
+    lost = lens.occlusion(target, reading, 1)
+    whole = integrated_gradients(target, IDS[:1])
     assert lost.scores[0] == pytest.approx(whole.score - whole.empty, abs=TOLERANCE)
 
 
@@ -175,7 +176,7 @@ def test_a_text_of_one_token_is_explained_by_it(pair):
 def test_curves_are_one_pass_of_transformers_for_each_point(pair):
     model, theirs = pair
     scores = {"down": -np.arange(float(T)), "up": np.arange(float(T))}
-    found = lens.faithfulness(Question(model, 42), IDS[:T], scores)
+    found = lens.faithfulness(Target(model, 42), IDS[:T], scores)
     assert found.names == ("down", "up", "random order") and found.fractions == FRACTIONS
     table = theirs.transformer.wte.weight
     orders = [list(range(T)), list(reversed(range(T)))]
@@ -200,16 +201,16 @@ def test_curves_are_one_pass_of_transformers_for_each_point(pair):
 def test_the_methods_are_truer_than_a_random_order_on_the_shipped_model(shipped):
     model, ids = shipped
     end = len(ids) - 1
-    question = Question(model, ids[end])
+    target = Target(model, ids[end])
     scores = {
-        "gradient": lens.gradient_x_input(question, ids[:end]).scores,
-        "integrated": lens.integrated_gradients(question, ids[:end]).scores,
-        "occlusion": lens.occlusion(question, lens.observe(model, ids), end).scores,
+        "gradient": gradient_x_input(target, ids[:end]).scores,
+        "integrated": integrated_gradients(target, ids[:end]).scores,
+        "occlusion": lens.occlusion(target, Reading.of(model, ids), end).scores,
     }
-    *methods, chance = lens.faithfulness(question, ids[:end], scores).areas
+    *methods, chance = lens.faithfulness(target, ids[:end], scores).areas
     assert min(methods) > chance
 
 
-def test_scores_of_another_text_are_refused(pair):
-    with pytest.raises(ValueError, match="rollout has 3 scores for 18 tokens"):
-        lens.faithfulness(Question(pair[0], 3), IDS[:T], {"rollout": np.ones(3)})
+def test_shares_of_another_text_are_refused(pair):
+    with pytest.raises(ValueError, match="rollout has 3 shares for 18 tokens"):
+        lens.faithfulness(Target(pair[0], 3), IDS[:T], {"rollout": np.ones(3)})

@@ -83,8 +83,8 @@ def test_random_models_get_no_label(make_model, seed):
 def test_scores_are_the_mean_attention_on_the_targets(make_model, tiny_config):
     """By loops over the definition: targets of each token, their weights added, tokens averaged."""
     model, ids = make_model(tiny_config, seed=3), [4, 9, 4, 4, 7, 9, 9, 1, 4]
-    observation = lens.observe(model, ids)
-    found = lens.head_scores(model, observation)
+    reading = lens.Reading.of(model, ids)
+    found = lens.head_scores(reading)
     targets = [
         lambda t: [t - 1] if t else [],
         lambda t: [0] if t else [],
@@ -92,7 +92,7 @@ def test_scores_are_the_mean_attention_on_the_targets(make_model, tiny_config):
         lambda t: [s + 1 for s in range(t - 1) if ids[s] == ids[t]],
     ]
     for layer in range(3):
-        maps = lens.attention(model, observation, layer)
+        maps = reading.attention(layer)
         for kind, of in enumerate(targets):
             rows = [t for t in range(len(ids)) if of(t)]
             assert found.counts[kind] == len(rows)
@@ -101,9 +101,9 @@ def test_scores_are_the_mean_attention_on_the_targets(make_model, tiny_config):
 
 
 def test_a_text_without_repetition_scores_0_there(tiny_model):
-    found = lens.head_scores(tiny_model, lens.observe(tiny_model, [1, 2, 3, 4]))
+    found = lens.head_scores(lens.Reading.of(tiny_model, [1, 2, 3, 4]))
     assert found.counts == (3, 3, 0, 0) and not found.scores[2:].any()
-    alone = lens.head_scores(tiny_model, lens.observe(tiny_model, [1]))
+    alone = lens.head_scores(lens.Reading.of(tiny_model, [1]))
     assert alone.counts == (0, 0, 0, 0) and not alone.scores.any()
 
 

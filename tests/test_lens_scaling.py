@@ -10,8 +10,8 @@ from transformers import GPT2LMHeadModel
 from gpt2 import lens, weights
 from gpt2.cache import KVCache
 from gpt2.generate import generate
-from gpt2.lens.blocks import last_token
-from gpt2.lens.scaling import ScaledModel, Scales
+from gpt2.lens import Reading, Scales, scaled_model
+from gpt2.lens.blocks import rerun
 from gpt2.sampling import Sampling
 
 TOLERANCE = 1e-4
@@ -69,11 +69,11 @@ def logits_of(model, ids):
 def test_scales_of_1_are_the_model_bit_by_bit(pair):
     model = pair[0]
     neutral = Scales.of(model.config)
-    assert neutral.neutral and neutral == Scales.of(model.config, heads={(1, 2): 1})
-    assert torch.equal(logits_of(ScaledModel(model, neutral), IDS), logits_of(model, IDS))
+    assert neutral == Scales.of(model.config, heads={(1, 2): 1})
+    assert torch.equal(logits_of(scaled_model(model, neutral), IDS), logits_of(model, IDS))
     plain, viewed = (
         list(generate(view, IDS[:4], LIVELY, max_new_tokens=20, eos=-1))
-        for view in (model, ScaledModel(model, neutral))
+        for view in (model, scaled_model(model, neutral))
     )
     assert plain == viewed
 
@@ -94,7 +94,7 @@ def test_scales_of_1_are_the_model_bit_by_bit(pair):
 )
 def test_scaled_parts_equal_transformers_with_hooks(pair, changed):
     model, theirs = pair
-    view = ScaledModel(model, Scales.of(model.config, **changed))
+    view = scaled_model(model, Scales.of(model.config, **changed))
     with torch.inference_mode(), scaled_transformers(theirs, **changed):
         expected = theirs(torch.tensor([IDS])).logits[0]
     torch.testing.assert_close(logits_of(view, IDS), expected, atol=TOLERANCE, rtol=0)
@@ -103,7 +103,7 @@ def test_scaled_parts_equal_transformers_with_hooks(pair, changed):
 
 def test_a_layer_at_0_is_skipped(pair):
     model = pair[0]
-    view = ScaledModel(model, Scales.of(model.config, layers={1: 0}))
+    view = scaled_model(model, Scales.of(model.config, layers={1: 0}))
     with torch.inference_mode():
         x = model.h[2](model.h[0](model.embed(torch.tensor([IDS]))))
         assert torch.equal(logits_of(view, IDS), model.logits(model.ln_f(x))[0])
@@ -112,7 +112,7 @@ def test_a_layer_at_0_is_skipped(pair):
 def test_writing_through_scales_equals_reading_through_them(pair):
     """The cache holds what the scaled blocks left, so each step is what a whole pass says."""
     model = pair[0]
-    view = ScaledModel(model, Scales.of(model.config, heads={(0, 1): 0, (1, 2): 2}, mlps={1: 0.5}))
+    view = scaled_model(model, Scales.of(model.config, heads={(0, 1): 0, (1, 2): 2}, mlps={1: 0.5}))
     steps = list(generate(view, IDS[:4], LIVELY, max_new_tokens=15, eos=-1))
     ids = IDS[:4] + [step.id for step in steps]
     logprobs = logits_of(view, ids[:-1]).log_softmax(dim=-1)
@@ -125,7 +125,7 @@ def test_writing_through_scales_equals_reading_through_them(pair):
 def test_the_weights_are_not_changed(pair):
     model = pair[0]
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    view = ScaledModel(model, Scales.of(model.config, heads={(0, 1): 0}, layers={1: 2}))
+    view = scaled_model(model, Scales.of(model.config, heads={(0, 1): 0}, layers={1: 2}))
     logits_of(view, IDS)
     cache = KVCache(model.config, 12, device=model.device, dtype=model.dtype)
     with torch.inference_mode():
@@ -154,7 +154,7 @@ def test_scales_that_are_none_are_refused(tiny_config, changed, words):
 
 def test_scales_of_another_model_are_refused(pair):
     with pytest.raises(ValueError, match="for 1 layers of 2 heads; the model has 3 of 4"):
-        ScaledModel(pair[0], Scales(((1, 1),), (1,), (1,)))
+        scaled_model(pair[0], Scales(((1, 1),), (1,), (1,)))
     with pytest.raises(ValueError, match="must be of one model"):
         Scales(((1, 1), (1,)), (1, 1), (1, 1))
     with pytest.raises(ValueError, match="must be of one model"):
@@ -166,7 +166,7 @@ def test_scales_of_another_model_are_refused(pair):
 
 def test_the_map_is_one_scaled_pass_for_each_part(pair):
     model, index = pair[0], 7
-    found = lens.ablation_map(model, lens.observe(model, IDS), index, IDS[index])
+    found = lens.ablation_map(Reading.of(model, IDS), index, IDS[index])
     before = float(logits_of(model, IDS)[index - 1].log_softmax(dim=-1)[IDS[index]])
     assert found.logprob == pytest.approx(before, abs=1e-5)
     assert found.heads.shape == (3, 4) and found.mlps.shape == (3,)
@@ -175,7 +175,7 @@ def test_the_map_is_one_scaled_pass_for_each_part(pair):
             *(({"heads": {(layer, head): 0}}, found.heads[layer, head]) for head in range(4)),
             ({"mlps": {layer: 0}}, found.mlps[layer]),
         ):
-            view = ScaledModel(model, Scales.of(model.config, **changed))
+            view = scaled_model(model, Scales.of(model.config, **changed))
             after = logits_of(view, IDS)[index - 1].log_softmax(dim=-1)[IDS[index]]
             assert ours == pytest.approx(float(after) - before, abs=TOLERANCE)
     assert np.abs(found.heads).min() > 1e-4  # in this model every part does something
@@ -183,45 +183,47 @@ def test_the_map_is_one_scaled_pass_for_each_part(pair):
 
 @pytest.mark.parametrize("index", [1, 12])
 def test_the_map_of_the_first_and_of_the_coming_token(pair, index):
-    found = lens.ablation_map(pair[0], lens.observe(pair[0], IDS), index, 3)
-    alone = lens.ablation_map(pair[0], lens.observe(pair[0], IDS[:index]), index, 3)
+    found = lens.ablation_map(Reading.of(pair[0], IDS), index, 3)
+    alone = lens.ablation_map(Reading.of(pair[0], IDS[:index]), index, 3)
     np.testing.assert_allclose(found.heads, alone.heads, atol=1e-5)
 
 
 def test_a_map_of_some_layers_has_their_rows_alone(pair):
-    model, observation = pair[0], lens.observe(pair[0], IDS)
-    whole = lens.ablation_map(model, observation, 7, 3)
-    part = lens.ablation_map(model, observation, 7, 3, layers=range(1, 2))
+    reading = Reading.of(pair[0], IDS)
+    whole = lens.ablation_map(reading, 7, 3)
+    part = lens.ablation_map(reading, 7, 3, layers=range(1, 2))
     assert np.isnan(part.heads[[0, 2]]).all() and np.isnan(part.mlps[[0, 2]]).all()
     np.testing.assert_allclose(part.heads[1], whole.heads[1], atol=1e-6)
     assert part.mlps[1] == pytest.approx(whole.mlps[1], abs=1e-6)
 
 
 def test_the_map_costs_one_batch_of_the_blocks_after_each_layer(pair):
-    """Blocks run whole: for layer l those after it but the last, of which one token is read."""
+    """Layer l runs whole for itself, then for its variants those after it; of the last block only
+    one token is read."""
     model, seen = pair[0], []
-    observation = lens.observe(model, IDS)
+    reading = Reading.of(model, IDS)
     hooks = [
         block.register_forward_pre_hook(lambda _, x, layer=layer: seen.append((layer, x[0].shape)))
         for layer, block in enumerate(model.h)
     ]
-    lens.ablation_map(model, observation, 9, 3)
+    lens.ablation_map(reading, 9, 3)
     for hook in hooks:
         hook.remove()
-    assert seen == [(1, (5, 9, 32))]  # only layer 0 has a whole block between it and the last
+    assert seen == [(0, (1, 9, 32)), (1, (5, 9, 32)), (1, (1, 9, 32))]
 
 
-def test_the_last_token_alone_is_the_last_of_all(pair):
+@pytest.mark.parametrize("count", [1, 4, 9])
+def test_the_last_tokens_alone_are_the_last_of_all(pair, count):
     x = torch.randn(2, 9, 32, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        whole = pair[0].h[1](x)[:, -1:]
-        torch.testing.assert_close(last_token(pair[0].h[1], x), whole, atol=1e-5, rtol=1e-5)
+        whole = pair[0].h[1](x)[:, -count:]
+        torch.testing.assert_close(rerun(pair[0].h[1], x, count), whole, atol=1e-5, rtol=1e-5)
 
 
 def test_a_map_of_nothing_is_refused(pair):
-    observation = lens.observe(pair[0], IDS)
+    reading = Reading.of(pair[0], IDS)
     for index in (0, 13):
         with pytest.raises(ValueError, match=f"token {index} has no prediction; choose 1 to 12"):
-            lens.ablation_map(pair[0], observation, index, 3)
+            lens.ablation_map(reading, index, 3)
     with pytest.raises(ValueError, match="token id 97 is not between 0 and 96"):
-        lens.ablation_map(pair[0], observation, 3, 97)
+        lens.ablation_map(reading, 3, 97)

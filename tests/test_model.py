@@ -218,11 +218,11 @@ def streams(model, ids):
 
 
 @torch.no_grad()
-def test_pattern_times_values_joined_and_projected_is_forward(tiny_model):
+def test_pattern_times_values_mixed_is_forward(tiny_model):
     for block, stream in zip(tiny_model.h, streams(tiny_model, IDS), strict=True):
         attn, x = block.attn, block.ln_1(stream)
         _, _, v = attn.qkv(x)
-        shown = attn.c_proj(attn.join(attn.pattern(x) @ v))
+        shown = attn.mix(attn.pattern(x) @ v)
         torch.testing.assert_close(shown, attn(x), atol=1e-5, rtol=0)
 
 

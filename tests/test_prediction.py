@@ -9,8 +9,8 @@ from transformers import GPT2LMHeadModel
 
 from gpt2 import weights
 from gpt2.generate import generate
-from gpt2.lens import attention_maps
-from gpt2.prediction import next_logits, next_token_logits, observed_step, score_tokens
+from gpt2.lens import Reading
+from gpt2.prediction import next_logits, score_tokens
 from gpt2.sampling import Sampling
 
 TOLERANCE = 1e-4
@@ -25,43 +25,50 @@ def pair(tmp_path_factory, make_model, tiny_config, vocabulary):
     return model, GPT2LMHeadModel.from_pretrained(path, attn_implementation="eager").eval()
 
 
+@torch.inference_mode()
+def all_logits(model, ids):
+    """After every token, [T, V]."""
+    return model(torch.tensor([ids]))[0]
+
+
 def test_attention_equals_transformers(pair):
     model, theirs = pair
     with torch.inference_mode():
         expected = theirs(torch.tensor([IDS]), output_attentions=True).attentions
     assert len(expected) == model.config.n_layer
     for layer, maps in enumerate(expected):
-        ours = attention_maps(model, IDS, layer)
+        ours = Reading.of(model, IDS).attention(layer)
         assert ours.shape == (4, 12, 12) and ours.dtype == np.float32
         np.testing.assert_allclose(ours, maps[0].numpy(), atol=TOLERANCE, rtol=0)
 
 
 def test_attention_looks_back_only_and_adds_up_to_1(pair):
-    maps = attention_maps(pair[0], IDS, 1)
+    maps = Reading.of(pair[0], IDS).attention(1)
     assert np.all(np.triu(maps, k=1) == 0) and np.all(maps >= 0)
     np.testing.assert_allclose(maps.sum(axis=-1), 1, atol=1e-5)
 
 
 def test_attention_of_a_beginning_is_the_beginning_of_the_attention(pair):
-    whole, part = (attention_maps(pair[0], ids, 2) for ids in (IDS, IDS[:7]))
+    whole, part = (Reading.of(pair[0], ids).attention(2) for ids in (IDS, IDS[:7]))
     np.testing.assert_allclose(part, whole[:, :7, :7], atol=1e-5)
 
 
 def test_attention_of_one_token_is_1(pair):
-    assert attention_maps(pair[0], [3], 0).tolist() == [[[1.0]]] * 4
+    assert Reading.of(pair[0], [3]).attention(0).tolist() == [[[1.0]]] * 4
 
 
 @pytest.mark.parametrize("layer", [-1, 3, 100])
 def test_a_layer_that_is_not_there_is_refused(pair, layer):
     with pytest.raises(ValueError, match=f"layer is {layer}; this model has layers 0 to 2"):
-        attention_maps(pair[0], IDS, layer)
+        Reading.of(pair[0], IDS).attention(layer)
 
 
 def test_logits_equal_transformers(pair):
     model, theirs = pair
     with torch.inference_mode():
         expected = theirs(torch.tensor([IDS])).logits[0]
-    torch.testing.assert_close(next_token_logits(model, IDS), expected, atol=TOLERANCE, rtol=0)
+    torch.testing.assert_close(all_logits(model, IDS), expected, atol=TOLERANCE, rtol=0)
+    torch.testing.assert_close(next_logits(model, IDS), expected[-1], atol=TOLERANCE, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -76,8 +83,9 @@ def test_a_replayed_step_is_the_one_recorded_while_writing(pair, sampling):
     model, prompt = pair[0], IDS[:4]
     recorded = list(generate(model, prompt, sampling, max_new_tokens=15, eos=-1))
     ids = prompt + [step.id for step in recorded]
+    reading = Reading.of(model, ids)
     for index, before in enumerate(recorded, start=len(prompt)):
-        step = observed_step(next_logits(model, ids[:index]), ids, index, sampling)
+        step = reading.step(index, sampling)
         assert (step.id, step.rank, step.top_ids) == (before.id, before.rank, before.top_ids)
         for name in ("prob", "sampled_prob", "top_probs", "top_sampled_probs"):
             assert getattr(step, name) == pytest.approx(getattr(before, name), abs=1e-5)
@@ -86,22 +94,22 @@ def test_a_replayed_step_is_the_one_recorded_while_writing(pair, sampling):
 
 
 def test_a_token_of_the_prompt_can_be_looked_at_too(pair):
-    step = observed_step(next_logits(pair[0], IDS[:1]), IDS, 1, Sampling())
+    step = Reading.of(pair[0], IDS).step(1, Sampling())
     assert step.id == IDS[1]
     assert step.logprob == pytest.approx(
-        float(next_token_logits(pair[0], IDS)[0].log_softmax(-1)[IDS[1]]), abs=TOLERANCE
+        float(all_logits(pair[0], IDS)[0].log_softmax(-1)[IDS[1]]), abs=TOLERANCE
     )
 
 
 @pytest.mark.parametrize("index", [0, -1, 12])
 def test_a_token_without_a_prediction_is_refused(pair, index):
     with pytest.raises(ValueError, match=f"token {index} has no prediction; choose 1 to 11"):
-        observed_step(next_logits(pair[0], IDS[:1]), IDS, index, Sampling())
+        Reading.of(pair[0], IDS).step(index, Sampling())
 
 
 def test_scores_equal_log_softmax_rank_and_entropy(pair):
     logprobs, ranks, entropies = score_tokens(pair[0], IDS)
-    expected = next_token_logits(pair[0], IDS)[:-1].double().log_softmax(dim=-1)
+    expected = all_logits(pair[0], IDS)[:-1].double().log_softmax(dim=-1)
     assert logprobs.shape == ranks.shape == entropies.shape == (11,)
     for place, token in enumerate(IDS[1:]):
         row = expected[place]
@@ -115,6 +123,6 @@ def test_a_long_text_is_scored_as_if_at_once(make_model, tiny_config):
     model = make_model(replace(tiny_config, n_ctx=300))
     ids = torch.randint(97, (300,), generator=torch.Generator().manual_seed(1)).tolist()
     logprobs, _, _ = score_tokens(model, [0, *ids])
-    whole = next_token_logits(model, [0, *ids[:-1]]).log_softmax(dim=-1)
+    whole = all_logits(model, [0, *ids[:-1]]).log_softmax(dim=-1)
     expected = whole[torch.arange(300), torch.tensor(ids)].numpy()
     np.testing.assert_allclose(logprobs, expected, atol=TOLERANCE)

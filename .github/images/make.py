@@ -129,18 +129,17 @@ def main() -> int:
         figures.similarity_alt(matrix, positions),
     )
 
+    reading = lens.Reading.of(model, ids)
     sharpest = max(
         (
             (layer, head)
             for layer in range(model.config.n_layer)
             for head in range(model.config.n_head)
         ),
-        key=lambda place: np.diagonal(
-            lens.attention_maps(model, ids, place[0])[place[1]], offset=-1
-        ).mean(),
+        key=lambda place: np.diagonal(reading.attention(place[0])[place[1]], offset=-1).mean(),
     )
     layer, head = sharpest
-    maps = lens.attention_maps(model, ids, layer)
+    maps = reading.attention(layer)
     save(
         "attention-head",
         figures.attention_head_figure(maps[head], pieces, layer=layer, head=head, **look),
@@ -182,7 +181,7 @@ def main() -> int:
         figures.topic_alt(verdict.per_token, read, verdict.labels),
     )
 
-    logits = prediction.next_token_logits(model, ids)[-1]
+    logits = prediction.next_logits(model, ids)
     chosen = logits.topk(8).indices
     rows = {
         name: distribution(logits, sampling, torch.tensor(ids))[chosen].numpy()

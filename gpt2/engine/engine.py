@@ -5,27 +5,35 @@ token, so that several take turns. What is kept between requests saves work and 
 Imports: torch.
 """
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from torch import Tensor
+
 from gpt2.checks import check_number, check_text
 from gpt2.devices import pick_device, pick_dtype
 from gpt2.engine.drafts import Drafts
-from gpt2.engine.explain import Explain
+from gpt2.engine.inspector import Inspector
 from gpt2.engine.library import Library, Loaded
+from gpt2.engine.memory import Memory
 from gpt2.engine.request import Limits, Request
+from gpt2.engine.words import Words
 from gpt2.generate import generate
-from gpt2.lens import ScaledModel, Scales
+from gpt2.lens import Scales, scaled_model
 from gpt2.records import Step, Trace
 from gpt2.sampling import Sampling
 
 
-class Engine(Explain):
+class Engine(Words, Inspector):
     """Answers requests; any number of threads may ask."""
 
     def __init__(self, library: Library, limits: Limits) -> None:
-        super().__init__(library, limits)
+        Words.__init__(self, library, limits)
+        self._slot = threading.Lock()
+        streams: Memory[Tensor] = Memory(limits.observed_bytes)
+        Inspector.__init__(self, library, limits, lock=self._slot, streams=streams)
         self._drafts = Drafts(limits.draft_bytes)
 
     @classmethod
@@ -188,7 +196,7 @@ class Engine(Explain):
         forced: Sequence[int],
     ) -> Iterator[Step]:
         """The tokens of a completion; those that a kept one shares are not computed again."""
-        model = ScaledModel(loaded.backbone, scales) if scales else loaded.backbone
+        model = scaled_model(loaded.backbone, scales) if scales else loaded.backbone
         name, room = (loaded.name, scales), model.config.n_ctx
         draft = self._drafts.open(
             model,

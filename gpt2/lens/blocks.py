@@ -1,59 +1,57 @@
 """The blocks run for the last token's sake alone, and on from a text that was read before.
 
-Same numbers as GPT2.hidden, less work. Imports: torch.
+Same numbers as the blocks themselves, of whose methods they are made; less work. Imports: torch.
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gpt2.lens.observe import Observation
-from gpt2.model import GPT2, Block
+from gpt2.model import Block
 
 
-def last_hidden(model: GPT2, x: Tensor) -> Tensor:
-    """The final norm's output at the last token, from the stream before the first block.
+def last_state(blocks: Sequence[Block], x: Tensor, before: Tensor | None = None) -> Tensor:
+    """The last token's state after some blocks.
 
     Args:
-        x: [B, T, C].
+        x: [B, S, C], each text's stream before the first of them.
+        before: the streams before each block, [>= blocks, P, C], of P tokens that stand before all
+            these texts; those can't see what follows, so they are as they were.
 
     Returns:
         [B, C].
     """
-    for block in model.h[:-1]:
-        x = block(x)
-    return model.ln_f(last_token(model.h[-1], x)[:, -1])
+    for layer, block in enumerate(blocks):
+        last = layer == len(blocks) - 1
+        if before is not None and before.size(1):
+            x = rerun(block, x, 1 if last else x.size(1), before[layer])
+        else:
+            x = rerun(block, x, 1) if last else block(x)
+    return x[:, -1]
 
 
-def last_token(block: Block, x: Tensor) -> Tensor:
-    """A block's output for the last token alone, a quarter of the work: [B, T, C] to [B, 1, C]."""
+def rerun(block: Block, x: Tensor, count: int, before: Tensor | None = None) -> Tensor:
+    """A block's output for the last tokens alone; for one it is a quarter of the work.
+
+    Args:
+        x: [B, S, C].
+        count: tokens wanted, 1 to S.
+        before: [P, C], the stream before the block of P tokens that stand before all texts.
+
+    Returns:
+        [B, count, C].
+    """
     q, k, v = block.attn.qkv(block.ln_1(x))
-    answer = F.scaled_dot_product_attention(q[:, :, -1:], k, v)
-    x = x[:, -1:] + block.attn.c_proj(block.attn.join(answer))
-    return x + block.mlp(block.ln_2(x))
-
-
-def last_hidden_after(model: GPT2, observation: Observation, start: int, x: Tensor) -> Tensor:
-    """last_hidden of texts that begin like an observed one.
-
-    Args:
-        start: tokens taken from the observation, at least 1; they can't see what follows, so they
-            are as they were.
-        x: [B, S, C], each text's stream before the first block from token `start` on.
-
-    Returns:
-        [B, C].
-    """
-    B, S, _ = x.shape
-    seen = torch.ones(S, start + S, dtype=torch.bool, device=x.device).tril(diagonal=start)
-    for layer, block in enumerate(model.h):
-        _, before_k, before_v = block.attn.qkv(block.ln_1(observation.streams[layer, None, :start]))
-        q, k, v = block.attn.qkv(block.ln_1(x))
-        k = torch.cat([before_k.expand(B, -1, -1, -1), k], dim=2)  # [B,H,start+S,D]
-        v = torch.cat([before_v.expand(B, -1, -1, -1), v], dim=2)
-        if layer == model.config.n_layer - 1:
-            q, x, seen = q[:, :, -1:], x[:, -1:], seen[-1:]
-        answer = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
-        x = x + block.attn.c_proj(block.attn.join(answer))
-        x = x + block.mlp(block.ln_2(x))
-    return model.ln_f(x[:, -1])
+    if before is not None:
+        _, *kept = block.attn.qkv(block.ln_1(before)[None])
+        k, v = (
+            torch.cat([old.expand(len(x), -1, -1, -1), new], dim=2)  # [B,H,P+S,D]
+            for old, new in zip(kept, (k, v), strict=True)
+        )
+    total = k.size(2)
+    seen = torch.ones(count, total, dtype=torch.bool, device=x.device).tril(total - count)
+    mask = seen if count > 1 else None  # the last one sees all
+    answers = F.scaled_dot_product_attention(q[:, :, -count:], k, v, attn_mask=mask)
+    return block.finish(x[:, -count:], block.attn.mix(answers))

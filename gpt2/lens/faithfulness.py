@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gpt2.lens.question import Question
+from gpt2.lens.target import Target
 from gpt2.records import RANDOM_ORDER, Faithfulness
 
 FRACTIONS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
@@ -21,35 +21,35 @@ ROWS = 16  # texts in one batch
 
 @torch.inference_mode()
 def faithfulness(
-    question: Question,
+    target: Target,
     ids: Sequence[int],
-    scores: Mapping[str, np.ndarray],
+    shares: Mapping[str, np.ndarray],
     *,
     seeds: int = SEEDS,
 ) -> Faithfulness:
     """Both curves of each method and of a random order, on this very text.
 
-    Tokens go in the order of their scores, the largest first; a token that is away is replaced by
+    Tokens go in the order of their shares, the largest first; a token that is away is replaced by
     the mean embedding at its position, as in the methods themselves.
 
     Args:
         ids: the T tokens before the prediction.
-        scores: [T] by name.
+        shares: [T] by name of a method.
         seeds: random orders whose mean is shown last, 0 for none.
 
     Raises:
-        ValueError: a method has not one score for each token.
+        ValueError: a method has not one share for each token.
     """
-    for name, values in scores.items():
+    for name, values in shares.items():
         if len(values) != len(ids):
-            raise ValueError(f"{name} has {len(values)} scores for {len(ids)} tokens")
-    orders = [np.argsort(-np.asarray(values), kind="stable") for values in scores.values()]
+            raise ValueError(f"{name} has {len(values)} shares for {len(ids)} tokens")
+    orders = [np.argsort(-np.asarray(values), kind="stable") for values in shares.values()]
     orders += [np.random.default_rng(seed).permutation(len(ids)) for seed in range(seeds)]
     kept = np.stack([_masks(order) for order in orders])  # [M,2,F,T]
-    probs = _probs(question, ids, torch.from_numpy(kept).flatten(0, 2)).reshape(kept.shape[:3])
-    names, curves = tuple(scores), probs[: len(scores)]
+    probs = _probs(target, ids, torch.from_numpy(kept).flatten(0, 2)).reshape(kept.shape[:3])
+    names, curves = tuple(shares), probs[: len(shares)]
     if seeds:
-        chance = probs[len(scores) :].mean(axis=0, keepdims=True)
+        chance = probs[len(shares) :].mean(axis=0, keepdims=True)
         names, curves = (*names, RANDOM_ORDER), np.concatenate([curves, chance])
     deletion, insertion = curves.swapaxes(0, 1)
     return Faithfulness(names, FRACTIONS, deletion, insertion)
@@ -62,12 +62,12 @@ def _masks(order: np.ndarray) -> np.ndarray:
     return np.stack([~gone, gone])
 
 
-def _probs(question: Question, ids: Sequence[int], kept: Tensor) -> np.ndarray:
+def _probs(target: Target, ids: Sequence[int], kept: Tensor) -> np.ndarray:
     """The answer's probability with only some tokens there: [N, T] to [N]; equal rows run once."""
-    different, which = kept.to(question.removed().device).unique(dim=0, return_inverse=True)
-    x, empty = question.embed(ids), question.removed()
+    different, which = kept.to(target.removed().device).unique(dim=0, return_inverse=True)
+    x, empty = target.embed(ids), target.removed()
     parts = [
-        question.prob(question.hidden(torch.where(some[..., None], x, empty)))
+        target.prob(target.hidden(torch.where(some[..., None], x, empty)))
         for some in different.split(ROWS)
     ]
     return torch.cat(parts)[which].cpu().numpy()

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gpt2.lens.observe import Observation, maps, observe
+from gpt2.lens.reading import Reading
 from gpt2.model import GPT2
 from gpt2.records import HeadScores
 
@@ -26,10 +26,9 @@ TEXTS = 4  # of those, over which the mean is taken
 
 
 @torch.inference_mode()
-def head_scores(model: GPT2, observation: Observation) -> HeadScores:
+def head_scores(reading: Reading) -> HeadScores:
     """The four scores of every head on a text."""
-    targets = head_targets(observation.ids)  # [4,T,T]
-    scores, counts = _scores(model, observation, targets)
+    scores, counts = _scores(reading)
     return HeadScores(scores, counts, THRESHOLD)
 
 
@@ -47,7 +46,7 @@ def model_heads(model: GPT2, *, seed: int = 0) -> HeadScores:
     total, count = np.zeros((4, config.n_layer, config.n_head)), (0,) * 4
     for _ in range(TEXTS):
         ids = torch.randperm(config.vocab_size, generator=generator)[:length].tolist() * 2
-        scores, counts = _scores(model, observe(model, ids), head_targets(ids))
+        scores, counts = _scores(Reading.of(model, ids))
         total += scores
         count = tuple(a + b for a, b in zip(count, counts, strict=True))
     return HeadScores((total / TEXTS).astype(np.float32), count, THRESHOLD)
@@ -70,15 +69,10 @@ def head_targets(ids: tuple[int, ...] | list[int]) -> Tensor:
     return torch.stack([previous, first, same, induction * earlier])
 
 
-def _scores(
-    model: GPT2, observation: Observation, targets: Tensor
-) -> tuple[np.ndarray, tuple[int, ...]]:
+def _scores(reading: Reading) -> tuple[np.ndarray, tuple[int, ...]]:
     """[4, L, H]: attention on the targets, the mean over the tokens that have one; and how many."""
-    targets = targets.to(model.device)
+    targets = head_targets(reading.read).to(reading.model.device)  # [4,T,T]
     counts = targets.any(dim=-1).sum(dim=-1)  # [4]
-    layers = [
-        torch.einsum("hts,kts->kh", maps(model, observation, layer), targets)
-        for layer in range(model.config.n_layer)
-    ]
+    layers = [torch.einsum("hts,kts->kh", reading.maps(layer), targets) for layer in reading.layers]
     scores = torch.stack(layers, dim=1) / counts.clamp(min=1)[:, None, None]  # [4,L,H]
     return scores.clamp(max=1).cpu().numpy(), tuple(counts.tolist())

@@ -5,18 +5,20 @@ Michel et al. 2019, "Are Sixteen Heads Really Better than One?", section 2.3 (a 
 head). Imports: torch.
 """
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from gpt2.cache import KVCache
 from gpt2.checks import check_number
 from gpt2.config import GPT2Config
 from gpt2.model import GPT2, Block
 
 LARGEST = 2
+Module = TypeVar("Module", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -80,57 +82,63 @@ class Scales:
             tuple(layers.get(layer, 1.0) for layer in range(L)),
         )
 
-    @property
-    def neutral(self) -> bool:
-        """Whether all are 1."""
-        return {*self.mlps, *self.layers, *(value for row in self.heads for value in row)} == {1}
 
-
-class ScaledModel:
-    """A view of a model through Scales, with what generate needs of one."""
-
-    def __init__(self, model: GPT2, scales: Scales) -> None:
-        """Look at a model, which must be in evaluation mode and is not changed.
-
-        Raises:
-            ValueError: the scales are of a model of another shape.
-        """
-        shape, wanted = (len(scales.heads), len(scales.heads[0])), model.config
-        if shape != (wanted.n_layer, wanted.n_head):
-            raise ValueError(
-                f"the scales are for {shape[0]} layers of {shape[1]} heads; "
-                f"the model has {wanted.n_layer} of {wanted.n_head}"
-            )
-        self._model = model
-        self.config, self.device, self.dtype = model.config, model.device, model.dtype
-        place = {"device": model.device, "dtype": model.dtype}
-        self._heads = torch.tensor(scales.heads, **place)[:, None, :, None, None]  # [L,1,H,1,1]
-        self._mlps = torch.tensor(scales.mlps, **place)
-        self._layers = torch.tensor(scales.layers, **place)
-
-    def hidden(self, ids: Tensor, cache: KVCache | None = None) -> Tensor:
-        """As GPT2.hidden: [B, T] to [B, T, C]."""
-        x = self._model.embed(ids, start=cache.length if cache is not None else 0)
-        for layer, block in enumerate(self._model.h):
-            whole = self._layers[layer]
-            x = x + attend(block, x, self._heads[layer], cache, layer) * whole
-            x = x + block.mlp(block.ln_2(x)) * (self._mlps[layer] * whole)
-        if cache is not None:
-            cache.advance(ids.size(1))
-        return self._model.ln_f(x)
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        """As GPT2.logits: [..., C] to [..., V]."""
-        return self._model.logits(hidden)
-
-
-def attend(
-    block: Block, x: Tensor, heads: Tensor, cache: KVCache | None = None, layer: int = 0
-) -> Tensor:
-    """What a block's attention adds with its heads scaled: [B, T, C].
+def scaled_model(model: GPT2, scales: Scales) -> GPT2:
+    """A view of a model through Scales, of the same parameters.
 
     Args:
-        heads: [B or 1, H, 1, 1]; c_proj's bias belongs to no head and stays.
+        model: in evaluation mode; it is not changed.
+
+    Raises:
+        ValueError: the scales are of a model of another shape.
     """
-    answers = block.attn.heads(block.ln_1(x), cache, layer) * heads
-    return block.attn.c_proj(block.attn.join(answers))
+    shape, wanted = (len(scales.heads), len(scales.heads[0])), model.config
+    if shape != (wanted.n_layer, wanted.n_head):
+        raise ValueError(
+            f"the scales are for {shape[0]} layers of {shape[1]} heads; "
+            f"the model has {wanted.n_layer} of {wanted.n_head}"
+        )
+    heads, mlps, layers = (
+        torch.tensor(values, device=model.device, dtype=model.dtype)
+        for values in (scales.heads, scales.mlps, scales.layers)
+    )
+    blocks = [
+        scaled_block(block, heads=heads[layer], mlp=mlps[layer], whole=layers[layer])
+        for layer, block in enumerate(model.h)
+    ]
+    return _replaced(model, h=nn.ModuleList(blocks))
+
+
+def scaled_block(block: Block, *, heads: Tensor, mlp: Tensor, whole: Tensor | float = 1.0) -> Block:
+    """A view of a block with its parts scaled.
+
+    Args:
+        heads: [H], or [N, 1, H] for N variants of [1, T, C]; c_proj's bias belongs to no head and
+            stays.
+        mlp: what the MLP adds, a number or [N, 1, 1].
+        whole: all that the block adds.
+    """
+    columns = heads.repeat_interleave(len(block.ln_1.weight) // heads.size(-1), dim=-1)  # [..., C]
+    c_proj = _Scaled(block.attn.c_proj, before=columns, after=whole)
+    attn = _replaced(block.attn, c_proj=c_proj)
+    return _replaced(block, attn=attn, mlp=_Scaled(block.mlp, after=mlp * whole))
+
+
+class _Scaled(nn.Module):
+    """A module whose input and output are multiplied on their way."""
+
+    def __init__(
+        self, module: nn.Module, *, before: Tensor | float = 1.0, after: Tensor | float = 1.0
+    ) -> None:
+        super().__init__()
+        self.module, self.before, self.after = module, before, after
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.module(x * self.before) * self.after
+
+
+def _replaced(module: Module, **parts: nn.Module) -> Module:
+    """A copy of a module that shares all but some of its parts with it."""
+    twin = copy.copy(module)
+    twin._modules = {**module._modules, **parts}
+    return twin

@@ -24,6 +24,7 @@ from gpt2.devices import (
     pick_dtype,  # noqa: E402
 )
 from gpt2.model import GPT2  # noqa: E402
+from gpt2.records import METHODS  # noqa: E402
 from gpt2.tokenizer import Tokenizer  # noqa: E402
 from gpt2.weights import load_language_model  # noqa: E402
 from gpt2.weights.hub import find_directory  # noqa: E402
@@ -37,24 +38,22 @@ TEXT = (
 
 
 def views(model: GPT2, ids: list[int], answer: int) -> dict[str, Callable[[], object]]:
-    """What is timed, by name; each starts from a kept observation but the first."""
-    seen, question, count = lens.observe(model, ids), lens.Question(model, answer), len(ids)
-    scores = {
-        method: lens.attribute(question, seen, count, method).scores for method in lens.METHODS
-    }
+    """What is timed, by name; each starts from a kept reading but the first."""
+    reading, target, count = lens.Reading.of(model, ids), lens.Target(model, answer), len(ids)
+    shares = {method: lens.attribute(target, reading, count, method).scores for method in METHODS}
     timed = {
-        "observe": lambda: lens.observe(model, ids),
-        "attention": lambda: lens.attention(model, seen, 0),
-        "tiles 16": lambda: lens.tiles(model, seen, 16),
-        "rollout": lambda: lens.rollout(model, seen),
-        "logit lens, one position": lambda: lens.logit_lens(model, seen, [count - 1]),
-        "logit lens, all positions": lambda: lens.logit_lens(model, seen, range(count)),
+        "reading": lambda: lens.Reading.of(model, ids),
+        "attention": lambda: reading.attention(0),
+        "tiles 16": lambda: reading.tiles(16),
+        "rollout": lambda: reading.rollout(),
+        "logit lens, one position": lambda: lens.logit_lens(reading, [count - 1]),
+        "logit lens, all positions": lambda: lens.logit_lens(reading, range(count)),
         "model heads": lambda: lens.model_heads(model),
-        "ablation map": lambda: lens.ablation_map(model, seen, count, answer),
-        "faithfulness": lambda: lens.faithfulness(question, ids, scores),
+        "ablation map": lambda: lens.ablation_map(reading, count, answer),
+        "faithfulness": lambda: lens.faithfulness(target, ids, shares),
     }
-    for method in lens.METHODS:
-        timed[method] = lambda method=method: lens.attribute(question, seen, count, method)
+    for method in METHODS:
+        timed[method] = lambda method=method: lens.attribute(target, reading, count, method)
     return timed
 
 

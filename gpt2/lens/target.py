@@ -1,4 +1,4 @@
-"""What an attribution explains: one score, read off the last token's final norm. Imports: torch."""
+"""What an attribution explains: one logit, read off the last token's final norm. Imports: torch."""
 
 from collections.abc import Iterable
 from math import ceil
@@ -7,16 +7,16 @@ import torch
 from torch import Tensor
 
 from gpt2.classifier import GPT2Classifier
-from gpt2.lens.blocks import last_hidden
+from gpt2.lens.blocks import last_state
 from gpt2.model import GPT2
 
-TOKENS_AT_ONCE = 704  # in one batch with gradients; the shipped model then takes 100 MB more
+GRADIENTS_AT_ONCE = 704  # tokens in one batch; the shipped model then takes 100 MB more
 
 
-class Question:
+class Target:
     """Why this answer, or why this one rather than that one?
 
-    The score is the answer's logit, less the other's if one is named (Yin & Neubig 2022,
+    It is the answer's logit, less the other's if one is named (Yin & Neubig 2022,
     "Interpreting Language Models with Contrastive Explanations", section 3): what both share, such
     as being a noun, then cancels out.
     """
@@ -34,9 +34,9 @@ class Question:
             ValueError: there is no such answer, or both are the same.
         """
         if isinstance(model, GPT2Classifier):
-            self.backbone, head = model.transformer, model.score.weight
+            self._backbone, head = model.transformer, model.score.weight
         else:
-            self.backbone, head = model, model.wte.weight
+            self._backbone, head = model, model.wte.weight
         self._head = head.detach()
         count = len(head)
         for index in (answer, answer if instead_of is None else instead_of):
@@ -46,7 +46,7 @@ class Question:
             raise ValueError(f"answer {answer} can't be compared with itself; name another one")
         self._answer, self._instead_of = answer, instead_of
 
-    def score(self, hidden: Tensor) -> Tensor:
+    def logit(self, hidden: Tensor) -> Tensor:
         """The logit, or the difference of two: [N, C] to [N] in float32."""
         direction = self._head[self._answer].float()
         if self._instead_of is not None:
@@ -56,16 +56,12 @@ class Question:
     def prob(self, hidden: Tensor) -> Tensor:
         """The answer's probability among all, or among the two: [N, C] to [N] in float32."""
         if self._instead_of is not None:
-            return self.score(hidden).sigmoid()
-        parts = hidden.split(128)  # [128,V] is 26 MB
-        return torch.cat([self._softmax(part) for part in parts])
-
-    def _softmax(self, hidden: Tensor) -> Tensor:
+            return self.logit(hidden).sigmoid()
         return (hidden @ self._head.T).float().softmax(dim=-1)[:, self._answer]
 
     def embed(self, ids: Iterable[int]) -> Tensor:
         """The tokens' embeddings without positions, [T, C]: the input that is explained."""
-        return self.backbone.wte.weight.detach()[list(ids)]
+        return self._backbone.wte.weight.detach()[list(ids)]
 
     def removed(self) -> Tensor:
         """What stands in for a token that is taken away: the mean of all embeddings, [C].
@@ -73,14 +69,20 @@ class Question:
         Its position stays. It says no more than that some token is there; <|endoftext|> would say
         that a new text begins, and zeros are an embedding that the model has never met.
         """
-        return self.backbone.wte.weight.detach().mean(dim=0)
+        return self._backbone.wte.weight.detach().mean(dim=0)
 
-    def hidden(self, embedded: Tensor) -> Tensor:
-        """The final norm at the last token of texts given as embeddings: [N, T, C] to [N, C]."""
-        return last_hidden(self.backbone, embedded + self.backbone.wpe.weight[: embedded.size(1)])
+    def hidden(self, texts: Tensor, before: Tensor | None = None) -> Tensor:
+        """The final norm at the last token of texts given as embeddings: [N, T, C] to [N, C].
+
+        Args:
+            before: Reading.streams of P tokens that stand before them all, [L + 1, P, C].
+        """
+        model = self._backbone
+        x = model.place(texts, start=0 if before is None else before.size(1))
+        return model.ln_f(last_state(model.h, x, before))
 
     def gradients(self, texts: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradients of the score by the embeddings, and the score of the last text.
+        """Gradients of the logit by the embeddings, and the logit of the last text.
 
         Args:
             texts: [N, T, C], as `hidden` takes them.
@@ -88,11 +90,11 @@ class Question:
         Returns:
             [N, T, C] and a number, both in float32.
         """
-        batches, found = ceil(texts.size(0) * texts.size(1) / TOKENS_AT_ONCE), []
+        batches, found = ceil(texts.size(0) * texts.size(1) / GRADIENTS_AT_ONCE), []
         for some in texts.chunk(batches):
             with torch.enable_grad():
                 inputs = some.detach().clone().requires_grad_()
-                score = self.score(self.hidden(inputs))
-                (gradient,) = torch.autograd.grad(score.sum(), inputs)
+                logit = self.logit(self.hidden(inputs))
+                (gradient,) = torch.autograd.grad(logit.sum(), inputs)
             found.append(gradient.float())
-        return torch.cat(found), score[-1].detach()
+        return torch.cat(found), logit[-1].detach()

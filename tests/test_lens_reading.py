@@ -1,4 +1,4 @@
-"""gpt2.lens.observe and logit_lens: against transformers, papers' formulas, and by hand."""
+"""gpt2.lens.reading and logit_lens: against transformers, papers' formulas, and by hand."""
 
 from contextlib import contextmanager
 from dataclasses import replace
@@ -8,8 +8,8 @@ import pytest
 import torch
 from transformers import GPT2LMHeadModel
 
-from gpt2 import lens, prediction, weights
-from gpt2.lens.observe import cell_edges, pool
+from gpt2 import lens, weights
+from gpt2.lens.reading import Reading, cell_edges, pool
 
 TOLERANCE = 1e-4
 IDS = [5, 17, 0, 96, 17, 17, 3, 42, 88, 61, 5, 30]
@@ -61,7 +61,7 @@ def passes(model):
 def test_streams_equal_transformers(pairs, which):
     """Its last hidden state is after the final norm; the ones before are the streams."""
     model, theirs, ids = pairs[which]
-    streams = lens.observe(model, ids).streams
+    streams = Reading.of(model, ids).streams
     with torch.inference_mode():
         expected = theirs(torch.tensor([ids]), output_hidden_states=True).hidden_states
         assert len(expected) == len(streams) == model.config.n_layer + 1
@@ -71,31 +71,31 @@ def test_streams_equal_transformers(pairs, which):
         torch.testing.assert_close(last, expected[-1][0], atol=TOLERANCE, rtol=1e-4)
 
 
-def test_the_views_of_an_observation_need_no_further_pass(pairs):
+def test_the_views_of_a_reading_need_no_further_pass(pairs):
     model, _, ids = pairs[0]
     with passes(model) as seen:
-        observation = lens.observe(model, ids)
+        reading = Reading.of(model, ids)
         assert seen == {layer: [len(ids)] for layer in range(3)}
         for layer in range(3):
-            lens.attention(model, observation, layer)
-            lens.attention(model, observation, layer, weighted=True)
-            lens.overview(model, observation, layer, 4)
-        lens.tiles(model, observation, 4)
-        lens.rollout(model, observation)
-        lens.logit_lens(model, observation, range(len(ids)))
-        lens.logits_after(model, observation, 3)
+            reading.attention(layer)
+            reading.attention(layer, weighted=True)
+            reading.overview(layer, 4)
+        reading.tiles(4)
+        reading.rollout()
+        lens.logit_lens(reading, range(len(ids)))
+        reading.logits_before(4)
     assert seen == {layer: [len(ids)] for layer in range(3)}
 
 
 def test_it_keeps_the_streams_and_no_more(pairs):
-    observation = lens.observe(pairs[0][0], IDS)
-    assert observation.nbytes == 4 * 12 * 32 * 4  # streams, tokens, width, bytes of a float
+    reading = Reading.of(pairs[0][0], IDS)
+    assert reading.streams.nbytes == 4 * 12 * 32 * 4  # streams, tokens, width, bytes of a float
 
 
-@pytest.mark.parametrize(("count", "words"), [(0, "no tokens"), (25, "context holds 24")])
+@pytest.mark.parametrize(("count", "words"), [(0, "no tokens"), (26, "context holds 24")])
 def test_a_text_that_cannot_be_read_is_refused(pairs, count, words):
     with pytest.raises(ValueError, match=words):
-        lens.observe(pairs[0][0], [1] * count)
+        Reading.of(pairs[0][0], [1] * count)
 
 
 # --- attention -------------------------------------------------------------------------------
@@ -104,21 +104,21 @@ def test_a_text_that_cannot_be_read_is_refused(pairs, count, words):
 @pytest.mark.parametrize("which", range(3))
 def test_attention_equals_transformers(pairs, which):
     model, theirs, ids = pairs[which]
-    observation = lens.observe(model, ids)
+    reading = Reading.of(model, ids)
     with torch.inference_mode():
         expected = theirs(torch.tensor([ids]), output_attentions=True).attentions
     for layer, maps in enumerate(expected):
-        ours = lens.attention(model, observation, layer)
+        ours = reading.attention(layer)
         np.testing.assert_allclose(ours, maps[0].numpy(), atol=TOLERANCE)
 
 
 def test_weighted_attention_is_the_length_of_what_each_token_gives(pairs):
     """Kobayashi et al. 2020, equation 4, term by term; the terms add up to the block's answer."""
     model, _, ids = pairs[0]
-    observation, attn = lens.observe(model, ids), model.h[1].attn
-    ours = lens.attention(model, observation, 1, weighted=True)
+    reading, attn = Reading.of(model, ids), model.h[1].attn
+    ours = reading.attention(1, weighted=True)
     with torch.inference_mode():
-        x = model.h[1].ln_1(observation.streams[1])[None]
+        x = model.h[1].ln_1(reading.streams[1])[None]
         _, _, v = attn.qkv(x)
         pattern, total = attn.pattern(x)[0], torch.zeros(len(ids), 32)
         for head in range(4):
@@ -133,28 +133,25 @@ def test_weighted_attention_is_the_length_of_what_each_token_gives(pairs):
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_window_is_a_part_of_the_map(long_model, weighted):
-    observation = lens.observe(long_model, LONG)
-    whole = lens.attention(long_model, observation, 2, weighted=weighted)
-    part = lens.attention_window(
-        long_model, observation, 2, rows=(250, 300), columns=(7, 31), weighted=weighted
-    )
+    reading = Reading.of(long_model, LONG)
+    whole = reading.attention(2, weighted=weighted)
+    part = reading.attention_window(2, rows=(250, 300), columns=(7, 31), weighted=weighted)
     np.testing.assert_array_equal(part, whole[:, 250:300, 7:31])
 
 
 @pytest.mark.parametrize("rows", [(0, 0), (5, 4), (-1, 3), (0, 13)])
 def test_a_window_outside_the_text_is_refused(pairs, rows):
-    observation = lens.observe(pairs[0][0], IDS)
+    reading = Reading.of(pairs[0][0], IDS)
     with pytest.raises(ValueError, match=f"rows are {rows[0]} to {rows[1]}; .* within 0 to 12"):
-        lens.attention_window(pairs[0][0], observation, 0, rows=rows, columns=(0, 3))
+        reading.attention_window(0, rows=rows, columns=(0, 3))
 
 
 @pytest.mark.parametrize("layer", [-1, 3])
 def test_a_layer_that_is_not_there_is_refused(pairs, layer):
-    observation = lens.observe(pairs[0][0], IDS)
+    reading = Reading.of(pairs[0][0], IDS)
     for view in (
-        lambda: lens.attention(pairs[0][0], observation, layer),
-        lambda: lens.overview(pairs[0][0], observation, layer, 4),
-        lambda: lens.attention_maps(pairs[0][0], IDS, layer),
+        lambda: reading.attention(layer),
+        lambda: reading.overview(layer, 4),
     ):
         with pytest.raises(ValueError, match=f"layer is {layer}; this model has layers 0 to 2"):
             view()
@@ -182,21 +179,21 @@ def test_pooling_is_the_mean_of_rows_and_the_sum_of_columns():
 
 
 def test_tiles_are_the_overviews_of_all_layers_and_rows_still_add_up_to_1(long_model):
-    observation = lens.observe(long_model, LONG)
-    found = lens.tiles(long_model, observation, 16)
+    reading = Reading.of(long_model, LONG)
+    found = reading.tiles(16)
     assert found.weights.shape == (3, 4, 16, 16) and found.edges == cell_edges(300, 16)
     np.testing.assert_allclose(found.weights.sum(axis=-1), 1, atol=1e-4)
     for layer in range(3):
-        one = lens.overview(long_model, observation, layer, 16)
+        one = reading.overview(layer, 16)
         np.testing.assert_array_equal(one.weights, found.weights[layer])
 
 
 def test_a_text_of_fewer_tokens_than_cells_is_not_pooled(pairs):
-    observation = lens.observe(pairs[0][0], IDS)
-    found = lens.overview(pairs[0][0], observation, 1, 64)
-    np.testing.assert_array_equal(found.weights, lens.attention(pairs[0][0], observation, 1))
+    reading = Reading.of(pairs[0][0], IDS)
+    found = reading.overview(1, 64)
+    np.testing.assert_array_equal(found.weights, reading.attention(1))
     with pytest.raises(ValueError, match="cells is 0; it must be at least 1"):
-        lens.tiles(pairs[0][0], observation, 0)
+        reading.tiles(0)
 
 
 # --- rollout ---------------------------------------------------------------------------------
@@ -210,13 +207,13 @@ def test_rollout_is_the_papers_product(pairs):
     for maps in layers:
         mixed = 0.5 * maps[0].double().mean(dim=0).numpy() + 0.5 * np.eye(len(ids))
         total = mixed / mixed.sum(axis=1, keepdims=True) @ total
-    np.testing.assert_allclose(lens.rollout(model, lens.observe(model, ids)), total, atol=1e-5)
+    np.testing.assert_allclose(Reading.of(model, ids).rollout(), total, atol=1e-5)
 
 
 @pytest.mark.parametrize("which", range(3))
 def test_rows_of_rollout_add_up_to_1_and_look_back(pairs, which):
     model, _, ids = pairs[which]
-    found = lens.rollout(model, lens.observe(model, ids))
+    found = Reading.of(model, ids).rollout()
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
     assert np.all(np.triu(found, k=1) == 0) and np.all(found >= 0)
 
@@ -228,7 +225,7 @@ def test_rows_of_rollout_add_up_to_1_and_look_back(pairs, which):
 def test_logit_lens_equals_transformers_layer_by_layer(pairs, which):
     model, theirs, ids = pairs[which]
     places = [0, 3, len(ids) - 1]
-    found = lens.logit_lens(model, lens.observe(model, ids), places, top=4)
+    found = lens.logit_lens(Reading.of(model, ids), places, top=4)
     with torch.inference_mode():
         hidden = theirs(torch.tensor([ids]), output_hidden_states=True).hidden_states
         normed = [theirs.transformer.ln_f(x) for x in hidden[:-1]] + [hidden[-1]]
@@ -246,8 +243,9 @@ def test_logit_lens_equals_transformers_layer_by_layer(pairs, which):
 
 def test_the_last_layer_is_what_the_model_says(pairs):
     model, _, ids = pairs[0]
-    found = lens.logit_lens(model, lens.observe(model, ids), range(len(ids)), top=97)
-    probs = prediction.next_token_logits(model, ids).softmax(dim=-1)
+    found = lens.logit_lens(Reading.of(model, ids), range(len(ids)), top=97)
+    with torch.inference_mode():
+        probs = model(torch.tensor([ids]))[0].softmax(dim=-1)
     np.testing.assert_allclose(found.top_probs[-1], probs.sort(descending=True).values, atol=1e-6)
     np.testing.assert_array_equal(found.predicted_ids, probs.argmax(dim=-1))
     np.testing.assert_array_equal(found.predicted_ranks[-1], 1)
@@ -256,7 +254,7 @@ def test_the_last_layer_is_what_the_model_says(pairs):
 
 def test_ranks_and_probabilities_are_those_of_the_tokens_in_each_layer(pairs):
     model, _, ids = pairs[0]
-    found = lens.logit_lens(model, lens.observe(model, ids), range(len(ids)), top=97)
+    found = lens.logit_lens(Reading.of(model, ids), range(len(ids)), top=97)
     for name in ("followed", "predicted"):
         for layer in range(4):
             for p in range(len(ids) - 1):
@@ -269,18 +267,18 @@ def test_ranks_and_probabilities_are_those_of_the_tokens_in_each_layer(pairs):
 
 
 def test_many_positions_are_read_as_if_at_once(long_model):
-    observation = lens.observe(long_model, LONG)
-    whole = lens.logit_lens(long_model, observation, range(300), top=3)
+    reading = Reading.of(long_model, LONG)
+    whole = lens.logit_lens(reading, range(300), top=3)
     for place in (0, 127, 128, 129, 256, 299):
-        one = lens.logit_lens(long_model, observation, [place], top=3)
+        one = lens.logit_lens(reading, [place], top=3)
         np.testing.assert_allclose(whole.top_probs[:, place], one.top_probs[:, 0], atol=1e-5)
         assert whole.predicted_ids[place] == one.predicted_ids[0]
 
 
 @pytest.mark.parametrize("positions", [[], [12], [-1], [3, 99]])
 def test_positions_that_are_not_there_are_refused(pairs, positions):
-    observation = lens.observe(pairs[0][0], IDS)
+    reading = Reading.of(pairs[0][0], IDS)
     with pytest.raises(ValueError, match="positions are .*; choose some from 0 to 11"):
-        lens.logit_lens(pairs[0][0], observation, positions)
+        lens.logit_lens(reading, positions)
     with pytest.raises(ValueError, match="top is 98; it must be 1 to 97"):
-        lens.logit_lens(pairs[0][0], observation, [1], top=98)
+        lens.logit_lens(reading, [1], top=98)

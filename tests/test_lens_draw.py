@@ -1,4 +1,4 @@
-"""gpt2.lens.waterfall: it is the distribution drawn from, and the slice holds the number drawn."""
+"""gpt2.lens.draw: it is the distribution drawn from, and the slice holds the number drawn."""
 
 from dataclasses import replace
 
@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from gpt2 import lens, prediction
+from gpt2 import lens
 from gpt2.generate import generate
+from gpt2.lens import Reading
 from gpt2.sampling import Sampling, cumulative, distribution, draw, stages
 
 PROMPT = [5, 17, 0, 96]
@@ -23,13 +24,12 @@ SETTINGS = [
 
 
 def falls(model, sampling, count=20):
-    """Each step of a real completion with the waterfall that is shown for it."""
+    """Each step of a real completion with what is shown of its draw."""
     steps = list(generate(model, PROMPT, sampling, max_new_tokens=count, eos=-1))
     ids = PROMPT + [step.id for step in steps]
-    observation = lens.observe(model, ids[:-1])
+    reading = Reading.of(model, ids[:-1])
     for index, step in enumerate(steps, start=len(PROMPT)):
-        logits = lens.logits_after(model, observation, index - 1)
-        yield step, lens.waterfall(logits, ids[:index], sampling)
+        yield step, lens.how_drawn(reading, index, sampling)
 
 
 @pytest.mark.parametrize("sampling", SETTINGS)
@@ -55,8 +55,8 @@ def test_greedy_leaves_one_token_at_the_temperature_and_no_choice(tiny_model):
 
 
 def test_the_last_stage_is_what_generate_draws_from(tiny_model):
-    logits = prediction.next_token_logits(tiny_model, PROMPT)[-1]
-    found = lens.waterfall(logits, PROMPT, ALL)
+    reading = Reading.of(tiny_model, PROMPT)
+    logits, found = reading.logits_before(4), lens.how_drawn(reading, 4, ALL)
     expected = distribution(logits, ALL, torch.tensor(PROMPT))
     np.testing.assert_array_equal(found.probs[-1], expected.numpy())
     np.testing.assert_array_equal(found.probs[0], logits.softmax(dim=-1).numpy())
@@ -97,7 +97,7 @@ def test_what_is_off_is_marked_and_changes_nothing(sampling, active):
 
 
 def test_slices_are_dealt_out_to_all_of_0_to_1(tiny_model):
-    logits = prediction.next_token_logits(tiny_model, PROMPT)[-1]
+    logits = Reading.of(tiny_model, PROMPT).logits_before(4)
     probs = distribution(logits, ALL, torch.tensor(PROMPT))
     kept, ends = cumulative(probs)
     assert ends[-1] == 1 and bool((ends.diff() > 0).all())

@@ -4,32 +4,30 @@ The stages and the slices are sampling's own, so what is shown is what was drawn
 Imports: torch.
 """
 
-from collections.abc import Sequence
-
 import torch
-from torch import Tensor
 
+from gpt2.lens.reading import Reading
 from gpt2.records import Waterfall
 from gpt2.sampling import Sampling, cumulative, draw, stages, uniform
 
 
 @torch.inference_mode()
-def waterfall(logits: Tensor, ids: Sequence[int], sampling: Sampling) -> Waterfall:
-    """The choice that follows a text.
+def how_drawn(reading: Reading, index: int, sampling: Sampling) -> Waterfall:
+    """How token `index` of a text is drawn after those before it; T may be yet to come.
 
     Args:
-        logits: [V] in float32, the model's after the last of ids.
-        ids: all tokens before the choice.
         sampling: as when the token was drawn.
 
     Raises:
+        ValueError: no such index.
         FloatingPointError: the model gave a logit that is not a number.
     """
-    steps = stages(logits, sampling, torch.tensor(list(ids), device=logits.device))
+    logits = reading.logits_before(index)
+    steps = stages(logits, sampling, torch.tensor(reading.ids[:index], device=logits.device))
     probs = torch.stack([stage.logits.softmax(dim=-1) for stage in steps])  # [6,V]
     gone = (probs[1:] == 0) & (probs[:-1] > 0)
     cut = (probs[:-1] * gone).sum(dim=-1).tolist()
-    u = uniform(sampling.seed, len(ids))
+    u = uniform(sampling.seed, index)
     token = draw(probs[-1], u)
     kept, ends = cumulative(probs[-1])
     place = int((kept == token).nonzero())

@@ -1,0 +1,324 @@
+"""What explains, behind the engine's border: ids or text in, records and arrays out.
+
+A text is read once: the views of a selection share what a model saw of it. Imports: torch.
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gpt2 import lens, prediction
+from gpt2.classifier import reading_length
+from gpt2.engine.library import Library
+from gpt2.engine.memory import Memory
+from gpt2.engine.request import Limits
+from gpt2.engine.words import check_length
+from gpt2.lens import Reading
+from gpt2.records import (
+    METHODS,
+    OCCLUSION,
+    Ablation,
+    AblationMap,
+    Attribution,
+    Faithfulness,
+    HeadScores,
+    LogitLens,
+    Pooled,
+    Score,
+    Step,
+    Verdict,
+    Waterfall,
+)
+from gpt2.sampling import Sampling
+
+# Computed before a first result is given, in a tenth of a second or two with the shipped model.
+LAYERS_AT_ONCE, OCCLUDED_AT_ONCE = 4, 32
+NOTHING = np.array(np.nan, np.float32)
+
+
+class Inspector:
+    """Reads texts and explains what was predicted.
+
+    `ids` are the tokens of a text, `model` a name in the library. A text that filled the context
+    may have one token more, which was predicted and is not read.
+    """
+
+    def __init__(
+        self, library: Library, limits: Limits, *, lock: threading.Lock, streams: Memory[Tensor]
+    ) -> None:
+        """Read with a library's models.
+
+        Args:
+            lock: held while a model works.
+            streams: a memory for Reading.streams, by model and tokens.
+        """
+        self._library, self._limits, self._lock, self._streams = library, limits, lock, streams
+        self._heads: dict[str, HeadScores] = {}  # by model; a few hundred bytes each
+
+    @contextmanager
+    def _reading(self, ids: Sequence[int], model: str) -> Iterator[Reading]:
+        """The model's turn, and what it saw of a text: read now, or kept from the last view."""
+        backbone = self._library.get(model).backbone
+        key = model, lens.tokens_read(ids, backbone.config)
+        with self._lock:
+            streams = self._streams.get(key)
+            if streams is None:
+                streams = Reading.of(backbone, ids).streams
+                self._streams.keep(key, streams)
+            yield Reading(backbone, tuple(ids), streams)
+
+    def tokens_read(self, ids: Sequence[int], *, model: str) -> tuple[int, ...]:
+        """Those of a text's tokens that the model reads, and attention is between."""
+        return lens.tokens_read(ids, self._library.get(model).backbone.config)
+
+    # --- what the model saw ----------------------------------------------------------------------
+
+    def attention(
+        self, ids: Sequence[int], layer: int, *, model: str, weighted: bool = False
+    ) -> np.ndarray:
+        """Attention of all heads of a layer, [H, T, T]; see Reading."""
+        with self._reading(ids, model) as reading:
+            return reading.attention(layer, weighted=weighted)
+
+    def attention_window(
+        self,
+        ids: Sequence[int],
+        layer: int,
+        *,
+        rows: tuple[int, int],
+        columns: tuple[int, int],
+        model: str,
+        weighted: bool = False,
+    ) -> np.ndarray:
+        """A part of it, [H, rows, columns]."""
+        with self._reading(ids, model) as reading:
+            return reading.attention_window(layer, rows=rows, columns=columns, weighted=weighted)
+
+    def overview(
+        self, ids: Sequence[int], layer: int, cells: int, *, model: str, weighted: bool = False
+    ) -> Pooled:
+        """Attention of all heads of a layer in at most `cells` a side."""
+        with self._reading(ids, model) as reading:
+            return reading.overview(layer, cells, weighted=weighted)
+
+    def tiles(
+        self, ids: Sequence[int], cells: int, *, model: str, weighted: bool = False
+    ) -> Pooled:
+        """Attention of all heads of all layers in at most `cells` a side."""
+        with self._reading(ids, model) as reading:
+            return reading.tiles(cells, weighted=weighted)
+
+    def rollout(self, ids: Sequence[int], *, model: str) -> np.ndarray:
+        """Attention followed through all layers, [T, T]."""
+        with self._reading(ids, model) as reading:
+            return reading.rollout()
+
+    def logit_lens(
+        self, ids: Sequence[int], positions: Sequence[int], *, model: str, top: int = 5
+    ) -> LogitLens:
+        """What each layer would predict after some tokens; see lens.logit_lens."""
+        with self._reading(ids, model) as reading:
+            return lens.logit_lens(reading, positions, top=top)
+
+    def heads(self, ids: Sequence[int], *, model: str) -> HeadScores:
+        """What each head does on this text; see lens.head_scores."""
+        with self._reading(ids, model) as reading:
+            return lens.head_scores(reading)
+
+    def model_heads(self, *, model: str) -> HeadScores:
+        """What each head is, measured once on repeated random tokens; see lens.model_heads."""
+        backbone = self._library.get(model).backbone
+        with self._lock:
+            if model not in self._heads:
+                self._heads[model] = lens.model_heads(backbone)
+            return self._heads[model]
+
+    # --- what was predicted ----------------------------------------------------------------------
+
+    def step(self, ids: Sequence[int], index: int, sampling: Sampling, *, model: str) -> Step:
+        """The choice of one token of a text, recomputed from the tokens before it."""
+        with self._reading(ids, model) as reading:
+            return reading.step(index, sampling)
+
+    def waterfall(
+        self, ids: Sequence[int], index: int, sampling: Sampling, *, model: str
+    ) -> Waterfall:
+        """How token `index` is drawn after those before it; index len(ids) is yet to come.
+
+        Its `token` is ids[index] wherever the model drew that one with this sampling; a token of
+        the prompt, or one that was chosen by hand, is another.
+
+        Raises:
+            ValueError: no such index.
+        """
+        with self._reading(ids, model) as reading:
+            return lens.how_drawn(reading, index, sampling)
+
+    def score_tokens(self, ids: Sequence[int], *, model: str) -> Score:
+        """How each token after the first was predicted from those before it."""
+        with self._reading(ids, model) as reading:
+            return Score(model, tuple(ids[1:]), *reading.scores())
+
+    def score(self, text: str, *, model: str = "") -> Score:
+        """How likely the model finds a text after <|endoftext|>, its first tokens if it is long.
+
+        Raises:
+            ValueError: the text is empty or too long.
+        """
+        loaded = self._library.get(model or self._library.models[0])
+        ids = loaded.tokenizer.encode(check_length(text, self._limits, what="text"))
+        if not ids:
+            first = loaded.tokenizer.piece(loaded.start_id)
+            raise ValueError(f"the text is empty; there is nothing to score after {first}")
+        n_ctx = loaded.backbone.config.n_ctx
+        score = self.score_tokens([loaded.start_id, *ids[:n_ctx]], model=loaded.name)
+        return replace(score, truncated=max(0, len(ids) - n_ctx))
+
+    def classify(self, text: str, *, classifier: str = "") -> Verdict:
+        """The topic of a text, of its first tokens if the classifier was trained on shorter ones.
+
+        Raises:
+            ValueError: the text is empty or too long.
+        """
+        loaded = self._library.get(classifier or self._library.classifiers[0])
+        if loaded.classifier is None:
+            raise ValueError(f"{loaded.name} is no classifier")
+        # As typed, but for blanks around it: the answer is read at the last token.
+        text = check_length(text, self._limits, what="news text").strip()
+        ids = loaded.tokenizer.encode(text)
+        if not ids:
+            raise ValueError("the news text is empty; paste a headline or an article")
+        length = reading_length(loaded.tokenizer, loaded.backbone.config)
+        truncated, ids = max(0, len(ids) - length), ids[:length]
+        with self._lock, torch.inference_mode():
+            logits = loaded.classifier.per_token(torch.tensor([ids], device=self._library.device))
+            per_token = logits[0].float().softmax(dim=-1).cpu().numpy()
+        labels = loaded.backbone.config.labels
+        return Verdict(loaded.name, labels, per_token[-1], tuple(ids), truncated, per_token)
+
+    # --- what that owes to each part and each token ----------------------------------------------
+
+    def ablation_maps(self, ids: Sequence[int], index: int, *, model: str) -> Iterator[AblationMap]:
+        """What the prediction of ids[index] owes to each head and MLP; see lens.ablation_map.
+
+        The map as it fills, from the last layers, which are quick, to the first; the last is whole.
+        """
+        heads = mlps = NOTHING
+        for end in range(self._library.get(model).backbone.config.n_layer, 0, -LAYERS_AT_ONCE):
+            layers = range(max(0, end - LAYERS_AT_ONCE), end)
+            with self._reading(ids, model) as reading:
+                token = reading.token(index)
+                self._check_explained(index)
+                part = lens.ablation_map(reading, index, token, layers=layers)
+            heads, mlps = _merged(heads, part.heads), _merged(mlps, part.mlps)
+            yield replace(part, heads=heads, mlps=mlps)
+
+    def ablate(
+        self, ids: Sequence[int], index: int, scales: lens.Scales, *, model: str
+    ) -> Ablation:
+        """The prediction of token `index` as it is and with parts scaled; len(ids) is yet to come.
+
+        Raises:
+            ValueError: no such index, or the scales are of another model.
+        """
+        with self._reading(ids, model) as reading:
+            before = reading.logits_before(index)
+            after = prediction.next_logits(lens.scaled_model(reading.model, scales), ids[:index])
+        token = ids[index] if index < len(ids) else -1
+        probs = [logits.softmax(dim=-1).cpu().numpy() for logits in (before, after)]
+        return Ablation(index, token, *probs)
+
+    def attributions(
+        self,
+        ids: Sequence[int],
+        index: int,
+        answer: int,
+        *,
+        method: str,
+        model: str,
+        instead_of: int | None = None,
+    ) -> Iterator[Attribution]:
+        """How much each of ids[:index] counts for an answer after them.
+
+        Occlusion comes as it fills, from the last tokens, which are quick, to the first; the last
+        Attribution is whole.
+
+        Args:
+            index: 1 to len(ids).
+            answer: a token, or of a classifier a class, counted from 0.
+            method: one of METHODS.
+            model: a language model or a classifier.
+            instead_of: another answer to compare with.
+
+        Raises:
+            ValueError: one of these is not there, or more tokens than the limit.
+        """
+        if method not in METHODS:
+            raise ValueError(f"no method {method!r}; there are: {', '.join(METHODS)}")
+        if method != OCCLUSION:
+            with self._asked(ids, index, answer, instead_of, model) as (reading, target):
+                yield lens.attribute(target, reading, index, method)
+            return
+        shares = NOTHING
+        for end in range(max(index, 1), 0, -OCCLUDED_AT_ONCE):
+            tokens = range(max(0, end - OCCLUDED_AT_ONCE), end)
+            with self._asked(ids, index, answer, instead_of, model) as (reading, target):
+                part = lens.occlusion(target, reading, index, tokens=tokens)
+            shares = _merged(shares, part.scores)
+            yield replace(part, scores=shares, steps=index - tokens.start)
+
+    def faithfulness(
+        self,
+        ids: Sequence[int],
+        index: int,
+        answer: int,
+        *,
+        model: str,
+        instead_of: int | None = None,
+        quick: bool = False,
+    ) -> Faithfulness:
+        """How well each method, and attention rollout, foretells what taking tokens away does.
+
+        Arguments and errors as of attributions.
+
+        Args:
+            quick: only gradient x input and rollout, in a quarter of the time.
+        """
+        with self._asked(ids, index, answer, instead_of, model) as (reading, target):
+            shares = {
+                method: lens.attribute(target, reading, index, method).scores
+                for method in METHODS[: 1 if quick else None]
+            }
+            shares["attention rollout"] = reading.rollout()[index - 1, :index]
+            seeds = 0 if quick else lens.SEEDS
+            return lens.faithfulness(target, ids[:index], shares, seeds=seeds)
+
+    @contextmanager
+    def _asked(
+        self, ids: Sequence[int], index: int, answer: int, instead_of: int | None, model: str
+    ) -> Iterator[tuple[Reading, lens.Target]]:
+        """The model's turn, what it saw of a text, and the answer after ids[:index] to explain."""
+        loaded = self._library.get(model)
+        target = lens.Target(loaded.classifier or loaded.backbone, answer, instead_of=instead_of)
+        with self._reading(ids, model) as reading:
+            reading.check_prediction(index)
+            self._check_explained(index)
+            yield reading, target
+
+    def _check_explained(self, count: int) -> None:
+        limit = self._limits.explained_tokens
+        if count > limit:
+            raise ValueError(
+                f"{count} tokens stand before this one; a prediction is explained by at most "
+                f"{limit}; choose an earlier token or shorten the text"
+            )
+
+
+def _merged(old: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """Numbers of the new array, of the old where that has none (NaN)."""
+    return np.where(np.isnan(new), old, new)
