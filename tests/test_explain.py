@@ -83,19 +83,26 @@ def test_attribution_has_its_limits(engine, fresh_engine):
 
 
 def test_what_takes_long_comes_in_parts_from_the_end(fresh_engine, monkeypatch):
-    backbone = fresh_engine.library.get("tiny").backbone
-    monkeypatch.setattr("gpt2.engine.inspector.LAYERS_AT_ONCE", 1)
-    monkeypatch.setattr("gpt2.engine.inspector.OCCLUDED_AT_ONCE", 3)
+    (whole,) = fresh_engine.ablation_maps(IDS, 7, model="tiny")
+    (lost,) = fresh_engine.attributions(IDS, 7, 3, method="occlusion", model="tiny")
+    monkeypatch.setattr("gpt2.lens.ablation.LAYERS_AT_ONCE", 1)
+    monkeypatch.setattr("gpt2.lens.attribution.OCCLUDED_AT_ONCE", 3)
     maps = list(fresh_engine.ablation_maps(IDS, 7, model="tiny"))
     assert [np.isnan(found.mlps).sum() for found in maps] == [1, 0]
-    whole = lens.ablation_map(lens.Reading.of(backbone, IDS), 7, IDS[7])
     np.testing.assert_allclose(maps[-1].heads, whole.heads, atol=1e-5)
     np.testing.assert_allclose(maps[-1].mlps, whole.mlps, atol=1e-5)
     parts = list(fresh_engine.attributions(IDS, 7, 3, method="occlusion", model="tiny"))
     assert [np.isnan(part.scores).tolist().index(False) for part in parts] == [4, 1, 0]
     assert [part.steps for part in parts] == [3, 6, 7]
-    lost = lens.occlusion(lens.Target(backbone, 3), lens.Reading.of(backbone, IDS), 7)
     np.testing.assert_allclose(parts[-1].scores, lost.scores, atol=1e-5)
+
+
+def test_between_parts_others_have_their_turn(fresh_engine, monkeypatch):
+    monkeypatch.setattr("gpt2.lens.ablation.LAYERS_AT_ONCE", 1)
+    maps = fresh_engine.ablation_maps(IDS, 7, model="tiny")
+    next(maps)
+    assert fresh_engine.step(IDS, 7, Sampling(), model="tiny").id == IDS[7]
+    assert len(list(maps)) == 1
 
 
 def test_a_quick_check_is_part_of_the_whole_one(fresh_engine):

@@ -8,7 +8,7 @@ from transformers import GPT2LMHeadModel
 from gpt2 import lens, weights
 from gpt2.config import GPT2Config
 from gpt2.lens import Reading, Target
-from gpt2.lens.attribution import gradient_x_input
+from gpt2.lens.attribution import gradient_x_input, occlusion
 from gpt2.lens.blocks import last_state
 from gpt2.lens.faithfulness import FRACTIONS, SEEDS
 from gpt2.lens.integrated import CLOSE, COMPLETE, integrated_gradients
@@ -110,7 +110,7 @@ def test_gradient_x_input_equals_that_through_transformers(pair, answer, instead
 def test_occlusion_equals_one_pass_of_transformers_for_each_token(pair, answer, instead_of):
     model, theirs = pair
     target = Target(model, answer, instead_of=instead_of)
-    found = lens.occlusion(target, Reading.of(model, IDS), T)
+    *_, found = occlusion(target, Reading.of(model, IDS), T)
     table = theirs.transformer.wte.weight
     with torch.inference_mode():
         whole = theirs_score(theirs, table[IDS[:T]], answer, instead_of)
@@ -122,14 +122,13 @@ def test_occlusion_equals_one_pass_of_transformers_for_each_token(pair, answer, 
     assert found.score == pytest.approx(float(whole), abs=TOLERANCE)
 
 
-def test_occlusion_of_some_tokens_has_their_scores_alone(pair):
+def test_occlusion_of_the_last_tokens_has_their_scores_alone(pair, monkeypatch):
     target, reading = Target(pair[0], 42), Reading.of(pair[0], IDS)
-    whole = lens.occlusion(target, reading, T)
-    for tokens in (range(17, 18), range(1, 18), range(3, 5)):
-        part = lens.occlusion(target, reading, T, tokens=tokens)
-        others = sorted(set(range(T)) - set(tokens))
-        np.testing.assert_allclose(part.scores[tokens], whole.scores[tokens], atol=1e-5)
-        assert np.isnan(part.scores[others]).all() and part.steps == len(tokens)
+    *_, whole = occlusion(target, reading, T)
+    monkeypatch.setattr("gpt2.lens.attribution.OCCLUDED_AT_ONCE", 5)
+    for part, known in zip(occlusion(target, reading, T), (5, 10, 15, 18), strict=True):
+        np.testing.assert_allclose(part.scores[-known:], whole.scores[-known:], atol=1e-5)
+        assert np.isnan(part.scores[:-known]).all() and part.steps == known
 
 
 @pytest.mark.parametrize(("answer", "instead_of"), QUESTIONS)
@@ -165,7 +164,7 @@ def test_integrated_gradients_of_the_shipped_model_are_complete(shipped):
 
 def test_a_text_of_one_token_is_explained_by_it(pair):
     target, reading = Target(pair[0], 3), Reading.of(pair[0], IDS)
-    lost = lens.occlusion(target, reading, 1)
+    (lost,) = occlusion(target, reading, 1)
     whole = integrated_gradients(target, IDS[:1])
     assert lost.scores[0] == pytest.approx(whole.score - whole.empty, abs=TOLERANCE)
 
@@ -205,7 +204,7 @@ def test_the_methods_are_truer_than_a_random_order_on_the_shipped_model(shipped)
     scores = {
         "gradient": gradient_x_input(target, ids[:end]).scores,
         "integrated": integrated_gradients(target, ids[:end]).scores,
-        "occlusion": lens.occlusion(target, Reading.of(model, ids), end).scores,
+        "occlusion": list(occlusion(target, Reading.of(model, ids), end))[-1].scores,
     }
     *methods, chance = lens.faithfulness(target, ids[:end], scores).areas
     assert min(methods) > chance

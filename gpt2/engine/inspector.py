@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -21,7 +22,6 @@ from gpt2.engine.words import check_length
 from gpt2.lens import Reading
 from gpt2.records import (
     METHODS,
-    OCCLUSION,
     Ablation,
     AblationMap,
     Attribution,
@@ -36,9 +36,7 @@ from gpt2.records import (
 )
 from gpt2.sampling import Sampling
 
-# Computed before a first result is given, in a tenth of a second or two with the shipped model.
-LAYERS_AT_ONCE, OCCLUDED_AT_ONCE = 4, 32
-NOTHING = np.array(np.nan, np.float32)
+Result = TypeVar("Result")
 
 
 class Inspector:
@@ -204,19 +202,11 @@ class Inspector:
     # --- what that owes to each part and each token ----------------------------------------------
 
     def ablation_maps(self, ids: Sequence[int], index: int, *, model: str) -> Iterator[AblationMap]:
-        """What the prediction of ids[index] owes to each head and MLP; see lens.ablation_map.
-
-        The map as it fills, from the last layers, which are quick, to the first; the last is whole.
-        """
-        heads = mlps = NOTHING
-        for end in range(self._library.get(model).backbone.config.n_layer, 0, -LAYERS_AT_ONCE):
-            layers = range(max(0, end - LAYERS_AT_ONCE), end)
-            with self._reading(ids, model) as reading:
-                token = reading.token(index)
-                self._check_explained(index)
-                part = lens.ablation_map(reading, index, token, layers=layers)
-            heads, mlps = _merged(heads, part.heads), _merged(mlps, part.mlps)
-            yield replace(part, heads=heads, mlps=mlps)
+        """What the prediction of ids[index] owes to each head and MLP; see lens.ablation_maps."""
+        with self._reading(ids, model) as reading:
+            token = reading.token(index)
+        self._check_explained(index)
+        yield from self._turns(lens.ablation_maps(reading, index, token))
 
     def ablate(
         self, ids: Sequence[int], index: int, scales: lens.Scales, *, model: str
@@ -243,10 +233,7 @@ class Inspector:
         model: str,
         instead_of: int | None = None,
     ) -> Iterator[Attribution]:
-        """How much each of ids[:index] counts for an answer after them.
-
-        Occlusion comes as it fills, from the last tokens, which are quick, to the first; the last
-        Attribution is whole.
+        """How much each of ids[:index] counts for an answer after them; the last one is whole.
 
         Args:
             index: 1 to len(ids).
@@ -260,17 +247,8 @@ class Inspector:
         """
         if method not in METHODS:
             raise ValueError(f"no method {method!r}; there are: {', '.join(METHODS)}")
-        if method != OCCLUSION:
-            with self._asked(ids, index, answer, instead_of, model) as (reading, target):
-                yield lens.attribute(target, reading, index, method)
-            return
-        shares = NOTHING
-        for end in range(max(index, 1), 0, -OCCLUDED_AT_ONCE):
-            tokens = range(max(0, end - OCCLUDED_AT_ONCE), end)
-            with self._asked(ids, index, answer, instead_of, model) as (reading, target):
-                part = lens.occlusion(target, reading, index, tokens=tokens)
-            shares = _merged(shares, part.scores)
-            yield replace(part, scores=shares, steps=index - tokens.start)
+        reading, target = self._asked(ids, index, answer, instead_of, model)
+        yield from self._turns(lens.attribute(target, reading, index, method))
 
     def faithfulness(
         self,
@@ -289,26 +267,26 @@ class Inspector:
         Args:
             quick: only gradient x input and rollout, in a quarter of the time.
         """
-        with self._asked(ids, index, answer, instead_of, model) as (reading, target):
-            shares = {
-                method: lens.attribute(target, reading, index, method).scores
-                for method in METHODS[: 1 if quick else None]
-            }
+        reading, target = self._asked(ids, index, answer, instead_of, model)
+        with self._lock:
+            shares = {}
+            for method in METHODS[: 1 if quick else None]:
+                *_, whole = lens.attribute(target, reading, index, method)
+                shares[method] = whole.scores
             shares["attention rollout"] = reading.rollout()[index - 1, :index]
             seeds = 0 if quick else lens.SEEDS
             return lens.faithfulness(target, ids[:index], shares, seeds=seeds)
 
-    @contextmanager
     def _asked(
         self, ids: Sequence[int], index: int, answer: int, instead_of: int | None, model: str
-    ) -> Iterator[tuple[Reading, lens.Target]]:
-        """The model's turn, what it saw of a text, and the answer after ids[:index] to explain."""
+    ) -> tuple[Reading, lens.Target]:
+        """What the model saw of a text, and the answer after ids[:index] to explain."""
         loaded = self._library.get(model)
         target = lens.Target(loaded.classifier or loaded.backbone, answer, instead_of=instead_of)
         with self._reading(ids, model) as reading:
             reading.check_prediction(index)
-            self._check_explained(index)
-            yield reading, target
+        self._check_explained(index)
+        return reading, target
 
     def _check_explained(self, count: int) -> None:
         limit = self._limits.explained_tokens
@@ -318,7 +296,11 @@ class Inspector:
                 f"{limit}; choose an earlier token or shorten the text"
             )
 
-
-def _merged(old: np.ndarray, new: np.ndarray) -> np.ndarray:
-    """Numbers of the new array, of the old where that has none (NaN)."""
-    return np.where(np.isnan(new), old, new)
+    def _turns(self, results: Iterator[Result]) -> Iterator[Result]:
+        """What takes long, in parts, each of which waits for the model's turn."""
+        while True:
+            with self._lock:
+                result = next(results, None)
+            if result is None:
+                return
+            yield result

@@ -5,8 +5,8 @@ blocks; causality makes row t of a replay what the model computed when it stood 
 Imports: torch.
 """
 
-from gpt2.lens.ablation import ablation_map
-from gpt2.lens.attribution import attribute, occlusion
+from gpt2.lens.ablation import ablation_maps
+from gpt2.lens.attribution import attribute
 from gpt2.lens.draw import how_drawn
 from gpt2.lens.faithfulness import SEEDS, faithfulness
 from gpt2.lens.heads import head_scores, model_heads
@@ -20,14 +20,13 @@ __all__ = [
     "Reading",
     "Scales",
     "Target",
-    "ablation_map",
+    "ablation_maps",
     "attribute",
     "faithfulness",
     "head_scores",
     "how_drawn",
     "logit_lens",
     "model_heads",
-    "occlusion",
     "scaled_model",
     "tokens_read",
 ]

@@ -40,7 +40,10 @@ TEXT = (
 def views(model: GPT2, ids: list[int], answer: int) -> dict[str, Callable[[], object]]:
     """What is timed, by name; each starts from a kept reading but the first."""
     reading, target, count = lens.Reading.of(model, ids), lens.Target(model, answer), len(ids)
-    shares = {method: lens.attribute(target, reading, count, method).scores for method in METHODS}
+    shares = {
+        method: list(lens.attribute(target, reading, count, method))[-1].scores
+        for method in METHODS
+    }
     timed = {
         "reading": lambda: lens.Reading.of(model, ids),
         "attention": lambda: reading.attention(0),
@@ -49,11 +52,11 @@ def views(model: GPT2, ids: list[int], answer: int) -> dict[str, Callable[[], ob
         "logit lens, one position": lambda: lens.logit_lens(reading, [count - 1]),
         "logit lens, all positions": lambda: lens.logit_lens(reading, range(count)),
         "model heads": lambda: lens.model_heads(model),
-        "ablation map": lambda: lens.ablation_map(reading, count, answer),
+        "ablation map": lambda: list(lens.ablation_maps(reading, count, answer)),
         "faithfulness": lambda: lens.faithfulness(target, ids, shares),
     }
     for method in METHODS:
-        timed[method] = lambda method=method: lens.attribute(target, reading, count, method)
+        timed[method] = lambda method=method: list(lens.attribute(target, reading, count, method))
     return timed
 
 
