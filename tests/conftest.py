@@ -154,7 +154,7 @@ def fresh_engine(engine: Engine) -> Engine:
 def passes(engine: Engine) -> Iterator[list[int]]:
     """How many tokens went through the language model's first block, pass by pass."""
     seen: list[int] = []
-    block = engine.library.get(engine.library.models[0]).backbone.h[0]
+    block = engine.library.get(engine.catalog.models[0]).backbone.h[0]
     hook = block.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].size(1)))
     yield seen
     hook.remove()

@@ -44,7 +44,7 @@ def test_a_branch_is_the_text_up_to_it_then_the_choice_then_what_the_seed_draws(
     rest = list(generate(backbone, found.ids[:11], LIVELY, max_new_tokens=8))
     assert [step.id for step in rest] == list(found.ids[11:])
     assert found.ids[11:] != whole.ids[11:]
-    assert found.completion == fresh_engine.library.get("tiny").tokenizer.decode(found.ids[3:])
+    assert found.completion == fresh_engine.catalog.tokenizer("tiny").decode(found.ids[3:])
 
 
 def test_the_step_of_the_choice_is_a_replay_with_that_token(fresh_engine):
@@ -70,7 +70,7 @@ def test_a_branch_is_the_same_to_the_bit_whether_remembered_or_not(
     fresh_engine, forgetful, position, scales
 ):
     if scales:
-        scales = Scales.of(fresh_engine.shape("tiny"), **scales)
+        scales = Scales.of(fresh_engine.catalog.config("tiny"), **scales)
     whole = last(fresh_engine.generate(WISH, scales=scales))
     token = other(whole.ids[position])
     first, second = (
@@ -117,7 +117,11 @@ def test_another_prompt_model_or_scale_shares_nothing(fresh_engine, passes):
     last(fresh_engine.generate(replace(WISH, prompt="Hello big worlds")))
     assert passes[0] == 3
     passes.clear()
-    last(fresh_engine.generate(WISH, scales=Scales.of(fresh_engine.shape("tiny"), mlps={0: 0.5})))
+    last(
+        fresh_engine.generate(
+            WISH, scales=Scales.of(fresh_engine.catalog.config("tiny"), mlps={0: 0.5})
+        )
+    )
     assert passes == []  # its blocks are run part by part
 
 
@@ -144,7 +148,7 @@ def test_no_more_is_kept_than_the_limit_allows(engine):
     small = Engine(engine.library, Limits(draft_bytes=2 * one))
     for seed in range(4):
         last(small.generate(replace(WISH, sampling=replace(LIVELY, seed=seed))))
-    assert small._drafts._kept.nbytes == 2 * one
+    assert small.writer.drafts.nbytes == 2 * one
 
 
 def test_a_branch_to_the_end_token_ends_there(fresh_engine):
@@ -199,7 +203,7 @@ def test_a_branch_goes_on_past_the_end_of_a_shorter_text(fresh_engine, forgetful
 def test_a_word_of_several_tokens_is_written_whole(fresh_engine, forgetful):
     """Of " Zimbabwean" the first token was put and the rest left out."""
     whole = last(fresh_engine.generate(WISH))
-    word = fresh_engine.encode(" Zimbabwean", model="tiny")
+    word = fresh_engine.catalog.encode(" Zimbabwean", model="tiny")
     assert len(word) > 1
     traces = list(fresh_engine.branch(WISH, whole.ids, 10, word))
     assert len(traces[0].steps) == 10 - len(whole.prompt_ids) + len(word)

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from gpt2.engine import Engine, Limits, Request, seed_or_random
-from gpt2.engine import engine as engine_module
-from gpt2.engine.engine import _overlap
+from gpt2.engine import writer as writer_module
+from gpt2.engine.writer import overlap
 from gpt2.records import Step
 from gpt2.sampling import Sampling
 from gpt2.tokenizer import ENDOFTEXT_ID
@@ -43,7 +43,7 @@ def scripted(engine, tokenizer, monkeypatch):
                 reason = "length" if place == len(ids) else ""
                 yield Step(token, 0.5, 0.5, math.log(0.5), 1, 1.0, (token,), (0.5,), (0.5,), reason)
 
-        monkeypatch.setattr(engine_module, "generate", fake)
+        monkeypatch.setattr(writer_module, "go_on", fake)
 
     return script
 
@@ -58,7 +58,7 @@ def test_it_yields_after_every_token_and_the_last_is_whole(engine, tokenizer):
     last = traces[-1]
     assert last.completion == tokenizer.decode([step.id for step in last.steps])
     assert list(last.prompt_ids) == tokenizer.encode("Hello world") and last.truncated == 0
-    assert (last.model, last.prompt, last.seed) == (engine.library.models[0], "Hello world", 7)
+    assert (last.model, last.prompt, last.seed) == (engine.catalog.models[0], "Hello world", 7)
     for before, after in itertools.pairwise(traces):
         assert after.completion.startswith(before.completion) and after.seconds >= before.seconds
 
@@ -151,14 +151,14 @@ def test_overlap_is_the_longest_end_that_begins_the_stop_text():
         ("abc", "", 0),
         ("abc", "xyz", 0),
     ):
-        assert _overlap(text, stop) == expected
+        assert overlap(text, stop) == expected
 
 
 # --- limits ----------------------------------------------------------------------------------
 
 
 def test_a_deadline_ends_a_completion_that_takes_too_long(engine, scripted, monkeypatch):
-    monkeypatch.setattr(engine, "limits", Limits(seconds=0.1))
+    monkeypatch.setattr(engine.writer, "limits", Limits(seconds=0.1))
     scripted([262] * 50, pause=0.02)
     trace = ask(engine)[-1]
     assert trace.finish_reason == "deadline"
@@ -187,7 +187,7 @@ def test_a_text_that_is_none_or_too_long_is_refused_everywhere(engine, text, wor
         lambda: ask(engine, text),
         lambda: engine.score(text),
         lambda: engine.classify(text),
-        lambda: engine.encode(text, model=engine.library.models[0]),
+        lambda: engine.catalog.encode(text, model=engine.catalog.models[0]),
     ):
         with pytest.raises(ValueError, match=words):
             call()
@@ -263,7 +263,7 @@ def test_two_interleaved_completions_do_not_mix(engine):
 
 
 def test_one_model_step_at_a_time(engine, monkeypatch):
-    inside, most, real = [], [], engine_module.generate
+    inside, most, real = [], [], writer_module.go_on
 
     def watched(*args, **kwargs):
         steps = real(*args, **kwargs)
@@ -277,26 +277,25 @@ def test_one_model_step_at_a_time(engine, monkeypatch):
                 return
             yield step
 
-    monkeypatch.setattr(engine_module, "generate", watched)
+    monkeypatch.setattr(writer_module, "go_on", watched)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: ask(engine, count=5), range(4)))
     assert max(most) == 1
 
 
 def test_closing_a_completion_early_frees_the_model_and_stops_the_work(engine, monkeypatch):
-    made, real = [], engine_module.generate
+    made, real = [], writer_module.go_on
 
     def counted(*args, **kwargs):
         for step in real(*args, **kwargs):
             made.append(step)
             yield step
 
-    monkeypatch.setattr(engine_module, "generate", counted)
+    monkeypatch.setattr(writer_module, "go_on", counted)
     running = engine.generate(Request("Hello", 50, LIVELY))
     next(running), next(running)
     running.close()
     assert len(made) == 2
-    assert not engine._slot.locked()
     assert ask(engine)[-1].finish_reason == "length"
 
 
@@ -306,7 +305,7 @@ def test_an_error_in_the_model_frees_it(engine, monkeypatch):
         yield
 
     with monkeypatch.context() as patch:
-        patch.setattr(engine_module, "generate", broken)
+        patch.setattr(writer_module, "go_on", broken)
         with pytest.raises(FloatingPointError):
             ask(engine)
     assert ask(engine)[-1].finish_reason == "length"

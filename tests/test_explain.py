@@ -20,7 +20,7 @@ def test_what_heads_are_is_measured_once_a_model(fresh_engine, passes):
 
 
 def test_a_scaled_prediction_stands_beside_the_plain_one(fresh_engine, passes):
-    config = fresh_engine.shape("tiny")
+    config = fresh_engine.catalog.config("tiny")
     off = Scales.of(config, heads={(0, 1): 0})
     found = fresh_engine.ablate(IDS, 5, off, model="tiny")
     step = fresh_engine.step(IDS, 5, Sampling(), model="tiny")
@@ -37,7 +37,7 @@ def test_a_scaled_prediction_stands_beside_the_plain_one(fresh_engine, passes):
 
 def test_a_text_is_written_anew_with_a_layer_off(fresh_engine):
     request = Request("Hello world", 12, Sampling(temperature=3.0, top_k=0, seed=7))
-    config = fresh_engine.shape("tiny")
+    config = fresh_engine.catalog.config("tiny")
     plain, neutral, without = (
         list(fresh_engine.generate(request, scales=scales))[-1]
         for scales in (None, Scales.of(config), Scales.of(config, layers={1: 0}))

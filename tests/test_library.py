@@ -13,7 +13,9 @@ import torch
 from gpt2 import weights
 from gpt2.config import GPT2Config
 from gpt2.devices import pick_dtype
+from gpt2.engine.catalog import Catalog
 from gpt2.engine.library import Library
+from gpt2.engine.request import Limits
 from gpt2.model import parameter_count
 from gpt2.weights import hub
 from gpt2.weights.hub import find_directory
@@ -33,7 +35,8 @@ def checkpoints(tmp_path, monkeypatch, model_directory, classifier_directory):
 
 
 def make_library(model="a", classifier="news", *, keep=2, dtype=torch.float32):
-    return Library(model, classifier, device=CPU, dtype=dtype, keep=keep)
+    catalog = Catalog(model, classifier, Limits())
+    return Library(catalog, device=CPU, dtype=dtype, keep=keep)
 
 
 # --- names -----------------------------------------------------------------------------------
@@ -41,20 +44,20 @@ def make_library(model="a", classifier="news", *, keep=2, dtype=torch.float32):
 
 def test_it_lists_the_defaults_first_and_then_the_others(checkpoints):
     made = make_library("b")
-    assert made.models == ["b", "a", "c"]
-    assert made.classifiers == ["news"]
+    assert made.catalog.models == ["b", "a", "c"]
+    assert made.catalog.classifiers == ["news"]
 
 
 def test_a_directory_elsewhere_gets_its_own_name(checkpoints, model_directory, tmp_path):
     shutil.copytree(model_directory, tmp_path / "elsewhere" / "c")
     made = make_library(str(tmp_path / "elsewhere" / "c"))
-    assert made.models == ["c", "a", "b", "c'"]
-    assert made.get("c").directory == tmp_path / "elsewhere" / "c"
-    assert made.get("c'").directory == checkpoints / "c"
+    assert made.catalog.models == ["c", "a", "b", "c'"]
+    assert made.catalog.directory("c") == tmp_path / "elsewhere" / "c"
+    assert made.catalog.directory("c'") == checkpoints / "c"
 
 
 def test_a_path_to_a_shipped_model_is_that_model(checkpoints):
-    assert make_library(str(checkpoints / "a")).models == ["a", "b", "c"]
+    assert make_library(str(checkpoints / "a")).catalog.models == ["a", "b", "c"]
 
 
 def test_an_unknown_name_is_told_with_those_there_are(checkpoints):
@@ -219,7 +222,7 @@ def test_a_broken_neighbour_does_not_keep_the_others_from_starting(checkpoints, 
     change_config(checkpoints / "b", model_type="bert")
     cut_weights(checkpoints / "c")
     made = make_library()
-    assert made.models == ["a", "c"]
+    assert made.catalog.models == ["a", "c"]
     assert "left out" in caplog.text and "bert" in caplog.text
     with pytest.raises(ValueError, match="damaged"):
         made.get("c")
@@ -246,7 +249,8 @@ def test_other_number_types_are_refused(name):
 
 
 def test_loaded_says_where_it_came_from(checkpoints):
-    loaded = make_library().get("news")
-    assert (loaded.name, loaded.directory) == ("news", checkpoints / "news")
+    library = make_library()
+    loaded = library.get("news")
+    assert (loaded.name, library.catalog.directory("news")) == ("news", checkpoints / "news")
     assert loaded.backbone is loaded.classifier.transformer
     assert replace(loaded, name="x").name == "x"  # a record, not a handle

@@ -45,7 +45,7 @@ class Explain(Views):
         """
         prediction.check_index(ids, index)
         self._check_explained(index)
-        shape = self.shape(model)
+        shape = self.catalog.config(model)
         heads = np.full((shape.n_layer, shape.n_head), np.nan, np.float32)
         mlps = heads[:, 0].copy()
         for end in range(shape.n_layer, 0, -LAYERS_AT_ONCE):

@@ -12,9 +12,7 @@ import numpy as np
 import torch
 
 from gpt2 import lens, prediction
-from gpt2.checks import check_text
 from gpt2.classifier import reading_length
-from gpt2.config import GPT2Config
 from gpt2.engine.library import Library
 from gpt2.engine.memory import Memory
 from gpt2.engine.request import Limits
@@ -27,7 +25,7 @@ class Views:
     """The half of Engine that reads. `ids` are the tokens of a text, `model` a name in Library."""
 
     def __init__(self, library: Library, limits: Limits) -> None:
-        self.library, self.limits = library, limits
+        self.library, self.catalog, self.limits = library, library.catalog, limits
         self._slot = threading.Lock()
         self._observed: Memory[lens.Observation] = Memory(limits.observed_bytes)
 
@@ -49,7 +47,7 @@ class Views:
     ) -> AbstractContextManager[tuple[GPT2, lens.Observation]]:
         """The same for views of what was predicted: the last token, which predicts nothing there,
         may stand behind the end of the context, as after a completion that filled it."""
-        full = len(ids) == self.shape(model).n_ctx + 1
+        full = len(ids) == self.catalog.config(model).n_ctx + 1
         return self._observation(ids[:-1] if full else ids, model)
 
     def attention(
@@ -134,7 +132,7 @@ class Views:
     def _check_choice(self, ids: Sequence[int], index: int, model: str) -> None:
         """Refuse a place that no token stands before, or that the context ends before; the one
         after the last token is still to be chosen."""
-        last = min(len(ids), self.shape(model).n_ctx)
+        last = min(len(ids), self.catalog.config(model).n_ctx)
         if not 1 <= index <= last:
             raise ValueError(f"token {index} has no prediction; choose 1 to {last}")
 
@@ -144,13 +142,14 @@ class Views:
         Raises:
             ValueError: the text is empty or too long.
         """
-        loaded = self.library.get(model or self.library.models[0])
-        ids = loaded.tokenizer.encode(self.check_text(text, what="text"))
+        model = model or self.catalog.models[0]
+        tokenizer, start_id = self.catalog.tokenizer(model), self.catalog.start_id(model)
+        ids = tokenizer.encode(self.catalog.check_text(text, what="text"))
         if not ids:
-            first = loaded.tokenizer.piece(loaded.start_id)
+            first = tokenizer.piece(start_id)
             raise ValueError(f"the text is empty; there is nothing to score after {first}")
-        n_ctx = loaded.backbone.config.n_ctx
-        score = self.score_tokens([loaded.start_id, *ids[:n_ctx]], model=loaded.name)
+        n_ctx = self.catalog.config(model).n_ctx
+        score = self.score_tokens([start_id, *ids[:n_ctx]], model=model)
         return replace(score, truncated=max(0, len(ids) - n_ctx))
 
     def classify(self, text: str, *, classifier: str = "") -> Verdict:
@@ -159,65 +158,18 @@ class Views:
         Raises:
             ValueError: the text is empty or too long.
         """
-        loaded = self.library.get(classifier or self.library.classifiers[0])
+        loaded = self.library.get(classifier or self.catalog.classifiers[0])
         if loaded.classifier is None:
             raise ValueError(f"{loaded.name} is no classifier")
         # As typed, but for blanks around it: the answer is read at the last token.
-        ids = loaded.tokenizer.encode(self.check_text(text, what="news text").strip())
+        tokenizer = self.catalog.tokenizer(loaded.name)
+        ids = tokenizer.encode(self.catalog.check_text(text, what="news text").strip())
         if not ids:
             raise ValueError("the news text is empty; paste a headline or an article")
-        length = reading_length(loaded.tokenizer, loaded.backbone.config)
+        length = reading_length(tokenizer, loaded.backbone.config)
         truncated, ids = max(0, len(ids) - length), ids[:length]
         with self._slot, torch.inference_mode():
             logits = loaded.classifier.per_token(torch.tensor([ids], device=self.library.device))[0]
             per_token = logits.float().softmax(dim=-1).cpu().numpy()
         labels = loaded.backbone.config.labels
         return Verdict(loaded.name, labels, per_token[-1], tuple(ids), truncated, per_token)
-
-    def check_text(self, text: str, *, what: str = "prompt") -> str:
-        """A text, once it is known to be one and short enough.
-
-        Raises:
-            ValueError: it is not, in one sentence.
-        """
-        check_text(text)
-        if len(text) > self.limits.prompt_chars:
-            raise ValueError(
-                f"the {what} has {len(text):,} characters; the limit is "
-                f"{self.limits.prompt_chars:,}; shorten it"
-            )
-        return text
-
-    def encode(self, text: str, *, model: str) -> list[int]:
-        """A text's tokens, <|endoftext|> for an empty one."""
-        loaded = self.library.get(model)
-        return loaded.tokenizer.encode(self.check_text(text)) or [loaded.start_id]
-
-    def shape(self, model: str) -> GPT2Config:
-        """A model's configuration."""
-        return self.library.get(model).backbone.config
-
-    def pieces(self, ids: Sequence[int], *, model: str) -> list[str]:
-        """The visible forms of tokens."""
-        tokenizer = self.library.get(model).tokenizer
-        return [tokenizer.piece(token) for token in ids]
-
-    def drawn(self, ids: Sequence[int], *, model: str) -> list[str]:
-        """The tokens' own texts, as strips and pictures show them."""
-        tokenizer = self.library.get(model).tokenizer
-        return [tokenizer.drawn(token) for token in ids]
-
-    def texts(self, ids: Sequence[int], *, model: str) -> list[str | None]:
-        """The tokens' own characters, None for part of a character."""
-        tokenizer = self.library.get(model).tokenizer
-        return [tokenizer.text(token) for token in ids]
-
-    def words(self, ids: Sequence[int], *, model: str) -> list[str]:
-        """The tokens for a table: their own characters, the visible form of part of one."""
-        tokenizer = self.library.get(model).tokenizer
-        texts = ((token, tokenizer.text(token)) for token in ids)
-        return [tokenizer.piece(token) if text is None else text for token, text in texts]
-
-    def text(self, ids: Sequence[int], *, model: str) -> str:
-        """What tokens say together; bytes that make no character show as U+FFFD."""
-        return self.library.get(model).tokenizer.decode(ids)

@@ -74,8 +74,8 @@ def launch_options() -> dict:
 
 
 def _head(engine: Engine) -> str:
-    first = engine.library.describe(engine.library.models[0])
-    second = engine.library.describe(engine.library.classifiers[0])
+    first = engine.library.describe(engine.catalog.models[0])
+    second = engine.library.describe(engine.catalog.classifiers[0])
     device = {"cpu": "CPU", "cuda": "GPU (CUDA)", "mps": "GPU (Metal)"}
     where = f"{device.get(engine.library.device.type, '')} {first['dtype']}"
     size = f"{first['parameters'] / 1e6:.1f} M parameters"

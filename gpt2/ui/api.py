@@ -120,8 +120,8 @@ def build_api(engine: Engine) -> None:
             head: counted from 0; -1 = the mean over all heads.
         """
         with errors_in_words():
-            name = engine.library.models[0]
-            config = engine.shape(name)
+            name = engine.catalog.models[0]
+            config = engine.catalog.config(name)
             layer = _whole("layer", layer, 0, config.n_layer - 1)
             head = _whole("head", head, -1, config.n_head - 1)
             _, ids = whole_text(engine, text)
@@ -129,7 +129,7 @@ def build_api(engine: Engine) -> None:
             weights = maps.mean(axis=0) if head < 0 else maps[head]
             return {
                 "model": name,
-                "pieces": engine.pieces(ids, model=name),
+                "pieces": engine.catalog.pieces(ids, model=name),
                 "weights": np.round(weights.astype(float), 6).tolist(),
             }
 
@@ -147,7 +147,7 @@ def build_api(engine: Engine) -> None:
                 "label": verdict.label,
                 "probs": probs,
                 "truncated": verdict.truncated,
-                "pieces": engine.pieces(verdict.ids, model=verdict.model),
+                "pieces": engine.catalog.pieces(verdict.ids, model=verdict.model),
                 "per_token": verdict.per_token.astype(float).tolist(),
             }
 

@@ -42,7 +42,7 @@ def step_json(engine: Engine, model: str, step: Step) -> dict:
     """One token of it, with its own characters (None for part of one) and the likeliest others."""
     return {
         **token_json(engine, model, step.id),
-        "text": engine.texts([step.id], model=model)[0],
+        "text": engine.catalog.texts([step.id], model=model)[0],
         "prob": step.prob,
         "sampled_prob": step.sampled_prob,
         "logprob": step.logprob,
@@ -54,7 +54,7 @@ def step_json(engine: Engine, model: str, step: Step) -> dict:
 
 def token_json(engine: Engine, model: str, token: int) -> dict:
     """A token by id and in its visible form."""
-    return {"id": int(token), "piece": engine.pieces([int(token)], model=model)[0]}
+    return {"id": int(token), "piece": engine.catalog.pieces([int(token)], model=model)[0]}
 
 
 def tokens_json(

@@ -40,7 +40,7 @@ def lens_endpoints(engine: Engine) -> list[Callable]:
             followed = place + 1 < len(ids)
             return {
                 "model": name,
-                "pieces": engine.pieces(ids, model=name),
+                "pieces": engine.catalog.pieces(ids, model=name),
                 "position": place,
                 "followed": token_json(engine, name, ids[place + 1]) if followed else None,
                 "predicted": token_json(engine, name, int(found.predicted_ids[0])),
@@ -75,7 +75,7 @@ def lens_endpoints(engine: Engine) -> list[Callable]:
         with errors_in_words():
             name, ids, place = _text(engine, text, position)
             scales = Scales.of(
-                engine.shape(name),
+                engine.catalog.config(name),
                 heads={(row[0], row[1]): row[2] for row in _rows("heads", heads, 3)},
                 mlps=dict(_rows("mlps", mlps, 2)),
                 layers=dict(_rows("layers", layers, 2)),
@@ -85,7 +85,7 @@ def lens_endpoints(engine: Engine) -> list[Callable]:
             followed = found.token >= 0
             return {
                 "model": name,
-                "pieces": engine.pieces(ids, model=name),
+                "pieces": engine.catalog.pieces(ids, model=name),
                 "position": place,
                 "followed": token_json(engine, name, found.token) if followed else None,
                 **{
@@ -130,16 +130,20 @@ def lens_endpoints(engine: Engine) -> list[Callable]:
                 model=asked.model,
                 instead_of=asked.instead_of,
             )
-            labels = engine.shape(asked.model).labels
+            labels = engine.catalog.config(asked.model).labels
 
             def named(index: int | None) -> str | None:
                 if index is None:
                     return None
-                return labels[index] if labels else engine.pieces([index], model=asked.model)[0]
+                return (
+                    labels[index]
+                    if labels
+                    else engine.catalog.pieces([index], model=asked.model)[0]
+                )
 
             return {
                 "model": asked.model,
-                "pieces": engine.pieces(asked.ids[:end], model=asked.model),
+                "pieces": engine.catalog.pieces(asked.ids[:end], model=asked.model),
                 "position": asked.place,
                 "truncated": asked.truncated,
                 "method": found.method,
@@ -159,8 +163,8 @@ def whole_text(engine: Engine, text: str) -> tuple[str, list[int]]:
     Raises:
         ValueError: it is no text, or longer than the context.
     """
-    name = engine.library.models[0]
-    ids, n_ctx = engine.encode(text, model=name), engine.shape(name).n_ctx
+    name = engine.catalog.models[0]
+    ids, n_ctx = engine.catalog.encode(text, model=name), engine.catalog.config(name).n_ctx
     if len(ids) > n_ctx:
         raise ValueError(f"the text has {len(ids)} tokens; the context holds {n_ctx}; shorten it")
     return name, ids
@@ -224,7 +228,7 @@ def _ask_topic(engine: Engine, text: str, position: object, answer: str, instead
 
 
 def _token(engine: Engine, model: str, name: str, text: str) -> int:
-    ids = engine.encode(text, model=model)
+    ids = engine.catalog.encode(text, model=model)
     if len(ids) != 1:
         raise ValueError(f"{name} is {len(ids)} tokens; name one, with the space before it if any")
     return ids[0]

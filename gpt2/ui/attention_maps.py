@@ -67,11 +67,11 @@ class AttentionMaps:
 
     def pieces(self) -> list[str]:
         """The window's tokens, as pictures show them."""
-        return self.engine.drawn(self.ids[slice(*self.window)], model=self.model)
+        return self.engine.catalog.drawn(self.ids[slice(*self.window)], model=self.model)
 
     def words(self) -> list[str]:
         """The window's tokens, for tables."""
-        return self.engine.words(self.ids[slice(*self.window)], model=self.model)
+        return self.engine.catalog.words(self.ids[slice(*self.window)], model=self.model)
 
     def layer_maps(self, kind: str) -> np.ndarray:
         """The window's map of every head of the layer, [H, T, T]."""

@@ -34,7 +34,7 @@ def build_attention(page: Page, shown: gr.State, *, name: str, model: str) -> No
     """
     engine = page.engine
     # The shipped model's layer 5, head 2 looks at the token before: a picture that is soon read.
-    layers, heads = engine.shape(model).n_layer, engine.shape(model).n_head
+    layers, heads = engine.catalog.config(model).n_layer, engine.catalog.config(model).n_head
     with Section(page, shown, "Attention", WORDS, name=f"{name}-attention") as section:
         kind = gr.Radio(list(KINDS), value=HEAD, label="Show")
         with gr.Row():
@@ -53,7 +53,7 @@ def build_attention(page: Page, shown: gr.State, *, name: str, model: str) -> No
         if shown is None or place is None:
             return gr.skip(), gr.skip()
         x, y, width = place
-        config = engine.shape(shown.model)
+        config = engine.catalog.config(shown.model)
         if below == MODEL:
             found = tile_at(x, y, layers=config.n_layer, heads=config.n_head, width=width)
         else:
@@ -67,7 +67,7 @@ def build_attention(page: Page, shown: gr.State, *, name: str, model: str) -> No
         if shown is None or place is None:
             return gr.skip()
         x, y, width = place
-        tokens = min(len(shown.ids), engine.shape(shown.model).n_ctx)
+        tokens = min(len(shown.ids), engine.catalog.config(shown.model).n_ctx)
         found = overview_at(x, y, tokens=tokens, width=width)
         room = engine.limits.attention_tokens
         return gr.skip() if found is None else min(max(0, found[0] - room // 2), tokens - room)
@@ -94,7 +94,7 @@ def attention_drawings(
     screen: Viewport,
 ) -> Iterator[tuple]:
     """The map and where the sliders end; then what its head does, and the heads beside it."""
-    config = engine.shape(shown.model)
+    config = engine.catalog.config(shown.model)
     view = AttentionMaps(
         engine=engine,
         model=shown.model,

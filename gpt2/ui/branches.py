@@ -109,7 +109,7 @@ class Branches:
         def type_one(text, shown, tree, by, viewport, visitor: gr.Request) -> Iterator:  # noqa: ANN001
             if shown is not None and text:
                 with errors_in_words():
-                    tokens = engine.encode(text, model=shown.model)
+                    tokens = engine.catalog.encode(text, model=shown.model)
                 yield from go_on(shown, tree, tokens, by, viewport, visitor)
 
         def walk(event: gr.EventData, tree, by, viewport):  # noqa: ANN001, ANN202
@@ -150,7 +150,7 @@ def alternatives_html(engine: Engine, shown: Shown, step: Step) -> str:
         for token, prob in zip(step.top_ids, step.top_probs, strict=True)
         if token != step.id
     ]
-    pieces = engine.pieces([token for token, _ in others], model=shown.model)
+    pieces = engine.catalog.pieces([token for token, _ in others], model=shown.model)
     buttons = "".join(
         f'<button type="button" data-choice="{token}"><code>{escape(piece)}</code> '
         f"{percent(prob)}</button>"
@@ -195,7 +195,7 @@ def _said(engine: Engine, branch: Branch) -> str:
     shown = branch.shown
     if branch.parent < 0:
         return f"<q>{escape(shown.completion[:PREVIEW].strip())} …</q>"
-    (piece,) = engine.pieces([shown.ids[branch.place]], model=shown.model)
-    rest = engine.text(shown.ids[branch.place + 1 :], model=shown.model)
+    (piece,) = engine.catalog.pieces([shown.ids[branch.place]], model=shown.model)
+    rest = engine.catalog.decode(shown.ids[branch.place + 1 :], model=shown.model)
     rest = escape(rest[:PREVIEW].strip())
     return f"token {branch.place} is <code>{escape(piece)}</code> <q>{rest} …</q>"

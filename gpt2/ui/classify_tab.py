@@ -53,7 +53,7 @@ class Read:
 def build_classify(page: Page) -> None:
     """Build the tab's components and wire them."""
     engine = page.engine
-    names = engine.library.classifiers
+    names = engine.catalog.classifiers
     shown = gr.State(None, time_to_live=3600)
     text = gr.Textbox(
         label="News text",
@@ -74,14 +74,14 @@ def build_classify(page: Page) -> None:
     with Section(page, shown, "When did it decide?", WHEN, name="decided") as decided:
         over = decided.picture("over-text")
     build_why(page, shown, _ask, title="Why this topic?", name="classify", contrast=False)
-    labels = ", ".join(engine.shape(names[0]).labels)
+    labels = ", ".join(engine.catalog.config(names[0]).labels)
     gr.HTML(note(f"Topics: {labels}. Texts up to {engine.limits.prompt_chars:,} characters."))
 
     def show(text, model):  # noqa: ANN001, ANN202
         # Not named classify: gradio would take that name from the API's endpoint.
         with errors_in_words():
             found = engine.classify(text, classifier=model)
-            texts = engine.drawn(found.ids, model=found.model)
+            texts = engine.catalog.drawn(found.ids, model=found.model)
             return _headline(found), class_strip(texts, found.per_token, found.labels), Read(found)
 
     def draw_topics(shown, screen):  # noqa: ANN001, ANN202
@@ -96,12 +96,12 @@ def build_classify(page: Page) -> None:
 
     def draw_decision(shown, screen):  # noqa: ANN001, ANN202
         found = shown.verdict
-        pieces = engine.drawn(found.ids, model=found.model)
+        pieces = engine.catalog.drawn(found.ids, model=found.model)
         values, look = (found.per_token, pieces, found.labels), {"theme": screen.theme}
 
         def table() -> dict[str, Sequence]:
             columns = zip(found.labels, found.per_token.T.tolist(), strict=True)
-            words = engine.words(found.ids, model=found.model)
+            words = engine.catalog.words(found.ids, model=found.model)
             return {"token": words, **dict(columns)}
 
         return [

@@ -87,8 +87,8 @@ def count_words(engine: Engine, prompt: str | None, model: str, length: object =
     if isinstance(length, int) and length > limit:
         return f"the prompt has {length:,} characters; the limit is {limit:,}; shorten it"
     try:
-        context = engine.shape(model).n_ctx
-        tokens = len(engine.encode(prompt, model=model)) if prompt else 0
+        context = engine.catalog.config(model).n_ctx
+        tokens = len(engine.catalog.encode(prompt, model=model)) if prompt else 0
     except (ValueError, OSError) as error:
         return str(error)
     words = f"{tokens:,} of {context:,} tokens"
@@ -161,7 +161,7 @@ def keep(
 def trace_strip(engine: Engine, trace: Trace, by: str, screen: Viewport, *, selected: int) -> str:
     """The strip while it is written; at the end the selected token is marked."""
     return token_strip(
-        engine.drawn(trace.ids, model=trace.model),
+        engine.catalog.drawn(trace.ids, model=trace.model),
         Numbers(
             np.array([step.prob for step in trace.steps]),
             np.array([step.rank for step in trace.steps]),
@@ -179,7 +179,7 @@ def shown_strip(engine: Engine, shown: Shown, by: str, screen: Viewport) -> str:
     score = engine.score_tokens(shown.ids, model=shown.model)
     drawn = slice(shown.prompt_length - 1, None)
     return token_strip(
-        engine.drawn(shown.ids, model=shown.model),
+        engine.catalog.drawn(shown.ids, model=shown.model),
         Numbers(np.exp(score.logprobs[drawn]), score.ranks[drawn], score.entropies[drawn]),
         prompt_length=shown.prompt_length,
         by=by,
@@ -192,7 +192,7 @@ def token_words(engine: Engine, shown: Shown, step: Step) -> str:
     """The selected token: its place, counted from 0 as in all pictures, and its numbers."""
     inside = ", in the prompt" if shown.selected < shown.prompt_length else ""
     chosen = " · chosen by you" if shown.selected in shown.chosen else ""
-    piece = engine.pieces([step.id], model=shown.model)[0]
+    piece = engine.catalog.pieces([step.id], model=shown.model)[0]
     return (
         f'<p class="token"><b>Token {shown.selected}{inside}</b> <code>{escape(piece)}</code> '
         f"{percent(step.prob)} · rank {step.rank:,} · entropy {step.entropy:.1f} nats{chosen}</p>"
@@ -203,7 +203,7 @@ def token_drawing(engine: Engine, shown: Shown, step: Step, screen: Viewport) ->
     """The ten best at the selected place and, if one was drawn there, each step of the draw."""
     ids, width = step.top_ids, min(screen.width, 760)
     ids = ids if step.id in ids else (*ids, step.id)
-    pieces = engine.drawn(ids, model=shown.model)
+    pieces = engine.catalog.drawn(ids, model=shown.model)
     look = {"theme": screen.theme, "width": width}
     drawn = engine.waterfall(shown.ids, shown.selected, shown.sampling, model=shown.model)
     name = f"token-{shown.selected}"
@@ -211,7 +211,7 @@ def token_drawing(engine: Engine, shown: Shown, step: Step, screen: Viewport) ->
     def table() -> dict[str, Sequence]:
         every = range(drawn.probs.shape[1])
         numbers = dict(zip(drawn.names, drawn.probs.tolist(), strict=True))
-        return {"id": every, "token": engine.words(every, model=shown.model), **numbers}
+        return {"id": every, "token": engine.catalog.words(every, model=shown.model), **numbers}
 
     if drawn.token != step.id:  # of the prompt, or chosen by hand: nothing was drawn
         ranks = [*range(1, len(step.top_ids) + 1), step.rank][: len(ids)]

@@ -42,7 +42,7 @@ PICK_HINT = "Choose a token above to see what else the model considered."
 def build_generate(page: Page) -> None:
     """Build the tab's components and wire them."""
     engine = page.engine
-    names = engine.library.models
+    names = engine.catalog.models
     shown = gr.State(None, time_to_live=3600)
 
     prompt = gr.Textbox(
@@ -134,5 +134,5 @@ def build_generate(page: Page) -> None:
 def _ask(engine: Engine, shown: Shown) -> Question:
     """Why the selected token?"""
     answer = shown.ids[shown.selected]
-    name = engine.pieces([answer], model=shown.model)[0]
+    name = engine.catalog.pieces([answer], model=shown.model)[0]
     return Question(shown.model, shown.ids, shown.selected, answer, name)

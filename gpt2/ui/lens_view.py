@@ -37,22 +37,24 @@ def build_lens(page: Page, shown: gr.State) -> None:
 def lens_drawings(engine: Engine, shown: Shown, screen: Viewport) -> tuple[Drawing, Drawing]:
     """The lens around the selected token, and that token's rank through the layers."""
     before = shown.selected - 1  # the token after which the selected one was predicted
-    last = min(len(shown.ids), engine.shape(shown.model).n_ctx)
+    last = min(len(shown.ids), engine.catalog.config(shown.model).n_ctx)
     count = min(lens_columns(screen.width), last)
     first = min(max(0, before - count // 2), last - count)
     positions = range(first, first + count)
     found = engine.logit_lens(shown.ids[:last], positions, model=shown.model)
     read = [shown.ids[place] for place in positions]
-    inputs = engine.drawn(read, model=shown.model)
+    inputs = engine.catalog.drawn(read, model=shown.model)
     look = {"theme": screen.theme, "width": screen.width}
-    guesses = [engine.drawn(row, model=shown.model) for row in found.top_ids[:, :, 0].tolist()]
+    guesses = [
+        engine.catalog.drawn(row, model=shown.model) for row in found.top_ids[:, :, 0].tolist()
+    ]
     cells = (guesses, found.top_probs[:, :, 0], inputs)
     column = before - first
     if found.followed_ids[column] >= 0:
         token, rank, prob = found.followed_ids, found.followed_ranks, found.followed_probs
     else:  # a completion that filled the context has one token more than was read
         token, rank, prob = found.predicted_ids, found.predicted_ranks, found.predicted_probs
-    piece = engine.drawn([int(token[column])], model=shown.model)[0]
+    piece = engine.catalog.drawn([int(token[column])], model=shown.model)[0]
     path = (rank[:, column], prob[:, column], piece)
     narrow = min(screen.width, 760)
     return (
@@ -61,7 +63,9 @@ def lens_drawings(engine: Engine, shown: Shown, screen: Viewport) -> tuple[Drawi
             lens_alt(*cells),
             screen.width,
             "logit-lens",
-            lambda: _columns(engine, shown.model, found, engine.words(read, model=shown.model)),
+            lambda: _columns(
+                engine, shown.model, found, engine.catalog.words(read, model=shown.model)
+            ),
         ),
         Drawing(
             rank_figure(*path, theme=screen.theme, width=narrow),
@@ -87,6 +91,6 @@ def _columns(
         "position": [int(found.positions[place]) for place in positions],
         "after token": [inputs[place] for place in positions],
         "guess": [guess + 1 for guess in best],
-        "token": engine.words(found.top_ids.ravel().tolist(), model=model),
+        "token": engine.catalog.words(found.top_ids.ravel().tolist(), model=model),
         "probability": found.top_probs.ravel().tolist(),
     }

@@ -34,7 +34,7 @@ class Scored:
 def build_score(page: Page) -> None:
     """The section, with a text of its own."""
     engine = page.engine
-    names = engine.library.models
+    names = engine.catalog.models
     scored = gr.State(None, time_to_live=3600)
     with gr.Accordion("Score a text", open=False, elem_id="score"):
         gr.HTML(note(WORDS))
@@ -60,7 +60,7 @@ def build_score(page: Page) -> None:
         def table() -> dict[str, Sequence]:
             return {
                 "id": found.ids,
-                "token": engine.words(found.ids, model=found.model),
+                "token": engine.catalog.words(found.ids, model=found.model),
                 "logprob": found.logprobs.tolist(),
                 "rank": found.ranks.tolist(),
                 "entropy": found.entropies.tolist(),
@@ -97,7 +97,7 @@ def _status(found: Score) -> str:
 def _strip(page: Page, found: Score, screen: Viewport) -> str:
     """The text, tinted by rank; its tokens can't be picked."""
     numbers = Numbers(np.exp(found.logprobs), found.ranks, found.entropies)
-    start = page.engine.encode("", model=found.model)  # what stands before any text
-    texts = page.engine.drawn([*start, *found.ids], model=found.model)
+    start = page.engine.catalog.encode("", model=found.model)  # what stands before any text
+    texts = page.engine.catalog.drawn([*start, *found.ids], model=found.model)
     strip = token_strip(texts, numbers, prompt_length=1, by="rank", theme=screen.theme)
     return strip + legend("rank", theme=screen.theme)

@@ -18,7 +18,7 @@ class Settings:
 
     def __init__(self, engine: Engine) -> None:
         """Build the controls; a small model repeats itself less as they are set."""
-        most, names = engine.limits.new_tokens, engine.library.models
+        most, names = engine.limits.new_tokens, engine.catalog.models
         with gr.Accordion("Settings", open=False) as section:
             with gr.Row():
                 count = gr.Slider(1, most, min(60, most), step=1, label="New tokens")

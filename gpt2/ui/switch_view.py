@@ -38,7 +38,7 @@ Parts = tuple[tuple[Part, float], ...]  # what differs from 1, in the order it w
 
 def build_switch(page: Page, shown: gr.State, *, model: str) -> None:
     """The section."""
-    engine, config = page.engine, page.engine.shape(model)
+    engine, config = page.engine, page.engine.catalog.config(model)
     parts = gr.State((), time_to_live=3600)
     with Section(page, shown, "Switch heads off", WORDS, name="switch") as section:
         grid = section.picture("switch-map")
@@ -61,7 +61,7 @@ def build_switch(page: Page, shown: gr.State, *, model: str) -> None:
         if shown is None or place is None:
             return gr.skip()
         x, y, width = place
-        config = engine.shape(shown.model)
+        config = engine.catalog.config(shown.model)
         found = ablation_at(x, y, layers=config.n_layer, heads=config.n_head, width=width)
         if found is None:
             return gr.skip()
@@ -103,8 +103,8 @@ def map_drawings(
 def _map_drawing(
     engine: Engine, shown: Shown, found: AblationMap, screen: Viewport
 ) -> tuple[Drawing, dict, dict]:
-    config = engine.shape(shown.model)
-    piece = engine.drawn([found.token], model=shown.model)[0]
+    config = engine.catalog.config(shown.model)
+    piece = engine.catalog.drawn([found.token], model=shown.model)[0]
     values, width = (found.heads, found.mlps, piece), min(screen.width, 760)
     figure = ablation_figure(*values, theme=screen.theme, width=width)
     return (
@@ -131,7 +131,7 @@ def bars_drawing(
     found = engine.ablate(shown.ids, shown.selected, scales, model=shown.model)
     best = {*_best(found.before), *_best(found.after), found.token} - {-1}
     ids = sorted(best, key=lambda token: -found.before[token])
-    pieces, width = engine.drawn(ids, model=shown.model), min(screen.width, 760)
+    pieces, width = engine.catalog.drawn(ids, model=shown.model), min(screen.width, 760)
     values = (pieces, found.before[ids], found.after[ids])
     names = ("as trained", "like this")
     figure = before_after_figure(*values, names=names, theme=screen.theme, width=width)
@@ -141,7 +141,7 @@ def bars_drawing(
         width,
         f"switched-token-{shown.selected}",
         lambda: {
-            "token": engine.words(ids, model=shown.model),
+            "token": engine.catalog.words(ids, model=shown.model),
             **dict(zip(names, map(list, values[1:]), strict=True)),
         },
     )
@@ -159,7 +159,7 @@ def _scales(engine: Engine, model: str, parts: Parts) -> Scales:
         for kind in (HEAD, MLP, LAYER)
     }
     return Scales.of(
-        engine.shape(model),
+        engine.catalog.config(model),
         heads=by_kind[HEAD],
         mlps={layer: scale for (layer, _), scale in by_kind[MLP].items()},
         layers={layer: scale for (layer, _), scale in by_kind[LAYER].items()},

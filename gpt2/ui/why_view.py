@@ -94,7 +94,7 @@ def attribution_drawings(
     engine: Engine, asked: Question, methods: Sequence[str], other: str, screen: Viewport
 ) -> Iterator[tuple[str, Drawing]]:
     """The shares by each method, as they come, and what they add up to in words."""
-    rival = engine.encode(other, model=asked.model)[0] if other else None
+    rival = engine.catalog.encode(other, model=asked.model)[0] if other else None
     for found in paced(_attributions(engine, asked, methods, rival)):
         yield _attribution_drawing(engine, asked, found, rival, screen)
 
@@ -122,7 +122,7 @@ def _attribution_drawing(
 ) -> tuple[str, Drawing]:
     target, words = asked.name, []
     if rival is not None:
-        against = engine.pieces([rival], model=asked.model)[0]
+        against = engine.catalog.pieces([rival], model=asked.model)[0]
         target = f"{asked.name} rather than {against}"
         words.append(f"Lead over {against}: {found[0].score:.2f} logits.")
     for one in found:
@@ -134,7 +134,7 @@ def _attribution_drawing(
     if np.isnan(found[-1].scores).any():
         words.append("The tokens further back follow …")
     before = asked.ids[: asked.index]
-    pieces = engine.drawn(before, model=asked.model)
+    pieces = engine.catalog.drawn(before, model=asked.model)
     values = (pieces, np.stack([one.scores for one in found]), [one.method for one in found])
     figure = attribution_figure(*values, target=target, theme=screen.theme, width=screen.width)
     return note(" ".join(words)), Drawing(
@@ -143,7 +143,7 @@ def _attribution_drawing(
         screen.width,
         f"why-{asked.index}",
         lambda: {
-            "token": engine.words(before, model=asked.model),
+            "token": engine.catalog.words(before, model=asked.model),
             **{one.method: one.scores.tolist() for one in found},
         },
     )

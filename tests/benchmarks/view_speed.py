@@ -41,8 +41,8 @@ SCREEN = Viewport(1006, LIGHT)
 
 def complete(engine: Engine, tokens: int) -> Shown:
     """A text of so many tokens, the last one selected."""
-    name = engine.library.models[0]
-    count = tokens - len(engine.encode(PROMPT, model=name))
+    name = engine.catalog.models[0]
+    count = tokens - len(engine.catalog.encode(PROMPT, model=name))
     request = Request(PROMPT, count, Sampling(), model=name)
     *_, trace = engine.generate(request)
     return keep(trace, request, selected=len(trace.ids) - 1)
@@ -52,7 +52,7 @@ def views(engine: Engine, shown: Shown) -> dict[str, Callable[[], object]]:
     """What is timed, by name."""
     maps = AttentionMaps(engine, shown.model, shown.ids, 5, 2, 0, SCREEN)
     answer = shown.ids[shown.selected]
-    name = engine.pieces([answer], model=shown.model)[0]
+    name = engine.catalog.pieces([answer], model=shown.model)[0]
     asked = Question(shown.model, shown.ids, shown.selected, answer, name)
     off = (((HEAD, 0, 0), 0.0),)
     attention = partial(attention_drawings, engine, shown, HEAD_MAP, 5, 2, 0)
