@@ -1,4 +1,4 @@
-"""gpt2.ui.api over a real server: what each endpoint answers, bad input, and parallel requests."""
+"""The API over a real server: what each endpoint answers, bad input, and parallel requests."""
 
 import json
 import math

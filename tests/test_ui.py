@@ -22,8 +22,7 @@ from gpt2.engine import Limits, Request, Sampling
 from gpt2.figures import DARK, LIGHT
 from gpt2.records import Trace
 from gpt2.ui import build_app, launch_options, mailbox
-from gpt2.ui.common import Viewport, errors_in_words, note, paced
-from gpt2.ui.completion import (
+from gpt2.ui.generate.completion import (
     count_words,
     keep,
     limits_words,
@@ -31,9 +30,10 @@ from gpt2.ui.completion import (
     status_line,
     token_drawing,
 )
-from gpt2.ui.drawing import Drawing, clicked
 from gpt2.ui.guard import MAX_BODY, Guard
 from gpt2.ui.mailbox import Mailbox, trim_memory
+from gpt2.ui.page import Viewport, errors_in_words, note, paced
+from gpt2.ui.picture import Drawing, clicked
 from gpt2.ui.served import values
 from gpt2.ui.strip import MOST_PROMPT_TOKENS, Numbers, class_strip, legend, token_strip
 
@@ -343,9 +343,9 @@ def test_the_longest_prompt_fits_through_the_shield_however_it_is_escaped():
 
 def test_of_results_that_get_better_the_first_late_one_and_the_last_are_drawn(monkeypatch):
     now = iter([0, 0.01, 0.2, 0.2, 0.3, 1.0, 1.0, 1.1])
-    monkeypatch.setattr("gpt2.ui.common.time.monotonic", lambda: next(now))
+    monkeypatch.setattr("gpt2.ui.page.time.monotonic", lambda: next(now))
     assert list(paced("abcde")) == ["b", "d", "e"]
-    monkeypatch.setattr("gpt2.ui.common.time.monotonic", lambda: 0.0)
+    monkeypatch.setattr("gpt2.ui.page.time.monotonic", lambda: 0.0)
     assert list(paced("abc")) == ["c"] and list(paced([])) == []
 
 

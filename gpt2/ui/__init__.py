@@ -16,11 +16,11 @@ from fastapi.exceptions import RequestValidationError  # noqa: E402
 from starlette.middleware import Middleware  # noqa: E402
 
 from gpt2.engine import Engine  # noqa: E402
-from gpt2.ui.api import build_api  # noqa: E402
-from gpt2.ui.classify_tab import build_classify  # noqa: E402
-from gpt2.ui.generate_tab import build_generate  # noqa: E402
+from gpt2.ui.api.endpoints import build_api  # noqa: E402
+from gpt2.ui.classify.tab import build_classify  # noqa: E402
+from gpt2.ui.generate.tab import build_generate  # noqa: E402
 from gpt2.ui.guard import Guard, refuse_form  # noqa: E402
-from gpt2.ui.section import Page  # noqa: E402
+from gpt2.ui.page import Page  # noqa: E402
 from gpt2.ui.served import Served  # noqa: E402
 
 TITLE = "GPT-2, from scratch"

@@ -10,10 +10,8 @@ import gradio as gr
 
 from gpt2.engine import Engine, Request
 from gpt2.records import Trace
-from gpt2.ui.attention_view import build_attention
-from gpt2.ui.branches import Branch, Branches, Tree, alternatives_html
-from gpt2.ui.common import MODEL_EVENTS, PRIVATE, VIEWPORT_JS, note
-from gpt2.ui.completion import (
+from gpt2.ui.generate.branches import Branch, Branches, Tree, alternatives_html
+from gpt2.ui.generate.completion import (
     Shown,
     count_js,
     count_words,
@@ -21,13 +19,15 @@ from gpt2.ui.completion import (
     token_drawing,
     token_words,
 )
-from gpt2.ui.lens_view import build_lens
-from gpt2.ui.score_view import build_score
-from gpt2.ui.section import Page, Section
-from gpt2.ui.settings import Settings
-from gpt2.ui.switch_view import build_switch
-from gpt2.ui.why_view import Question, build_why
-from gpt2.ui.writer import Writer
+from gpt2.ui.generate.settings import Settings
+from gpt2.ui.generate.writing import Writer
+from gpt2.ui.inside.attention import build_attention
+from gpt2.ui.inside.logit_lens import build_lens
+from gpt2.ui.inside.score import build_score
+from gpt2.ui.inside.switch import build_switch
+from gpt2.ui.inside.why import Question, build_why
+from gpt2.ui.page import MODEL_EVENTS, PRIVATE, VIEWPORT_JS, Page, note
+from gpt2.ui.section import Section
 
 EXAMPLES = (
     "The president said on Tuesday that",

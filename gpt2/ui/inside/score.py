@@ -12,9 +12,9 @@ import numpy as np
 
 from gpt2.figures import score_alt, score_figure
 from gpt2.records import Score
-from gpt2.ui.common import MODEL_EVENTS, PRIVATE, VIEWPORT_JS, Viewport, errors_in_words, note
-from gpt2.ui.drawing import Drawing
-from gpt2.ui.section import Page, Section
+from gpt2.ui.page import MODEL_EVENTS, PRIVATE, VIEWPORT_JS, Page, Viewport, errors_in_words, note
+from gpt2.ui.picture import Drawing
+from gpt2.ui.section import Section
 from gpt2.ui.strip import Numbers, legend, token_strip
 
 WORDS = (

@@ -7,9 +7,9 @@ import gradio as gr
 import numpy as np
 
 from gpt2.engine import Engine, Request, Sampling, check_number, seed_or_random
-from gpt2.ui.api_json import streamed, token_json
-from gpt2.ui.api_lens import lens_endpoints, whole_text
-from gpt2.ui.common import MODEL_EVENTS, errors_in_words
+from gpt2.ui.api.as_json import streamed, token_json
+from gpt2.ui.api.lens import lens_endpoints, whole_text
+from gpt2.ui.page import MODEL_EVENTS, errors_in_words
 
 
 def build_api(engine: Engine) -> None:

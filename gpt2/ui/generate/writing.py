@@ -11,19 +11,19 @@ import gradio as gr
 
 from gpt2.engine import Request
 from gpt2.records import Trace
-from gpt2.ui.common import (
+from gpt2.ui.generate.completion import Shown, keep, shown_strip, status_line, trace_strip
+from gpt2.ui.page import (
     ERRORS,
     MODEL_EVENTS,
     PRIVATE,
     VIEWPORT_JS,
+    Page,
     Viewport,
     errors_in_words,
     moment_of,
     note,
     on_a_clock,
 )
-from gpt2.ui.completion import Shown, keep, shown_strip, status_line, trace_strip
-from gpt2.ui.section import Page
 from gpt2.ui.strip import PICK_JS, legend
 
 SESSIONS = 10_000  # whose last Stop is remembered

@@ -9,8 +9,8 @@ from typing import Any
 import gradio as gr
 
 from gpt2.engine import SEED_LIMIT, Engine, Request, Sampling, seed_or_random
-from gpt2.ui.common import PRIVATE
-from gpt2.ui.completion import settings_words
+from gpt2.ui.generate.completion import settings_words
+from gpt2.ui.page import PRIVATE
 
 
 class Settings:

@@ -1,7 +1,4 @@
-"""What all parts of the page need: the visitor's screen, and errors in words.
-
-Imports: gradio, figures.
-"""
+"""What all parts of the page need: the engine, the visitor's screen, and errors in words."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -12,6 +9,7 @@ from typing import TypeVar
 
 import gradio as gr
 
+from gpt2.engine import Engine
 from gpt2.figures import DARK, LIGHT, Theme
 from gpt2.records import Trace
 
@@ -100,3 +98,18 @@ def paced(results: Iterable[Result]) -> Iterator[Result]:
             yield kept.pop()
             patience, start = 4 * patience, time.monotonic()
     yield from kept
+
+
+@dataclass(frozen=True)
+class Page:
+    """What all parts of the page share.
+
+    Args:
+        engine: answers.
+        viewport: the input that VIEWPORT_JS fills.
+        file: carries a file to the browser, which saves it.
+    """
+
+    engine: Engine
+    viewport: gr.JSON
+    file: gr.JSON

@@ -19,9 +19,9 @@ from gpt2.figures import (
     faithfulness_figure,
 )
 from gpt2.records import METHODS, RANDOM_ORDER, Attribution, Faithfulness
-from gpt2.ui.common import Viewport, note, paced
-from gpt2.ui.drawing import Drawing
-from gpt2.ui.section import Page, Section
+from gpt2.ui.page import Page, Viewport, note, paced
+from gpt2.ui.picture import Drawing
+from gpt2.ui.section import Section
 
 WORDS = (
     "Which of the tokens before it made the model say this? A bar to the right spoke for it, a bar "

@@ -11,10 +11,10 @@ import gradio as gr
 
 from gpt2.engine import Engine
 from gpt2.figures import head_at, overview_at, tile_at
-from gpt2.ui.attention_maps import HEAD, KINDS, AttentionMaps
-from gpt2.ui.common import PRIVATE, Viewport
-from gpt2.ui.drawing import clicked
-from gpt2.ui.section import Page, Section
+from gpt2.ui.inside.attention_maps import HEAD, KINDS, AttentionMaps
+from gpt2.ui.page import PRIVATE, Page, Viewport
+from gpt2.ui.picture import clicked
+from gpt2.ui.section import Section
 
 WORDS = (
     "Each row is a token; the colours in its row say how much it looks back at each token before "

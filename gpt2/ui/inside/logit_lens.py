@@ -12,10 +12,10 @@ import numpy as np
 from gpt2.engine import Engine
 from gpt2.figures import lens_alt, lens_columns, lens_figure, rank_alt, rank_figure
 from gpt2.records import LogitLens
-from gpt2.ui.common import Viewport
-from gpt2.ui.completion import Shown
-from gpt2.ui.drawing import Drawing
-from gpt2.ui.section import Page, Section
+from gpt2.ui.generate.completion import Shown
+from gpt2.ui.page import Page, Viewport
+from gpt2.ui.picture import Drawing
+from gpt2.ui.section import Section
 
 WORDS = (
     "Each column is a token, each row a layer: a cell names the next word that the model would "

@@ -11,17 +11,18 @@ import gradio as gr
 
 from gpt2.figures import class_alt, class_color, class_figure, percent, topic_alt, topic_figure
 from gpt2.records import Verdict
-from gpt2.ui.attention_view import build_attention
-from gpt2.ui.common import (
+from gpt2.ui.inside.attention import build_attention
+from gpt2.ui.inside.why import Question, build_why
+from gpt2.ui.page import (
     MODEL_EVENTS,
     PRIVATE,
+    Page,
     errors_in_words,
     note,
 )
-from gpt2.ui.drawing import Drawing
-from gpt2.ui.section import Page, Section
+from gpt2.ui.picture import Drawing
+from gpt2.ui.section import Section
 from gpt2.ui.strip import class_strip
-from gpt2.ui.why_view import Question, build_why
 
 EXAMPLES = (
     "Oil prices climb as refineries shut down ahead of the storm, lifting shares of producers.",

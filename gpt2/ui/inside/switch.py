@@ -18,10 +18,19 @@ from gpt2.figures import (
     before_after_figure,
 )
 from gpt2.records import AblationMap
-from gpt2.ui.common import MODEL_EVENTS, PRIVATE, Viewport, errors_in_words, note, on_a_clock, paced
-from gpt2.ui.completion import Shown
-from gpt2.ui.drawing import Drawing, clicked, compare
-from gpt2.ui.section import Page, Section
+from gpt2.ui.generate.completion import Shown
+from gpt2.ui.page import (
+    MODEL_EVENTS,
+    PRIVATE,
+    Page,
+    Viewport,
+    errors_in_words,
+    note,
+    on_a_clock,
+    paced,
+)
+from gpt2.ui.picture import Drawing, clicked, compare
+from gpt2.ui.section import Section
 
 WORDS = (
     "Each cell is a head: its colour tells how much likelier or less likely the selected token "

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from gpt2.engine import Engine
 from gpt2.records import Step, Trace
-from gpt2.ui.common import on_a_clock
+from gpt2.ui.page import on_a_clock
 
 CLOCK = 0.1  # seconds between two updates
 

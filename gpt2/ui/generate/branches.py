@@ -13,11 +13,10 @@ import gradio as gr
 from gpt2.engine import Engine, Request
 from gpt2.figures import percent
 from gpt2.records import Step, Trace
-from gpt2.ui.common import MODEL_EVENTS, PRIVATE, VIEWPORT_JS, errors_in_words, note
-from gpt2.ui.completion import Shown
-from gpt2.ui.drawing import compare
-from gpt2.ui.section import Page
-from gpt2.ui.writer import Writer
+from gpt2.ui.generate.completion import Shown
+from gpt2.ui.generate.writing import Writer
+from gpt2.ui.page import MODEL_EVENTS, PRIVATE, VIEWPORT_JS, Page, errors_in_words, note
+from gpt2.ui.picture import compare
 
 MOST = 24  # branches kept; the oldest leaves go first
 PREVIEW = 60  # characters shown of a branch

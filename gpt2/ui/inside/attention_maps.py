@@ -23,8 +23,8 @@ from gpt2.figures import (
     tiles_figure,
 )
 from gpt2.records import HEAD_LABELS, HeadScores
-from gpt2.ui.common import Viewport, note
-from gpt2.ui.drawing import Drawing
+from gpt2.ui.page import Viewport, note
+from gpt2.ui.picture import Drawing
 
 HEAD, ROLLOUT, WEIGHTED = "attention", "rollout through all layers", "weighted by value"
 KINDS = {

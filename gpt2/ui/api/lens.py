@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpt2.engine import Engine, Scales, check_number
-from gpt2.ui.api_json import token_json, tokens_json
-from gpt2.ui.common import errors_in_words
+from gpt2.ui.api.as_json import token_json, tokens_json
+from gpt2.ui.page import errors_in_words
 
 MOST_TOP = 50
 

@@ -20,8 +20,8 @@ from gpt2.figures import (
     waterfall_figure,
 )
 from gpt2.records import Step, Trace
-from gpt2.ui.common import Viewport
-from gpt2.ui.drawing import Drawing
+from gpt2.ui.page import Viewport
+from gpt2.ui.picture import Drawing
 from gpt2.ui.strip import Numbers, token_strip
 
 FINISHED = {
