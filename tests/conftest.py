@@ -34,13 +34,22 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+SLOW_FIXTURES = {"starter", "page_server", "browser"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m picks some
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests marked gpu are skipped where there is none."""
-    if torch.cuda.is_available():
-        return
+    """What starts a program or a browser is slow; gpu tests are skipped where there is none.
+
+    The files that need TensorFlow come first: a process that has run its own tests takes others'
+    from the end, and so seldom has to import TensorFlow too.
+    """
     for item in items:
-        if item.get_closest_marker("gpu"):
+        if SLOW_FIXTURES & {*getattr(item, "fixturenames", ())}:
+            item.add_marker(pytest.mark.slow)
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="no NVIDIA GPU here"))
+    items.sort(key=lambda item: not hasattr(getattr(item, "module", None), "openai_files"))
 
 
 @pytest.fixture(scope="session")
