@@ -68,10 +68,10 @@ with sole_writer(sys.argv[1]):
 
 
 @pytest.fixture
-def holder(tmp_path, root):
+def holder(tmp_path, root, starter):
     """A program that writes tmp_path/out for a while."""
     command = [sys.executable, "-c", HOLDS, str(tmp_path / "out")]
-    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as process:
+    with starter.start(command, cwd=root, stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == "held\n"
         yield process
         process.kill()

@@ -9,7 +9,6 @@ import json
 import math
 import os
 import shutil
-import subprocess
 import sys
 from dataclasses import replace
 
@@ -991,10 +990,10 @@ with weights.whole_directory(sys.argv[2]) as work:
 """
 
 
-def test_what_a_killed_run_left_is_removed_by_the_next_and_by_no_neighbour(tmp_path, root):
+def test_what_a_killed_run_left_is_removed_by_the_next_and_by_no_neighbour(tmp_path, root, starter):
     """A scratch directory of many gigabytes stayed there for ever."""
     command = [sys.executable, "-c", KILLED, str(root), str(tmp_path / "model")]
-    assert subprocess.run(command, timeout=120).returncode == -9
+    assert starter.run(command).returncode == -9
     assert len(glob.glob(f"{tmp_path}/.model-*")) == 1
     with weights.whole_directory(tmp_path / "model") as work:
         assert glob.glob(f"{tmp_path}/.model-*") == [str(work)]
