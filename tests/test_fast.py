@@ -57,8 +57,8 @@ def test_other_number_types_stay_as_they_are(make_model, tiny_config):
 
 def test_what_the_library_holds_is_prepared_and_can_be_saved(tmp_path, engine, vocabulary):
     library = engine.library
-    model = library.get(library.models[0]).backbone
-    classifier = library.get(library.classifiers[0])
+    model = library.get(library.catalog.models[0]).backbone
+    classifier = library.get(library.catalog.classifiers[0])
     assert isinstance(model, fast.CPUModel)
     assert classifier.classifier.transformer is classifier.backbone
     assert isinstance(classifier.backbone, fast.CPUModel)

@@ -302,7 +302,8 @@ def test_half_precision_logits_are_computed_in_float32(tiny_model):
 # --- memory -----------------------------------------------------------------------------------
 
 SLACK = 80e6  # what is not the model's; a second copy of it is more
-IMPORTS = {"torch": "", "tensorflow": "convert.tensorflow()\n"}
+TENSORFLOW = "from gpt2.conversion.tensorflow import tensorflow\ntensorflow()\n"
+IMPORTS = {"torch": "", "tensorflow": TENSORFLOW}
 CONVERT = "code = convert.main(words)"
 LOAD = "model = weights.load_language_model(words[0]); code = 0"
 MEASURE = """

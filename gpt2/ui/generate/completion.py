@@ -87,6 +87,7 @@ def count_words(engine: Engine, prompt: str | None, model: str, length: object =
     if isinstance(length, int) and length > limit:
         return f"the prompt has {length:,} characters; the limit is {limit:,}; shorten it"
     try:
+        engine.library.get(model)  # one that was just picked may not load
         context = engine.catalog.config(model).n_ctx
         tokens = len(engine.catalog.encode(prompt, model=model)) if prompt else 0
     except (ValueError, OSError) as error:
