@@ -27,7 +27,7 @@ from steps import (  # noqa: E402
 
 pytestmark = pytest.mark.browser
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 HOSTILE = (
     '<img src=x onerror="window.__x=1">',
     "<script>window.__x=1</script>",

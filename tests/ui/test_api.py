@@ -11,7 +11,7 @@ import pytest
 
 from gpt2.ui.guard import MAX_BODY
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 GENERATE_KEYS = {
     *("model", "prompt", "completion", "text", "finish_reason", "seed", "truncated"),
     *("prompt_ids", "start", "tokens"),
