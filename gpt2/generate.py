@@ -36,8 +36,6 @@ def generate(
     *,
     max_new_tokens: int,
     eos: int = ENDOFTEXT_ID,
-    start: Start | None = None,
-    forced: Sequence[int] = (),
 ) -> Iterator[Step]:
     """Continue a prompt.
 
@@ -47,26 +45,44 @@ def generate(
         sampling: how each token is chosen.
         max_new_tokens: at least 1.
         eos: the token that ends the text, it is yielded too; -1 for none.
-        start: what reading ids gave, to read them only once; its cache is filled further.
-        forced: tokens to write first, described as if they had been drawn.
 
     Yields:
         A Step for each token; the last one's finish_reason is "eos", "length" or "context".
 
     Raises:
-        ValueError: the prompt is empty or longer than the context, max_new_tokens is below 1, or
-            start is of a text of another length.
+        ValueError: the prompt is empty or longer than the context, or max_new_tokens is below 1.
     """
     n_ctx = model.config.n_ctx
     if not 1 <= len(ids) <= n_ctx:
         raise ValueError(f"the prompt has {len(ids)} tokens; it must have 1 to {n_ctx}")
     if max_new_tokens < 1:
         raise ValueError(f"max_new_tokens is {max_new_tokens}; it must be at least 1")
-    if start is None:
-        start = read(model, ids, capacity=min(n_ctx, len(ids) + max_new_tokens))
+    start = read(model, ids, capacity=min(n_ctx, len(ids) + max_new_tokens))
+    yield from go_on(model, start, ids, sampling, max_new_tokens=max_new_tokens, eos=eos)
+
+
+def go_on(
+    model: LanguageModel,
+    start: Start,
+    ids: Sequence[int],
+    sampling: Sampling,
+    *,
+    max_new_tokens: int,
+    eos: int,
+    forced: Sequence[int] = (),
+) -> Iterator[Step]:
+    """Continue a text that was read before; as generate.
+
+    Args:
+        start: what reading ids gave; its cache is filled further.
+        forced: tokens to write first, described as if they had been drawn.
+
+    Raises:
+        ValueError: start is of a text of another length.
+    """
     cache, logits = start.cache, start.logits
     if cache.length != len(ids):
-        raise ValueError(f"the start holds {cache.length} tokens; the prompt has {len(ids)}")
+        raise ValueError(f"the start holds {cache.length} tokens; the text has {len(ids)}")
     seen = list(ids)
     while True:
         probs = distribution(logits, sampling, torch.tensor(seen, device=logits.device))
@@ -81,7 +97,7 @@ def generate(
             reason = "eos"
         elif len(seen) - len(ids) == max_new_tokens:
             reason = "length"
-        elif len(seen) > n_ctx:
+        elif len(seen) > model.config.n_ctx:
             reason = "context"
         yield describe(logits, probs, token, finish_reason=reason)
         if reason:

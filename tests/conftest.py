@@ -18,6 +18,7 @@ os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", TOKENIZERS_PARAL
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from programs import Starter  # noqa: E402
 
 from gpt2 import weights  # noqa: E402
 from gpt2.classifier import GPT2Classifier  # noqa: E402
@@ -33,19 +34,36 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+SLOW_FIXTURES = {"starter", "page_server", "browser"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m picks some
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests marked gpu are skipped where there is none."""
-    if torch.cuda.is_available():
-        return
+    """What starts a program or a browser is slow; gpu tests are skipped where there is none.
+
+    The files that need TensorFlow come first: a process that has run its own tests takes others'
+    from the end, and so seldom has to import TensorFlow too.
+    """
     for item in items:
-        if item.get_closest_marker("gpu"):
+        if SLOW_FIXTURES & {*getattr(item, "fixturenames", ())}:
+            item.add_marker(pytest.mark.slow)
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="no NVIDIA GPU here"))
+    items.sort(key=lambda item: not hasattr(getattr(item, "module", None), "openai_files"))
 
 
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The project's directory."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def starter() -> Iterator[Starter]:
+    """Starts programs as subprocess does, without the seconds that their imports take."""
+    made = Starter()
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")
@@ -154,7 +172,7 @@ def fresh_engine(engine: Engine) -> Engine:
 def passes(engine: Engine) -> Iterator[list[int]]:
     """How many tokens went through the language model's first block, pass by pass."""
     seen: list[int] = []
-    block = engine.library.get(engine.library.models[0]).backbone.h[0]
+    block = engine.library.get(engine.catalog.models[0]).backbone.h[0]
     hook = block.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].size(1)))
     yield seen
     hook.remove()
@@ -191,6 +209,7 @@ def page_server(
     model_directory: Path,
     classifier_directory: Path,
     make_model: Callable[..., GPT2],
+    starter: Starter,
 ) -> Iterator[Page]:
     """The page over the tiny models; of the others there one is damaged, one has a long context."""
     directory = tmp_path_factory.mktemp("page")
@@ -207,7 +226,7 @@ def page_server(
     command = [sys.executable, script, model_directory, classifier_directory, directory]
     with (
         open(directory / "log", "w") as log,
-        subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT) as process,
+        starter.start(command, stdout=log, stderr=subprocess.STDOUT) as process,
     ):
         end = time.monotonic() + 90
         while not (directory / "url").exists():

@@ -14,14 +14,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 
 from gpt2.engine import Engine
-from gpt2.engine import engine as engine_module
+from gpt2.engine import writer as writer_module
 from gpt2.ui import build_app, launch_options
 from gpt2.weights import hub
 
 
 def main(model: str, classifier: str, directory: str) -> None:
     pause, steps = Path(directory, "pause"), Path(directory, "steps")
-    real = engine_module.generate
+    real = writer_module.go_on
 
     def watched(*args, **kwargs):
         for step in real(*args, **kwargs):
@@ -30,7 +30,7 @@ def main(model: str, classifier: str, directory: str) -> None:
                 file.write(f"{time.time()}\n")
             yield step
 
-    engine_module.generate = watched
+    writer_module.go_on = watched
     hub.CHECKPOINTS = Path(directory, "checkpoints")
     torch.set_num_threads(1)
     app = build_app(Engine.load(model, classifier, device="cpu"))

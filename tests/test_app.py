@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from programs import free_port
 
 APP = Path(__file__).resolve().parent.parent / "app.py"
 
@@ -42,12 +43,6 @@ socket.getaddrinfo = watched(socket.getaddrinfo, 0, socket.gaierror(-3, "no name
 """
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.fixture
 def environment(tmp_path):
     """An environment in which nothing leaves the machine, and the file that would tell."""
@@ -60,20 +55,19 @@ def environment(tmp_path):
 
 
 @pytest.fixture
-def start(environment, tmp_path):
-    """start(*flags): app.py, running; ended after the test."""
+def start(environment, tmp_path, starter):
+    """start(*flags, cold=False): app.py, running; ended after the test. Cold, it imports all."""
     running = []
 
-    def run(*flags):
-        flags = [str(flag) for flag in flags]
-        process = subprocess.Popen(
-            [sys.executable, APP, *flags],
-            env=environment[0],
-            cwd=tmp_path,  # it must not need to be started in its own directory
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def run(*flags, cold=False):
+        command = [sys.executable, str(APP), *map(str, flags)]
+        # It must not need to be started in its own directory.
+        options = {"env": environment[0], "cwd": tmp_path}
+        options.update(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        if cold:
+            process = subprocess.Popen(command, text=True, **options)
+        else:
+            process = starter.start(command, **options)
         running.append(process)
         return process
 
@@ -219,7 +213,7 @@ def test_it_starts_within_seconds_calls_nobody_and_ends_cleanly(start, environme
     if not (APP.parent / "checkpoints" / "mini-agnews" / "model.safetensors").is_file():
         pytest.skip("checkpoints/mini-agnews has no weights")
     port = free_port()
-    process = start("--port", port)
+    process = start("--port", port, cold=True)
     wall, processor = until_open(process, port)
     print(f"an open page after {wall:.1f} s, {processor:.1f} s of them processor time")
     # 10 s are promised on two free cores; a machine that is busy with other things gets more.
@@ -237,7 +231,7 @@ def test_it_starts_within_seconds_calls_nobody_and_ends_cleanly(start, environme
 
 
 def test_an_interrupt_while_it_starts_leaves_no_traceback(start, model_directory):
-    process = start("--model", model_directory, "--port", free_port())
+    process = start("--model", model_directory, "--port", free_port(), cold=True)
     time.sleep(2.5)  # it imports torch or loads a model
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)

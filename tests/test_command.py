@@ -142,7 +142,7 @@ def test_output_that_cannot_be_written_ends_in_one_line_too(where, said):
 
 
 def test_every_program_has_the_net_and_the_flag():
-    programs = [*ROOT.glob("*.py"), *(ROOT / "gpt2").glob("*.py")]
+    programs = [*ROOT.glob("*.py"), *(ROOT / "gpt2").rglob("*.py")]
     mains = [path for path in programs if "__main__" in path.read_text(encoding="utf-8")]
     assert len(mains) >= 7
     for path in mains:

@@ -617,14 +617,14 @@ PLACES = {
 }
 
 
-def in_a_process(root, code, *words):
+def in_a_process(starter, root, code, *words):
     code = PRELUDE.format(root=str(root)) + code + "sys.exit(convert.main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return starter.run(command)
 
 
-def test_a_file_that_cannot_grow_leaves_nothing(model_directory, tmp_path, root):
-    done = in_a_process(root, FULL, model_directory, "--out", tmp_path / "out")
+def test_a_file_that_cannot_grow_leaves_nothing(model_directory, tmp_path, root, starter):
+    done = in_a_process(starter, root, FULL, model_directory, "--out", tmp_path / "out")
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "choose another --out" in done.stderr
@@ -633,11 +633,11 @@ def test_a_file_that_cannot_grow_leaves_nothing(model_directory, tmp_path, root)
 
 @pytest.mark.parametrize("place", PLACES)
 def test_a_killed_conversion_leaves_nothing_that_is_taken_for_a_model(
-    model_directory, tmp_path, root, capsys, place
+    model_directory, tmp_path, root, starter, capsys, place
 ):
     out = tmp_path / "out"
     code = KILLED.format(place=PLACES[place])
-    assert in_a_process(root, code, model_directory, "--out", out).returncode == -9
+    assert in_a_process(starter, root, code, model_directory, "--out", out).returncode == -9
     with pytest.raises(FileNotFoundError):
         weights.load_language_model(out)
     assert run(out, "--out", tmp_path / "again") == 1

@@ -254,9 +254,9 @@ def test_the_best_epochs_weights_are_kept(monkeypatch, command, tmp_path, accura
 # --- killed ----------------------------------------------------------------------------------
 
 
-def kill_when(seen, command, root):
+def kill_when(seen, command, root, starter):
     """Run the program and kill it, as kill -9 does, as soon as `seen` holds."""
-    with subprocess.Popen(
+    with starter.start(
         [sys.executable, "finetune_agnews.py", *command],
         cwd=root,
         env=ENVIRONMENT,
@@ -269,7 +269,9 @@ def kill_when(seen, command, root):
     return process.returncode
 
 
-def test_a_run_killed_again_and_again_ends_with_the_same_bits(command, finished, tmp_path, root):
+def test_a_run_killed_again_and_again_ends_with_the_same_bits(
+    command, finished, tmp_path, root, starter
+):
     """Before anything is saved, within an epoch of each stage, while saving, and near the end."""
     command = [*command, *BUSY, "--save-minutes", "0", "--resume"]
     state = tmp_path / "out.state"
@@ -280,7 +282,7 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bits(command, finished,
         lambda: (state / "classifier-2-best.pt").exists(),
     ]
     for seen in moments:
-        assert kill_when(seen, command, root) == -signal.SIGKILL
+        assert kill_when(seen, command, root, starter) == -signal.SIGKILL
         assert not (tmp_path / "out").exists()
     assert finetune_agnews.main(command) == 0
     assert torch.equal(parameters(tmp_path / "out"), parameters(finished(BUSY)))
@@ -291,13 +293,14 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bits(command, finished,
 
 
 @pytest.fixture(scope="module")
-def half_done(data, model_directory, tmp_path_factory, root):
+def half_done(data, model_directory, tmp_path_factory, root, starter):
     """The state of a run that was killed within an epoch."""
     out = tmp_path_factory.mktemp("killed") / "out"
     command = ["--data", str(data), "--base", str(model_directory), "--out", str(out)]
     state = out.with_name("out.state")
     seen = (state / "classifier-1.pt").exists
-    assert kill_when(seen, [*command, *RUN, "--save-minutes", "0"], root) == -signal.SIGKILL
+    command += [*RUN, "--save-minutes", "0"]
+    assert kill_when(seen, command, root, starter) == -signal.SIGKILL
     return state
 
 
@@ -335,18 +338,13 @@ LAUNCHER = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 UNEVEN = [*RUN, "--batch-size", "19", "--dropout", "0", "--lm-epochs", "1", "--lm-weight", "0.3"]
 
 
-def test_two_processes_end_with_the_metrics_of_one(command, finished, tmp_path, root):
+def test_two_processes_end_with_the_metrics_of_one(command, finished, tmp_path, root, starter):
     """To 1e-4; shares of texts and of tokens are uneven, and the last batch is one text."""
-    result = subprocess.run(
-        [*LAUNCHER, "finetune_agnews.py", *command, *UNEVEN],
-        cwd=root,
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
-    assert result.stdout.count("measured here") == 1
+    words = [sys.executable, "finetune_agnews.py", *command, *UNEVEN]
+    results = starter.run_ranks(words, cwd=root, env=ENVIRONMENT)
+    for result in results:
+        assert result.returncode == 0, result.stderr[-3000:]
+    assert "".join(result.stdout for result in results).count("measured here") == 1
     one, two = metrics_of(finished(UNEVEN)), metrics_of(tmp_path / "out")
     assert two["processes"] == 2
     for part in ("held_out", "test"):
@@ -357,7 +355,8 @@ def test_two_processes_end_with_the_metrics_of_one(command, finished, tmp_path, 
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc")
-def test_a_killed_process_ends_the_others_and_the_run_resumes(command, tmp_path, root):
+def test_a_killed_process_ends_the_others_and_the_run_resumes(command, tmp_path, root, starter):
+    """Under torchrun, which starts both, sees the death of one and ends the other."""
     command = [*command, *RUN, "--save-minutes", "0"]
     launch = [*LAUNCHER, "finetune_agnews.py", *command]
     options = {"cwd": root, "env": ENVIRONMENT, "text": True}
@@ -369,13 +368,12 @@ def test_a_killed_process_ends_the_others_and_the_run_resumes(command, tmp_path,
     assert process.returncode == 1
     assert "finetune_agnews.py: process 0 stops, since another process" in error
     assert not (tmp_path / "out").exists()
-    result = subprocess.run(
-        [*launch, "--resume"], cwd=root, env=ENVIRONMENT, capture_output=True, timeout=180
-    )
+    result = subprocess.run([*launch, "--resume"], capture_output=True, timeout=180, **options)
     assert result.returncode == 0, result.stderr[-3000:]
     resumed = parameters(tmp_path / "out")
-    whole = subprocess.run(launch, cwd=root, env=ENVIRONMENT, capture_output=True, timeout=180)
-    assert whole.returncode == 0
+    words = [sys.executable, "finetune_agnews.py", *command]
+    whole = starter.run_ranks(words, cwd=root, env=ENVIRONMENT)
+    assert [result.returncode for result in whole] == [0, 0]
     assert torch.equal(parameters(tmp_path / "out"), resumed)
 
 

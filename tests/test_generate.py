@@ -9,7 +9,7 @@ from transformers import GPT2LMHeadModel
 
 from gpt2 import generate as generate_module
 from gpt2 import weights
-from gpt2.generate import generate
+from gpt2.generate import generate, go_on
 from gpt2.sampling import Sampling
 
 GREEDY = Sampling(temperature=0)
@@ -184,23 +184,27 @@ def test_a_start_saves_the_reading_and_changes_nothing(tiny_model, monkeypatch):
         "prefill",
         lambda model, ids, cache: lengths.append(len(ids)) or prefill(model, ids, cache),
     )
-    again = generate(tiny_model, PROMPT, LIVELY, max_new_tokens=9, eos=NO_EOS, start=start)
+    again = go_on(tiny_model, start, PROMPT, LIVELY, max_new_tokens=9, eos=NO_EOS)
     assert list(again) == plain and lengths == [1] * 8
 
 
 def test_a_start_of_another_text_is_refused(tiny_model):
     start = generate_module.read(tiny_model, PROMPT[:3], capacity=13)
-    with pytest.raises(ValueError, match="the start holds 3 tokens; the prompt has 4"):
-        next(generate(tiny_model, PROMPT, LIVELY, max_new_tokens=9, start=start))
+    with pytest.raises(ValueError, match="the start holds 3 tokens; the text has 4"):
+        next(go_on(tiny_model, start, PROMPT, LIVELY, max_new_tokens=9, eos=NO_EOS))
 
 
 def test_forced_tokens_are_written_and_described_and_then_the_seed_goes_on(tiny_model):
     plain = list(generate(tiny_model, PROMPT, LIVELY, max_new_tokens=9, eos=NO_EOS))
     own = [step.id for step in plain]
     settings = {"max_new_tokens": 9, "eos": NO_EOS}
-    assert list(generate(tiny_model, PROMPT, LIVELY, forced=own[:5], **settings)) == plain
+
+    def fresh():
+        return generate_module.read(tiny_model, PROMPT, capacity=13)
+
+    assert list(go_on(tiny_model, fresh(), PROMPT, LIVELY, forced=own[:5], **settings)) == plain
     other = [*own[:4], (own[4] + 1) % 97]
-    found = list(generate(tiny_model, PROMPT, LIVELY, forced=other, **settings))
+    found = list(go_on(tiny_model, fresh(), PROMPT, LIVELY, forced=other, **settings))
     assert [step.id for step in found[:5]] == other and found[:4] == plain[:4]
     assert found[4].top_ids == plain[4].top_ids and found[4].prob != plain[4].prob
     rest = tokens(tiny_model, [*PROMPT, *other], LIVELY, 4)

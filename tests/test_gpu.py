@@ -65,7 +65,7 @@ def test_cached_decode_equals_a_replay(make_model, tiny_config):
 
 
 def test_attention_and_topics_come_back_as_numpy(engine):
-    ids = engine.encode("Oil prices rose on Monday.", model="mini")
+    ids = engine.catalog.encode("Oil prices rose on Monday.", model="mini")
     maps = engine.attention(ids, 0, model="mini")
     assert isinstance(maps, np.ndarray)
     assert np.allclose(maps.sum(-1), 1, atol=1e-3)

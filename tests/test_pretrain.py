@@ -172,15 +172,15 @@ def test_an_interrupted_run_resumes_and_ends_with_the_same_bits(
     assert [point["step"] for point in resumed] == [point["step"] for point in curve]
 
 
-def test_a_killed_run_resumes_and_ends_with_the_same_bits(command, finished, tmp_path, root):
+def test_a_killed_run_resumes_and_ends_with_the_same_bits(
+    command, finished, tmp_path, root, starter
+):
     """SIGKILL as soon as a state stands there."""
     command = [*command, "--save-minutes", "0"]
     state = tmp_path / "out.state"
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(
+    with starter.start(
         [sys.executable, "-m", "gpt2.pretrain", *command],
         cwd=root,
-        env=environment,
         stderr=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
     ) as process:
@@ -347,19 +347,12 @@ def test_two_processes_print_their_result_once(by_two):
     assert by_two[1].count('"step": 3,') == 1
 
 
-def test_more_processes_than_windows_of_a_batch(text, vocabulary, tmp_path, root, command):
+def test_more_processes_than_windows_of_a_batch(tmp_path, root, command, starter):
     """A process without a share ended the run with an error."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     command = [*command, "--batch-size", "1", "--tokens", str(2 * 32)]
-    result = subprocess.run(
-        [*launcher, "-m", "gpt2.pretrain", *command],
-        cwd=root,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
+    words = [sys.executable, "-m", "gpt2.pretrain", *command]
+    for result in starter.run_ranks(words, cwd=root):
+        assert result.returncode == 0, result.stderr[-3000:]
     two = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert pretrain.main(command) == 0
     one = json.loads((tmp_path / "out" / "metrics.json").read_text())

@@ -346,20 +346,20 @@ def test_a_model_with_a_vocabulary_of_its_own_writes_and_is_shown(
     german_model, classifier_directory
 ):
     engine = Engine.load(str(german_model), str(classifier_directory), device="cpu")
-    name = engine.library.models[0]
-    assert engine.prompt_ids("", max_new_tokens=5, model=name) == ([0], 0)
+    name = engine.catalog.models[0]
+    assert engine.writer.begin(Request("", 5, model=name)).prompt_ids == (0,)
     wild = Sampling(temperature=3.0, top_k=0, seed=4)
     *_, trace = engine.generate(Request("Straße", 40, wild, model=name))
     assert trace.prompt_ids == tuple(Tokenizer(german_model).encode("Straße"))
-    assert engine.text(trace.ids, model=name) == "Straße" + trace.completion
-    drawn = engine.drawn([*trace.prompt_ids, 505], model=name)
-    assert drawn == [*engine.texts(trace.prompt_ids, model=name), "⟨505⟩"]
+    assert engine.catalog.decode(trace.ids, model=name) == "Straße" + trace.completion
+    drawn = engine.catalog.drawn([*trace.prompt_ids, 505], model=name)
+    assert drawn == [*engine.catalog.texts(trace.prompt_ids, model=name), "⟨505⟩"]
     assert engine.score("über", model=name).ids == tuple(Tokenizer(german_model).encode("über"))
     seeds = (Request("Am", 40, replace(wild, seed=seed), model=name) for seed in range(200))
     ended = next(t for t in map(last, map(engine.generate, seeds)) if t.finish_reason == "eos")
     assert ended.steps[-1].id == 1 and "</s>" not in ended.completion
     newest = engine.classify("Oil prices climb")  # beside a classifier with GPT-2's own
-    assert engine.drawn(newest.ids, model=newest.model) == ["Oil", " prices", " climb"]
+    assert engine.catalog.drawn(newest.ids, model=newest.model) == ["Oil", " prices", " climb"]
 
 
 def last(items):

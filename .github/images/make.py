@@ -105,10 +105,10 @@ def temperature_figure(rows: dict[str, np.ndarray], pieces: list[str]) -> Figure
 def main() -> int:
     engine = Engine.load(device="cpu")
     model = engine.library.get("mini").backbone
-    ids = engine.encode(SENTENCE, model="mini")
-    pieces = engine.drawn(ids, model="mini")
+    ids = engine.catalog.encode(SENTENCE, model="mini")
+    pieces = engine.catalog.drawn(ids, model="mini")
 
-    word_ids = [engine.encode(" " + word, model="mini") for word in WORDS]
+    word_ids = [engine.catalog.encode(" " + word, model="mini") for word in WORDS]
     assert all(len(row) == 1 for row in word_ids), "each word must be one token"
     matrix = cosine(model.wte.weight[[row[0] for row in word_ids]])
     look = {"theme": LIGHT, "width": WIDTH}
@@ -165,7 +165,7 @@ def main() -> int:
     *_, trace = engine.generate(Request(SENTENCE, 1, Sampling(seed=1)))
     step = trace.steps[0]
     drawn = step.top_ids.index(step.id) if step.id in step.top_ids else None
-    top = engine.drawn(step.top_ids, model="mini")
+    top = engine.catalog.drawn(step.top_ids, model="mini")
     bars = (top, step.top_probs, step.top_sampled_probs, drawn)
     save(
         "language-head",
@@ -174,7 +174,7 @@ def main() -> int:
     )
     headline = "Oil prices climb as refineries shut down ahead of the storm, lifting shares."
     verdict = engine.classify(headline)
-    read = engine.drawn(verdict.ids, model=verdict.model)
+    read = engine.catalog.drawn(verdict.ids, model=verdict.model)
     save(
         "classification-head",
         figures.topic_figure(verdict.per_token, read, verdict.labels, **look),
@@ -192,7 +192,7 @@ def main() -> int:
             "top-k 4": Sampling(temperature=1, top_k=4),
         }.items()
     }
-    best = engine.drawn(chosen.tolist(), model="mini")
+    best = engine.catalog.drawn(chosen.tolist(), model="mini")
     shares = ", ".join(f"{name}: {100 * probs[0]:.0f} %" for name, probs in rows.items())
     save("sampling", temperature_figure(rows, best), f"probability of “{best[0]}” {shares}")
     return 0

@@ -45,6 +45,11 @@ class Drafts:
         """Start empty; limit 0 keeps nothing."""
         self._kept: Memory[Draft] = Memory(limit)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes held now."""
+        return self._kept.nbytes
+
     def open(
         self,
         model: LanguageModel,

@@ -3,9 +3,8 @@
 A text is read once: the views of a selection share what a model saw of it. Imports: torch.
 """
 
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
@@ -18,7 +17,6 @@ from gpt2.classifier import reading_length
 from gpt2.engine.library import Library
 from gpt2.engine.memory import Memory
 from gpt2.engine.request import Limits
-from gpt2.engine.words import check_length
 from gpt2.lens import Reading
 from gpt2.records import (
     METHODS,
@@ -47,23 +45,28 @@ class Inspector:
     """
 
     def __init__(
-        self, library: Library, limits: Limits, *, lock: threading.Lock, streams: Memory[Tensor]
+        self,
+        library: Library,
+        limits: Limits,
+        turn: AbstractContextManager[object],
+        streams: Memory[Tensor],
     ) -> None:
         """Read with a library's models.
 
         Args:
-            lock: held while a model works.
+            turn: held while a model works.
             streams: a memory for Reading.streams, by model and tokens.
         """
-        self._library, self._limits, self._lock, self._streams = library, limits, lock, streams
+        self.library, self.catalog = library, library.catalog
+        self.limits, self._turn, self._streams = limits, turn, streams
         self._heads: dict[str, HeadScores] = {}  # by model; a few hundred bytes each
 
     @contextmanager
     def _reading(self, ids: Sequence[int], model: str) -> Iterator[Reading]:
         """The model's turn, and what it saw of a text: read now, or kept from the last view."""
-        backbone = self._library.get(model).backbone
+        backbone = self.library.get(model).backbone
         key = model, lens.tokens_read(ids, backbone.config)
-        with self._lock:
+        with self._turn:
             streams = self._streams.get(key)
             if streams is None:
                 streams = Reading.of(backbone, ids).streams
@@ -72,7 +75,7 @@ class Inspector:
 
     def tokens_read(self, ids: Sequence[int], *, model: str) -> tuple[int, ...]:
         """Those of a text's tokens that the model reads, and attention is between."""
-        return lens.tokens_read(ids, self._library.get(model).backbone.config)
+        return lens.tokens_read(ids, self.catalog.config(model))
 
     # --- what the model saw ----------------------------------------------------------------------
 
@@ -130,8 +133,8 @@ class Inspector:
 
     def model_heads(self, *, model: str) -> HeadScores:
         """What each head is, measured once on repeated random tokens; see lens.model_heads."""
-        backbone = self._library.get(model).backbone
-        with self._lock:
+        backbone = self.library.get(model).backbone
+        with self._turn:
             if model not in self._heads:
                 self._heads[model] = lens.model_heads(backbone)
             return self._heads[model]
@@ -168,13 +171,14 @@ class Inspector:
         Raises:
             ValueError: the text is empty or too long.
         """
-        loaded = self._library.get(model or self._library.models[0])
-        ids = loaded.tokenizer.encode(check_length(text, self._limits, what="text"))
+        model = model or self.catalog.models[0]
+        tokenizer, start_id = self.catalog.tokenizer(model), self.catalog.start_id(model)
+        ids = tokenizer.encode(self.catalog.check_text(text, what="text"))
         if not ids:
-            first = loaded.tokenizer.piece(loaded.start_id)
+            first = tokenizer.piece(start_id)
             raise ValueError(f"the text is empty; there is nothing to score after {first}")
-        n_ctx = loaded.backbone.config.n_ctx
-        score = self.score_tokens([loaded.start_id, *ids[:n_ctx]], model=loaded.name)
+        n_ctx = self.catalog.config(model).n_ctx
+        score = self.score_tokens([start_id, *ids[:n_ctx]], model=model)
         return replace(score, truncated=max(0, len(ids) - n_ctx))
 
     def classify(self, text: str, *, classifier: str = "") -> Verdict:
@@ -183,18 +187,18 @@ class Inspector:
         Raises:
             ValueError: the text is empty or too long.
         """
-        loaded = self._library.get(classifier or self._library.classifiers[0])
+        loaded = self.library.get(classifier or self.catalog.classifiers[0])
         if loaded.classifier is None:
             raise ValueError(f"{loaded.name} is no classifier")
         # As typed, but for blanks around it: the answer is read at the last token.
-        text = check_length(text, self._limits, what="news text").strip()
-        ids = loaded.tokenizer.encode(text)
+        tokenizer = self.catalog.tokenizer(loaded.name)
+        ids = tokenizer.encode(self.catalog.check_text(text, what="news text").strip())
         if not ids:
             raise ValueError("the news text is empty; paste a headline or an article")
-        length = reading_length(loaded.tokenizer, loaded.backbone.config)
+        length = reading_length(tokenizer, loaded.backbone.config)
         truncated, ids = max(0, len(ids) - length), ids[:length]
-        with self._lock, torch.inference_mode():
-            logits = loaded.classifier.per_token(torch.tensor([ids], device=self._library.device))
+        with self._turn, torch.inference_mode():
+            logits = loaded.classifier.per_token(torch.tensor([ids], device=self.library.device))
             per_token = logits[0].float().softmax(dim=-1).cpu().numpy()
         labels = loaded.backbone.config.labels
         return Verdict(loaded.name, labels, per_token[-1], tuple(ids), truncated, per_token)
@@ -268,7 +272,7 @@ class Inspector:
             quick: only gradient x input and rollout, in a quarter of the time.
         """
         reading, target = self._asked(ids, index, answer, instead_of, model)
-        with self._lock:
+        with self._turn:
             shares = {}
             for method in METHODS[: 1 if quick else None]:
                 *_, whole = lens.attribute(target, reading, index, method)
@@ -281,7 +285,7 @@ class Inspector:
         self, ids: Sequence[int], index: int, answer: int, instead_of: int | None, model: str
     ) -> tuple[Reading, lens.Target]:
         """What the model saw of a text, and the answer after ids[:index] to explain."""
-        loaded = self._library.get(model)
+        loaded = self.library.get(model)
         target = lens.Target(loaded.classifier or loaded.backbone, answer, instead_of=instead_of)
         with self._reading(ids, model) as reading:
             reading.check_prediction(index)
@@ -289,7 +293,7 @@ class Inspector:
         return reading, target
 
     def _check_explained(self, count: int) -> None:
-        limit = self._limits.explained_tokens
+        limit = self.limits.explained_tokens
         if count > limit:
             raise ValueError(
                 f"{count} tokens stand before this one; a prediction is explained by at most "
@@ -299,7 +303,7 @@ class Inspector:
     def _turns(self, results: Iterator[Result]) -> Iterator[Result]:
         """What takes long, in parts, each of which waits for the model's turn."""
         while True:
-            with self._lock:
+            with self._turn:
                 result = next(results, None)
             if result is None:
                 return

@@ -21,7 +21,7 @@ from gpt2.records.insight import (
     Pooled,
     Waterfall,
 )
-from gpt2.records.step import FINISH_REASONS, Step, Trace
+from gpt2.records.step import FINISH_REASONS, Step, Trace, Update
 
 __all__ = [
     "FINISH_REASONS",
@@ -41,6 +41,7 @@ __all__ = [
     "Score",
     "Step",
     "Trace",
+    "Update",
     "Verdict",
     "Waterfall",
 ]

@@ -1,6 +1,6 @@
 """A completion: its tokens, and the distribution that each was drawn from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 FINISH_REASONS = ("length", "eos", "stop", "context", "deadline", "cancelled")
 
@@ -35,6 +35,24 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Update:
+    """What a completion has gained with its newest token.
+
+    Args:
+        step: the token; its finish_reason is the model's own.
+        text: characters that can now be shown; fewer than the token's while a part of a character
+            or of a stop text may yet follow, none of the stop text itself.
+        finish_reason: one of FINISH_REASONS, empty while it goes on.
+        seconds: wall time from the start of the prefill.
+    """
+
+    step: Step
+    text: str
+    finish_reason: str
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Trace:
     """A completion so far, or, once finish_reason is set, the whole of it.
 
@@ -59,6 +77,16 @@ class Trace:
     seed: int
     finish_reason: str = ""
     seconds: float = 0.0
+
+    def with_update(self, update: Update) -> "Trace":
+        """The completion with one token more."""
+        return replace(
+            self,
+            completion=self.completion + update.text,
+            steps=(*self.steps, update.step),
+            finish_reason=update.finish_reason,
+            seconds=update.seconds,
+        )
 
     @property
     def ids(self) -> tuple[int, ...]:

@@ -16,11 +16,11 @@ from fastapi.exceptions import RequestValidationError  # noqa: E402
 from starlette.middleware import Middleware  # noqa: E402
 
 from gpt2.engine import Engine  # noqa: E402
-from gpt2.ui.api import build_api  # noqa: E402
-from gpt2.ui.classify_tab import build_classify  # noqa: E402
-from gpt2.ui.generate_tab import build_generate  # noqa: E402
+from gpt2.ui.api.endpoints import build_api  # noqa: E402
+from gpt2.ui.classify.tab import build_classify  # noqa: E402
+from gpt2.ui.generate.tab import build_generate  # noqa: E402
 from gpt2.ui.guard import Guard, refuse_form  # noqa: E402
-from gpt2.ui.section import Page  # noqa: E402
+from gpt2.ui.page import Page  # noqa: E402
 from gpt2.ui.served import Served  # noqa: E402
 
 TITLE = "GPT-2, from scratch"
@@ -74,8 +74,8 @@ def launch_options() -> dict:
 
 
 def _head(engine: Engine) -> str:
-    first = engine.library.describe(engine.library.models[0])
-    second = engine.library.describe(engine.library.classifiers[0])
+    first = engine.library.describe(engine.catalog.models[0])
+    second = engine.library.describe(engine.catalog.classifiers[0])
     device = {"cpu": "CPU", "cuda": "GPU (CUDA)", "mps": "GPU (Metal)"}
     where = f"{device.get(engine.library.device.type, '')} {first['dtype']}"
     size = f"{first['parameters'] / 1e6:.1f} M parameters"

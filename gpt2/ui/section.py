@@ -5,31 +5,14 @@ changes; never while it is closed. Imports: gradio, figures.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 
-from gpt2.engine import Engine
 from gpt2.figures import LIGHT
-from gpt2.ui.common import PRIVATE, VIEW_EVENTS, VIEWPORT_JS, Viewport, errors_in_words, note
-from gpt2.ui.drawing import DOWNLOAD_JS, FILE_TYPES, PICTURE_JS, Drawing
-
-
-@dataclass(frozen=True)
-class Page:
-    """What all parts of the page share.
-
-    Args:
-        engine: answers.
-        viewport: the input that VIEWPORT_JS fills.
-        file: carries a file to the browser, which saves it.
-    """
-
-    engine: Engine
-    viewport: gr.JSON
-    file: gr.JSON
-
+from gpt2.ui.page import PRIVATE, VIEW_EVENTS, VIEWPORT_JS, Page, Viewport, errors_in_words, note
+from gpt2.ui.picture import DOWNLOAD_JS, FILE_TYPES, PICTURE_JS, Drawing
 
 Drawn = Sequence[Any]
 Draw = Callable[..., Drawn | Iterator[Drawn]]

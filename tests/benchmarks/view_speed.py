@@ -25,15 +25,15 @@ from gpt2.engine import Engine, Request, Sampling  # noqa: E402
 from gpt2.figures import LIGHT  # noqa: E402
 from gpt2.records import METHODS  # noqa: E402
 from gpt2.ui import build_app  # noqa: E402
-from gpt2.ui.attention_maps import HEAD as HEAD_MAP  # noqa: E402
-from gpt2.ui.attention_maps import KINDS, AttentionMaps  # noqa: E402
-from gpt2.ui.attention_view import LAYER, MODEL, attention_drawings  # noqa: E402
-from gpt2.ui.common import Viewport  # noqa: E402
-from gpt2.ui.completion import Shown, keep, token_drawing  # noqa: E402
-from gpt2.ui.drawing import Drawing  # noqa: E402
-from gpt2.ui.lens_view import lens_drawings  # noqa: E402
-from gpt2.ui.switch_view import HEAD, bars_drawing, map_drawings  # noqa: E402
-from gpt2.ui.why_view import Question, attribution_drawings, truth_drawings  # noqa: E402
+from gpt2.ui.generate.completion import Shown, keep, token_drawing  # noqa: E402
+from gpt2.ui.inside.attention import LAYER, MODEL, attention_drawings  # noqa: E402
+from gpt2.ui.inside.attention_maps import HEAD as HEAD_MAP  # noqa: E402
+from gpt2.ui.inside.attention_maps import KINDS, AttentionMaps  # noqa: E402
+from gpt2.ui.inside.logit_lens import lens_drawings  # noqa: E402
+from gpt2.ui.inside.switch import HEAD, bars_drawing, map_drawings  # noqa: E402
+from gpt2.ui.inside.why import Question, attribution_drawings, truth_drawings  # noqa: E402
+from gpt2.ui.page import Viewport  # noqa: E402
+from gpt2.ui.picture import Drawing  # noqa: E402
 
 PROMPT = "The president said on Tuesday that"
 SCREEN = Viewport(1006, LIGHT)
@@ -41,8 +41,8 @@ SCREEN = Viewport(1006, LIGHT)
 
 def complete(engine: Engine, tokens: int) -> Shown:
     """A text of so many tokens, the last one selected."""
-    name = engine.library.models[0]
-    count = tokens - len(engine.encode(PROMPT, model=name))
+    name = engine.catalog.models[0]
+    count = tokens - len(engine.catalog.encode(PROMPT, model=name))
     request = Request(PROMPT, count, Sampling(), model=name)
     *_, trace = engine.generate(request)
     return keep(trace, request, selected=len(trace.ids) - 1)
@@ -52,7 +52,7 @@ def views(engine: Engine, shown: Shown) -> dict[str, Callable[[], object]]:
     """What is timed, by name."""
     maps = AttentionMaps(engine, shown.model, shown.ids, 5, 2, 0, SCREEN)
     answer = shown.ids[shown.selected]
-    name = engine.pieces([answer], model=shown.model)[0]
+    name = engine.catalog.pieces([answer], model=shown.model)[0]
     asked = Question(shown.model, shown.ids, shown.selected, answer, name)
     off = (((HEAD, 0, 0), 0.0),)
     attention = partial(attention_drawings, engine, shown, HEAD_MAP, 5, 2, 0)

@@ -12,7 +12,11 @@ ARGUMENTS = [
     "--no-first-run",
     *(f"--disable-{what}" for what in ("gpu", "quic", "sync", "component-update")),
     "--disable-background-networking",
+    # No name and no address but the page's own leads anywhere.
+    "--no-proxy-server",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
+SCREEN = {"viewport": {"width": 1280, "height": 900}}
 
 
 @pytest.fixture(scope="module")
@@ -27,44 +31,56 @@ def browser():
         launched.close()
 
 
+@pytest.fixture(scope="module")
+def visitor(browser):
+    """A browser's profile that tests may share: what it has fetched once stays in its cache."""
+    context = browser.new_context(**SCREEN)
+    yield context
+    context.close()
+
+
 @pytest.fixture
-def visit(browser, page_server):
-    """visit(url, **context options): an open page, which the end of the test looks back on."""
-    contexts, complaints = [], []
+def visit(browser, visitor, page_server):
+    """visit(url, apart=False, **context options): a page, which the test's end looks back on.
 
-    def open_page(url=page_server.url, **options):
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | options)
-        contexts.append(context)
-        context.set_default_timeout(45_000)
+    A page that is apart, or that has options, is a visitor's of its own: another profile.
+    """
+    opened, contexts, complaints = [], [], []
 
-        def only_the_page(route):
-            if route.request.url.startswith((url, "data:", "blob:")):
-                route.continue_()
-            else:
-                complaints.append(f"asked for {route.request.url}")
-                route.abort()
+    def open_page(url=page_server.url, *, apart=False, **options):
+        context = visitor
+        if apart or options:
+            context = browser.new_context(**SCREEN | options)
+            contexts.append(context)
+        page = context.new_page()
+        opened.append(page)
+        page.set_default_timeout(45_000)
+
+        def asks(request):
+            if not request.url.startswith((url, "data:", "blob:")):
+                complaints.append(f"asked for {request.url}")
 
         def heard(message):
             if message.type in ("error", "warning"):
                 complaints.append(f"{message.type}: {message.text} ({message.location})")
 
-        context.route("**/*", only_the_page)
-        page = context.new_page()
+        def answered(answer):
+            if answer.status >= 400:
+                complaints.append(f"{answer.status} for {answer.url}")
+
+        page.on("request", asks)
+        page.on("websocket", lambda socket: complaints.append(f"connected to {socket.url}"))
         page.on("console", heard)
         page.on("pageerror", lambda error: complaints.append(f"uncaught: {error}"))
-        page.on(
-            "response",
-            lambda answer: (
-                complaints.append(f"{answer.status} for {answer.url}")
-                if answer.status >= 400
-                else None
-            ),
-        )
+        page.on("popup", lambda other: complaints.append(f"opened {other.url}"))
+        page.on("response", answered)
         page.goto(url)
         page.get_by_role("button", name="Generate", exact=True).wait_for()
         return page
 
     yield open_page
+    for page in opened:
+        page.close()
     for context in contexts:
         context.close()
     assert complaints == []

@@ -2,7 +2,6 @@
 
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+from programs import free_port  # noqa: E402
 from steps import (  # noqa: E402
     LIVELY,
     classify,
@@ -27,7 +27,7 @@ from steps import (  # noqa: E402
 
 pytestmark = pytest.mark.browser
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 HOSTILE = (
     '<img src=x onerror="window.__x=1">',
     "<script>window.__x=1</script>",
@@ -85,7 +85,7 @@ def test_stop_leaves_no_error_and_the_number_of_tokens_there_are(visit, page_ser
 def test_stop_reaches_a_text_that_still_waits(visit, page_server):
     """Four may use the model at once; a fifth waits, is stopped, and never writes on."""
     with page_server.slowed(0.3):
-        pages = [visit() for _ in range(5)]
+        pages = [visit(apart=True) for _ in range(5)]
         for page in pages:
             generate(page, "Hello", wait=False)
         last = pages[-1]
@@ -295,7 +295,7 @@ def test_text_is_never_run(visit):
 
 
 def test_two_visitors_do_not_meet(visit, page_server):
-    first, second = visit(), visit()
+    first, second = visit(apart=True), visit(apart=True)
     set_numbers(first, {**LIVELY, "Seed": 1})
     set_numbers(second, {**LIVELY, "Seed": 2})
     generate(first, "Hello world")
@@ -313,6 +313,15 @@ def test_two_visitors_do_not_meet(visit, page_server):
     drawn(first).nth(7).click()
     expect(first.locator("#token")).to_contain_text("Token 9 ")
     expect(second.locator("#token")).to_contain_text("Token 6 ")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://example.com/", "http://192.0.2.1/", "http://[2001:db8::1]"]
+)
+def test_this_browser_can_reach_nobody_but_the_page(browser, url):
+    """Else the tests could pass on what only a network brings."""
+    with browser.new_context() as context, pytest.raises(Exception, match="NAME_NOT_RESOLVED"):
+        context.new_page().goto(url)
 
 
 # --- form ------------------------------------------------------------------------------------
@@ -420,19 +429,17 @@ def test_a_model_that_cannot_be_loaded_says_why_and_leaves_the_others(visit):
 # --- as the README does ----------------------------------------------------------------------
 
 
-def test_what_ships_works_as_the_readme_starts_it(visit):
+def test_what_ships_works_as_the_readme_starts_it(visit, starter):
     """python app.py, and through the page once."""
     for name in ("mini", "mini-agnews"):
         if not (ROOT / "checkpoints" / name / "model.safetensors").is_file():
             pytest.skip(f"checkpoints/{name} has no weights")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "app.py", "--port", str(port)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    with starter.start(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout.readline() == f"Open http://127.0.0.1:{port}/\n"
-            page = visit(f"http://127.0.0.1:{port}/")
+            page = visit(f"http://127.0.0.1:{port}/", apart=True)
             generate(page, "The president said on Tuesday that", wait=False)
             expect(drawn(page).nth(3)).to_be_visible()
             page.get_by_role("button", name="Stop", exact=True).click()

@@ -1,0 +1,1 @@
+"""The Classify tab: a news text and its topic."""

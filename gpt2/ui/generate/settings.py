@@ -1,0 +1,78 @@
+"""The settings of a completion: their controls, and the request they make.
+
+Imports: gradio, engine.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import gradio as gr
+
+from gpt2.engine import SEED_LIMIT, Engine, Request, Sampling, seed_or_random
+from gpt2.ui.generate.completion import settings_words
+from gpt2.ui.page import PRIVATE
+
+
+class Settings:
+    """A closed section whose title always tells what is set."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Build the controls; a small model repeats itself less as they are set."""
+        most, names = engine.limits.new_tokens, engine.catalog.models
+        with gr.Accordion("Settings", open=False) as section:
+            with gr.Row():
+                count = gr.Slider(1, most, min(60, most), step=1, label="New tokens")
+                temperature = gr.Slider(
+                    0, 2, 0.7, step=0.05, label="Temperature", info="0 always takes the likeliest"
+                )
+                top_k = gr.Slider(0, 200, 40, step=1, label="Top-k", info="0 keeps all tokens")
+            with gr.Row():
+                top_p = gr.Slider(0.01, 1, 1, step=0.01, label="Top-p", info="1 keeps all tokens")
+                min_p = gr.Slider(0, 0.5, 0, step=0.01, label="Min-p", info="0 keeps all tokens")
+                penalty = gr.Slider(
+                    1, 2, 1.2, step=0.05, label="Repetition penalty", info="1 is off"
+                )
+            with gr.Row():
+                self.seed = gr.Number(
+                    0, label="Seed", precision=0, minimum=0, maximum=SEED_LIMIT - 1, min_width=120
+                )
+                randomize = gr.Checkbox(False, label="New random seed each time", min_width=120)
+                stop = gr.Textbox(
+                    label="Stop text",
+                    lines=2,
+                    max_lines=4,
+                    info="Empty is off; may hold line breaks",
+                )
+                self.model = gr.Dropdown(names, value=names[0], label="Model")
+        self.controls = [count, temperature, top_k, top_p, min_p, penalty, self.seed]
+        self.controls += [randomize, stop, self.model]
+        told = [count, temperature, top_k, penalty, self.seed, stop]
+        section.label = settings_words(*(control.value for control in told[:-1]))
+        gr.on(
+            [control.change for control in told],
+            lambda *values: gr.update(label=settings_words(*values)),
+            told,
+            section,
+            trigger_mode="always_last",
+            queue=False,
+            show_progress="hidden",
+            **PRIVATE,
+        )
+
+    @staticmethod
+    def request(prompt: str | None, values: Sequence[Any]) -> Request:
+        """What the values of the controls ask for; a random seed is drawn here.
+
+        Raises:
+            ValueError: a value is missing or out of its range.
+        """
+        count, temperature, top_k, top_p, min_p, penalty, seed, randomize, stop, model = values
+        sampling = Sampling(
+            repetition_penalty=penalty,
+            temperature=temperature,
+            top_k=int(top_k),
+            top_p=top_p,
+            min_p=min_p,
+            seed=seed_or_random(-1 if randomize else seed),
+        )
+        return Request(prompt or "", int(count), sampling, stop or "", model)

@@ -1,0 +1,1 @@
+"""Sections that look inside: attention, logit lens, heads off, why this token."""
