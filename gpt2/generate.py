@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from gpt2.cache import KVCache
-from gpt2.prediction import LanguageModel, describe
+from gpt2.model import GPT2
+from gpt2.prediction import describe
 from gpt2.records import Step
 from gpt2.sampling import Sampling, distribution, draw, uniform
 from gpt2.tokenizer import ENDOFTEXT_ID
@@ -30,7 +31,7 @@ class Start:
 
 
 def generate(
-    model: LanguageModel,
+    model: GPT2,
     ids: Sequence[int],
     sampling: Sampling,
     *,
@@ -62,7 +63,7 @@ def generate(
 
 
 def go_on(
-    model: LanguageModel,
+    model: GPT2,
     start: Start,
     ids: Sequence[int],
     sampling: Sampling,
@@ -105,7 +106,7 @@ def go_on(
         logits = decode_one_token(model, token, cache)
 
 
-def read(model: LanguageModel, ids: Sequence[int], *, capacity: int) -> Start:
+def read(model: GPT2, ids: Sequence[int], *, capacity: int) -> Start:
     """Read a text into a cache of its own.
 
     Args:
@@ -117,13 +118,13 @@ def read(model: LanguageModel, ids: Sequence[int], *, capacity: int) -> Start:
 
 
 @torch.inference_mode()
-def prefill(model: LanguageModel, ids: Sequence[int], cache: KVCache) -> Tensor:
+def prefill(model: GPT2, ids: Sequence[int], cache: KVCache) -> Tensor:
     """Read the prompt into an empty cache; the logits after its last token, [V] in float32."""
     hidden = model.hidden(torch.tensor([list(ids)], device=model.device), cache)
     return model.logits(hidden[0, -1]).float()
 
 
 @torch.inference_mode()
-def decode_one_token(model: LanguageModel, token: int, cache: KVCache) -> Tensor:
+def decode_one_token(model: GPT2, token: int, cache: KVCache) -> Tensor:
     """Read one more token; the logits after it, [V] in float32."""
     return prefill(model, [token], cache)

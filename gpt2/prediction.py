@@ -2,34 +2,16 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gpt2.cache import KVCache
-from gpt2.config import GPT2Config
+from gpt2.model import GPT2
 from gpt2.records import Step
 from gpt2.sampling import BAD_LOGITS
 
 ROWS_AT_ONCE = 128  # logits [128, V] are 26 MB; all of a long text's would be 200 MB and more
-
-
-class LanguageModel(Protocol):
-    """What reading and writing need of a model: GPT2, or a view of one."""
-
-    config: GPT2Config
-
-    @property
-    def device(self) -> torch.device: ...
-
-    @property
-    def dtype(self) -> torch.dtype: ...
-
-    def hidden(self, ids: Tensor, cache: KVCache | None = None) -> Tensor: ...
-
-    def logits(self, hidden: Tensor) -> Tensor: ...
 
 
 def describe(logits: Tensor, probs: Tensor, token: int, *, finish_reason: str = "") -> Step:
@@ -66,14 +48,14 @@ def describe(logits: Tensor, probs: Tensor, token: int, *, finish_reason: str = 
 
 
 @torch.inference_mode()
-def next_logits(model: LanguageModel, ids: Sequence[int]) -> Tensor:
+def next_logits(model: GPT2, ids: Sequence[int]) -> Tensor:
     """Logits after the last token, [V] in float32."""
     return model.logits(model.hidden(_batch(model, ids))[0, -1]).float()
 
 
 @torch.inference_mode()
 def score_tokens(
-    model: LanguageModel, ids: Sequence[int], *, last: int | None = None
+    model: GPT2, ids: Sequence[int], *, last: int | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """How each token after the first was predicted from those before it.
 
@@ -90,12 +72,12 @@ def score_tokens(
 
 @torch.inference_mode()
 def score_hidden(
-    model: LanguageModel, hidden: Tensor, targets: Sequence[int]
+    model: GPT2, hidden: Tensor, targets: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """score_tokens from the final norm's output on: [T, C] and the T tokens that followed."""
     wanted = torch.tensor(list(targets), device=model.device).split(ROWS_AT_ONCE)
     parts = [
-        _numbers(logits, (torch.arange(len(ids)), ids))[1:]
+        _numbers(logits, (torch.arange(len(ids), device=ids.device), ids))[1:]
         for logits, ids in zip(logits_in_parts(model, hidden), wanted, strict=True)
     ]
     logprobs, ranks, entropies = (
@@ -104,7 +86,7 @@ def score_hidden(
     return logprobs, ranks, entropies
 
 
-def logits_in_parts(model: LanguageModel, hidden: Tensor) -> Iterator[Tensor]:
+def logits_in_parts(model: GPT2, hidden: Tensor) -> Iterator[Tensor]:
     """The logits of [N, C], ROWS_AT_ONCE of them at a time, in float32."""
     for rows in hidden.split(ROWS_AT_ONCE):
         yield model.logits(rows).float()
@@ -134,5 +116,5 @@ def _numbers(
     return probs, logprobs[own], ranks_of(logits, logits[own]), entropy
 
 
-def _batch(model: LanguageModel, ids: Sequence[int]) -> Tensor:
+def _batch(model: GPT2, ids: Sequence[int]) -> Tensor:
     return torch.tensor([list(ids)], device=model.device)

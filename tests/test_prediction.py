@@ -1,4 +1,4 @@
-"""gpt2.lens: against transformers' attention, the steps as they were recorded, and log_softmax."""
+"""gpt2.prediction: against transformers, the steps as they were recorded, and log_softmax."""
 
 from dataclasses import replace
 
@@ -19,48 +19,16 @@ IDS = [5, 17, 0, 96, 17, 17, 3, 42, 88, 61, 5, 30]
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory, make_model, tiny_config, vocabulary):
-    """A model and transformers' reading of it, which writes its attention down."""
+    """A model and transformers' reading of it."""
     model, path = make_model(tiny_config, seed=5), tmp_path_factory.mktemp("hf") / "model"
     weights.save(model, path, vocabulary=vocabulary)
-    return model, GPT2LMHeadModel.from_pretrained(path, attn_implementation="eager").eval()
+    return model, GPT2LMHeadModel.from_pretrained(path).eval()
 
 
 @torch.inference_mode()
 def all_logits(model, ids):
     """After every token, [T, V]."""
     return model(torch.tensor([ids]))[0]
-
-
-def test_attention_equals_transformers(pair):
-    model, theirs = pair
-    with torch.inference_mode():
-        expected = theirs(torch.tensor([IDS]), output_attentions=True).attentions
-    assert len(expected) == model.config.n_layer
-    for layer, maps in enumerate(expected):
-        ours = Reading.of(model, IDS).attention(layer)
-        assert ours.shape == (4, 12, 12) and ours.dtype == np.float32
-        np.testing.assert_allclose(ours, maps[0].numpy(), atol=TOLERANCE, rtol=0)
-
-
-def test_attention_looks_back_only_and_adds_up_to_1(pair):
-    maps = Reading.of(pair[0], IDS).attention(1)
-    assert np.all(np.triu(maps, k=1) == 0) and np.all(maps >= 0)
-    np.testing.assert_allclose(maps.sum(axis=-1), 1, atol=1e-5)
-
-
-def test_attention_of_a_beginning_is_the_beginning_of_the_attention(pair):
-    whole, part = (Reading.of(pair[0], ids).attention(2) for ids in (IDS, IDS[:7]))
-    np.testing.assert_allclose(part, whole[:, :7, :7], atol=1e-5)
-
-
-def test_attention_of_one_token_is_1(pair):
-    assert Reading.of(pair[0], [3]).attention(0).tolist() == [[[1.0]]] * 4
-
-
-@pytest.mark.parametrize("layer", [-1, 3, 100])
-def test_a_layer_that_is_not_there_is_refused(pair, layer):
-    with pytest.raises(ValueError, match=f"layer is {layer}; this model has layers 0 to 2"):
-        Reading.of(pair[0], IDS).attention(layer)
 
 
 def test_logits_equal_transformers(pair):

@@ -11,7 +11,7 @@ import torch
 
 from gpt2.engine.memory import Memory
 from gpt2.generate import Start, decode_one_token, read
-from gpt2.prediction import LanguageModel
+from gpt2.model import GPT2
 from gpt2.records import Step
 from gpt2.sampling import Sampling
 
@@ -52,7 +52,7 @@ class Drafts:
 
     def open(
         self,
-        model: LanguageModel,
+        model: GPT2,
         name: Hashable,
         prompt: Sequence[int],
         sampling: Sampling,

@@ -146,6 +146,21 @@ def test_a_window_outside_the_text_is_refused(pairs, rows):
         reading.attention_window(0, rows=rows, columns=(0, 3))
 
 
+def test_attention_looks_back_only_and_adds_up_to_1(pairs):
+    maps = Reading.of(pairs[0][0], IDS).attention(1)
+    assert np.all(np.triu(maps, k=1) == 0) and np.all(maps >= 0)
+    np.testing.assert_allclose(maps.sum(axis=-1), 1, atol=1e-5)
+
+
+def test_attention_of_a_beginning_is_the_beginning_of_the_attention(pairs):
+    whole, part = (Reading.of(pairs[0][0], ids).attention(2) for ids in (IDS, IDS[:7]))
+    np.testing.assert_allclose(part, whole[:, :7, :7], atol=1e-5)
+
+
+def test_attention_of_one_token_is_1(pairs):
+    assert Reading.of(pairs[0][0], [3]).attention(0).tolist() == [[[1.0]]] * 4
+
+
 @pytest.mark.parametrize("layer", [-1, 3])
 def test_a_layer_that_is_not_there_is_refused(pairs, layer):
     reading = Reading.of(pairs[0][0], IDS)
