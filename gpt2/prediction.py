@@ -48,12 +48,6 @@ def describe(logits: Tensor, probs: Tensor, token: int, *, finish_reason: str = 
 
 
 @torch.inference_mode()
-def next_logits(model: GPT2, ids: Sequence[int]) -> Tensor:
-    """Logits after the last token, [V] in float32."""
-    return model.logits(model.hidden(_batch(model, ids))[0, -1]).float()
-
-
-@torch.inference_mode()
 def score_tokens(
     model: GPT2, ids: Sequence[int], *, last: int | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -67,7 +61,8 @@ def score_tokens(
         Log-probability (natural), rank (1 = most likely) and entropy (nats), each [last].
     """
     last = last or len(ids) - 1
-    return score_hidden(model, model.hidden(_batch(model, ids[:-1]))[0, -last:], ids[-last:])
+    before = torch.tensor([list(ids[:-1])], device=model.device)
+    return score_hidden(model, model.hidden(before)[0, -last:], ids[-last:])
 
 
 @torch.inference_mode()
@@ -114,7 +109,3 @@ def _numbers(
     # 0 times -inf would be no number.
     entropy = -torch.linalg.vecdot(probs, logprobs.clamp(min=-1e30))
     return probs, logprobs[own], ranks_of(logits, logits[own]), entropy
-
-
-def _batch(model: GPT2, ids: Sequence[int]) -> Tensor:
-    return torch.tensor([list(ids)], device=model.device)

@@ -16,7 +16,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
-from gpt2 import figures, lens, prediction  # noqa: E402
+from gpt2 import figures, lens  # noqa: E402
 from gpt2.engine import Engine, Request, Sampling  # noqa: E402
 from gpt2.figures.style import LIGHT, new_figure, plain_axes, set_title, text_style  # noqa: E402
 from gpt2.model import GPT2, gelu  # noqa: E402
@@ -181,7 +181,7 @@ def main() -> int:
         figures.topic_alt(verdict.per_token, read, verdict.labels),
     )
 
-    logits = prediction.next_logits(model, ids)
+    logits = reading.logits_before(len(ids))
     chosen = logits.topk(8).indices
     rows = {
         name: distribution(logits, sampling, torch.tensor(ids))[chosen].numpy()

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gpt2 import lens, prediction
+from gpt2 import lens
 from gpt2.classifier import reading_length
 from gpt2.engine.library import Library
 from gpt2.engine.memory import Memory
@@ -222,7 +222,8 @@ class Inspector:
         """
         with self._reading(ids, model) as reading:
             before = reading.logits_before(index)
-            after = prediction.next_logits(lens.scaled_model(reading.model, scales), ids[:index])
+            scaled = lens.scaled_model(reading.model, scales)
+            after = Reading.of(scaled, ids[:index]).logits_before(index)
         token = ids[index] if index < len(ids) else -1
         probs = [logits.softmax(dim=-1).cpu().numpy() for logits in (before, after)]
         return Ablation(index, token, *probs)

@@ -43,13 +43,11 @@ def model_heads(model: GPT2, *, seed: int = 0) -> HeadScores:
     config = model.config
     length = min(REPEATED, config.n_ctx // 2, config.vocab_size)
     generator = torch.Generator().manual_seed(seed)
-    total, count = np.zeros((4, config.n_layer, config.n_head)), (0,) * 4
-    for _ in range(TEXTS):
-        ids = torch.randperm(config.vocab_size, generator=generator)[:length].tolist() * 2
-        scores, counts = _scores(Reading.of(model, ids))
-        total += scores
-        count = tuple(a + b for a, b in zip(count, counts, strict=True))
-    return HeadScores((total / TEXTS).astype(np.float32), count, THRESHOLD)
+    texts = [torch.randperm(config.vocab_size, generator=generator) for _ in range(TEXTS)]
+    readings = (Reading.of(model, text[:length].tolist() * 2) for text in texts)
+    scores, counts = zip(*map(_scores, readings), strict=True)
+    mean = np.mean(scores, axis=0, dtype=np.float64).astype(np.float32)
+    return HeadScores(mean, tuple(np.sum(counts, axis=0).tolist()), THRESHOLD)
 
 
 def head_targets(ids: tuple[int, ...] | list[int]) -> Tensor:
