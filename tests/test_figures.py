@@ -6,7 +6,7 @@ import math
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,12 +18,13 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
 from gpt2 import figures
 from gpt2.figures import DARK, LIGHT, Theme
-from gpt2.figures.canvas import Pixels
-from gpt2.figures.style import text_style
-from gpt2.figures.text import fitted, fonts, label
+from gpt2.figures.base.canvas import Pixels
+from gpt2.figures.base.style import text_style
+from gpt2.figures.base.text import fitted, fonts, label, settings
 from gpt2.tokenizer import Tokenizer
 
 VOCABULARY = Path(__file__).parent.parent / "checkpoints" / "mini"
@@ -93,8 +94,14 @@ FIGURES: dict[str, Callable[[Theme, int], Figure]] = {
 
 def drawn(figure: Figure) -> Figure:
     """The same figure, laid out."""
-    FigureCanvasAgg(figure).draw()
+    figures.render(figure)
     return figure
+
+
+def extents(found: Iterable[Text]) -> list[Bbox]:
+    """Where texts lie, as the figures' own settings draw them."""
+    with settings():
+        return [text.get_window_extent() for text in found]
 
 
 def said(figure: Figure) -> list[str]:
@@ -105,15 +112,14 @@ def said(figure: Figure) -> list[str]:
 def all_inside(figure: Figure) -> None:
     """Every text lies inside the figure."""
     across, down = figure.bbox.size
-    for text in texts(figure):
-        box = text.get_window_extent()
+    for text, box in zip(texts(figure), extents(texts(figure)), strict=True):
         assert box.x0 >= -1 and box.y0 >= -1, text
         assert box.x1 <= across + 1 and box.y1 <= down + 1, text
 
 
 def none_overlap(figure: Figure) -> None:
     """No text lies on another."""
-    found = [(text, text.get_window_extent()) for text in texts(figure)]
+    found = list(zip(texts(figure), extents(texts(figure)), strict=True))
     assert len(found) >= 3
     for (one, box), (other, second) in itertools.combinations(found, 2):
         across = min(box.x1, second.x1) - max(box.x0, second.x0)

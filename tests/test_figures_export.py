@@ -1,4 +1,4 @@
-"""gpt2.figures.export: SVG and CSV files."""
+"""Exported files: SVG and CSV."""
 
 import base64
 import csv

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure  # noqa: E402
 
 from gpt2 import figures, lens  # noqa: E402
 from gpt2.engine import Engine, Request, Sampling  # noqa: E402
-from gpt2.figures.style import LIGHT, new_figure, plain_axes, set_title, text_style  # noqa: E402
+from gpt2.figures.base.style import LIGHT, new_figure, plain_axes, set_title, text_style  # noqa: E402
 from gpt2.model import GPT2, gelu  # noqa: E402
 from gpt2.sampling import distribution  # noqa: E402
 

@@ -23,9 +23,11 @@ from gpt2.figures.attribution import (
     strongest_tokens,
 )
 from gpt2.figures.bars import class_alt, class_figure, probability_alt, probability_figure
+from gpt2.figures.base.colors import CLASS_COLORS, class_color, color_legend, token_colors
+from gpt2.figures.base.export import to_csv, to_svg
+from gpt2.figures.base.style import DARK, LIGHT, Theme, render, to_png
+from gpt2.figures.base.text import counted, percent, shorten
 from gpt2.figures.before_after import before_after_alt, before_after_figure
-from gpt2.figures.colors import CLASS_COLORS, class_color, color_legend, token_colors
-from gpt2.figures.export import to_csv, to_svg
 from gpt2.figures.faithfulness import faithfulness_alt, faithfulness_figure
 from gpt2.figures.layers import attention_layer_alt, attention_layer_figure, head_at
 from gpt2.figures.lens import lens_alt, lens_columns, lens_figure
@@ -33,8 +35,6 @@ from gpt2.figures.overview import overview_alt, overview_at, overview_figure
 from gpt2.figures.rank import rank_alt, rank_figure
 from gpt2.figures.score import score_alt, score_figure
 from gpt2.figures.similarity import MAX_POSITIONS, similarity_alt, similarity_figure
-from gpt2.figures.style import DARK, LIGHT, Theme, render, to_png
-from gpt2.figures.text import counted, percent, shorten
 from gpt2.figures.tiles import MAX_CELLS, tile_at, tiles_alt, tiles_figure
 from gpt2.figures.topic import decided_at, topic_alt, topic_figure
 from gpt2.figures.training import (

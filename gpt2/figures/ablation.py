@@ -10,11 +10,19 @@ from matplotlib.axes import Axes
 from matplotlib.colors import FuncNorm, LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 
-from gpt2.figures.canvas import boxes, ink, line_height, new_canvas, write, write_lines, write_title
-from gpt2.figures.grid import Grid, number_grid
-from gpt2.figures.heatmap import bar_height, color_bar
-from gpt2.figures.style import LIGHT, Theme, check_array, check_width, font_size
-from gpt2.figures.text import counted, label, quoted, text_width
+from gpt2.figures.base.canvas import (
+    boxes,
+    ink,
+    line_height,
+    new_canvas,
+    write,
+    write_lines,
+    write_title,
+)
+from gpt2.figures.base.grid import Grid, number_grid
+from gpt2.figures.base.heatmap import bar_height, color_bar
+from gpt2.figures.base.style import LIGHT, Theme, check_array, check_width, font_size
+from gpt2.figures.base.text import counted, label, quoted, text_width
 
 STRONGEST = 3  # how many are named
 

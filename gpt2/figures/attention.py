@@ -11,9 +11,9 @@ from matplotlib import colormaps
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
-from gpt2.figures.heatmap import heatmap
-from gpt2.figures.style import LIGHT, Theme, check_array
-from gpt2.figures.text import counted, percent, quoted
+from gpt2.figures.base.heatmap import heatmap
+from gpt2.figures.base.style import LIGHT, Theme, check_array
+from gpt2.figures.base.text import counted, percent, quoted
 
 MAX_TOKENS = 64
 

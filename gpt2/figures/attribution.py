@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gpt2.figures.canvas import (
+from gpt2.figures.base.canvas import (
     boxes,
     line_height,
     new_canvas,
@@ -20,8 +20,8 @@ from gpt2.figures.canvas import (
     write_lines,
     write_title,
 )
-from gpt2.figures.style import LIGHT, PHONE, Theme, check_array, font_size
-from gpt2.figures.text import counted, fitted, label, quoted, text_width
+from gpt2.figures.base.style import LIGHT, PHONE, Theme, check_array, font_size
+from gpt2.figures.base.text import counted, fitted, label, quoted, text_width
 
 MAX_BARS = 24  # tokens drawn; of more, the strongest
 

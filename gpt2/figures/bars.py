@@ -14,8 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from gpt2.figures.colors import class_color
-from gpt2.figures.style import (
+from gpt2.figures.base.colors import class_color
+from gpt2.figures.base.style import (
     LIGHT,
     Theme,
     check_array,
@@ -25,7 +25,7 @@ from gpt2.figures.style import (
     row_labels,
     text_style,
 )
-from gpt2.figures.text import percent, quoted, text_width
+from gpt2.figures.base.text import percent, quoted, text_width
 
 _KEY = "Bar: the model. Outline: after temperature and filters."
 _GAP = 6  # CSS pixels between a bar and its words

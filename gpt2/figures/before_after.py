@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from gpt2.figures.canvas import boxes, draw_key, new_canvas, write
-from gpt2.figures.style import LIGHT, Theme, check_array, font_size, row_labels
-from gpt2.figures.text import percent, quoted, text_width
+from gpt2.figures.base.canvas import boxes, draw_key, new_canvas, write
+from gpt2.figures.base.style import LIGHT, Theme, check_array, font_size, row_labels
+from gpt2.figures.base.text import percent, quoted, text_width
 
 _TOP, _GAP = 26, 6  # CSS pixels: the key above, and between a bar and its words
 

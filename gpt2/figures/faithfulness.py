@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from gpt2.figures.canvas import boxes, new_canvas, spread, write, write_title
-from gpt2.figures.colors import CLASS_COLORS
-from gpt2.figures.style import LIGHT, LINE_HEIGHT, PHONE, Theme, check_array, font_size
-from gpt2.figures.text import shorten, text_width
+from gpt2.figures.base.canvas import boxes, new_canvas, spread, write, write_title
+from gpt2.figures.base.colors import CLASS_COLORS
+from gpt2.figures.base.style import LIGHT, LINE_HEIGHT, PHONE, Theme, check_array, font_size
+from gpt2.figures.base.text import shorten, text_width
 
 _LIMIT = 1e9
 _PLOT = 180  # height of a plot, in CSS pixels

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from gpt2.figures.attention import COLORS, GAMMA, check_tokens
-from gpt2.figures.style import (
+from gpt2.figures.base.style import (
     DENSITY,
     LIGHT,
     Theme,
@@ -22,7 +22,7 @@ from gpt2.figures.style import (
     new_figure,
     text_style,
 )
-from gpt2.figures.text import counted, percent
+from gpt2.figures.base.text import counted, percent
 
 _TITLE = 30  # CSS pixels above the thumbnails
 _HEAD_TITLE = 20  # above each row of them

@@ -14,11 +14,11 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from gpt2.figures.attention import COLORS, GAMMA, TICKS
-from gpt2.figures.canvas import boxes, ink, new_canvas, write, write_title
-from gpt2.figures.grid import Grid
-from gpt2.figures.heatmap import bar_height, color_bar
-from gpt2.figures.style import LIGHT, PHONE, Theme, check_array, check_width, font_size
-from gpt2.figures.text import counted, fitted, percent, quoted
+from gpt2.figures.base.canvas import boxes, ink, new_canvas, write, write_title
+from gpt2.figures.base.grid import Grid
+from gpt2.figures.base.heatmap import bar_height, color_bar
+from gpt2.figures.base.style import LIGHT, PHONE, Theme, check_array, check_width, font_size
+from gpt2.figures.base.text import counted, fitted, percent, quoted
 
 MAX_ROWS = 17  # of layers; more are thinned
 

@@ -9,9 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 
-from gpt2.figures.canvas import boxes, ink, line_height, wrapped, write, write_lines, write_near
-from gpt2.figures.style import Theme
-from gpt2.figures.text import text_width
+from gpt2.figures.base.canvas import (
+    boxes,
+    ink,
+    line_height,
+    wrapped,
+    write,
+    write_lines,
+    write_near,
+)
+from gpt2.figures.base.style import Theme
+from gpt2.figures.base.text import text_width
 
 _EDGE = 12  # beside the line, in CSS pixels
 _BAND = 26  # height of the slices

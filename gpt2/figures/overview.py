@@ -13,10 +13,10 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from gpt2.figures.attention import COLORS, GAMMA, TICKS
-from gpt2.figures.canvas import boxes, new_canvas, write, write_lines, write_title
-from gpt2.figures.heatmap import bar_height, color_bar, paint
-from gpt2.figures.style import LIGHT, Theme, check_array, check_width, font_size
-from gpt2.figures.text import counted, text_width
+from gpt2.figures.base.canvas import boxes, new_canvas, write, write_lines, write_title
+from gpt2.figures.base.heatmap import bar_height, color_bar, paint
+from gpt2.figures.base.style import LIGHT, Theme, check_array, check_width, font_size
+from gpt2.figures.base.text import counted, text_width
 
 _LARGEST = 420  # the map's side at most, in CSS pixels
 _LEFT, _TITLE = 62, 26  # the numbers at the left, and the title above

@@ -11,10 +11,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gpt2.figures.canvas import boxes, new_canvas, spaced, write, write_near, write_title
+from gpt2.figures.base.canvas import boxes, new_canvas, spaced, write, write_near, write_title
+from gpt2.figures.base.style import LIGHT, Theme, check_array, font_size
+from gpt2.figures.base.text import label, percent, quoted, text_width
 from gpt2.figures.lens import layer_names, layer_title
-from gpt2.figures.style import LIGHT, Theme, check_array, font_size
-from gpt2.figures.text import label, percent, quoted, text_width
 
 _SIDE, _RIGHT = 62, 14  # beside the plots, in CSS pixels
 _RANKS, _PROBS = 170, 56  # their heights

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from gpt2.figures.canvas import (
+from gpt2.figures.base.canvas import (
     boxes,
     draw_key,
     line_height,
@@ -23,8 +23,8 @@ from gpt2.figures.canvas import (
     write_near,
     write_title,
 )
-from gpt2.figures.style import LIGHT, PHONE, Theme, check_array, font_size
-from gpt2.figures.text import counted, percent, text_width
+from gpt2.figures.base.style import LIGHT, PHONE, Theme, check_array, font_size
+from gpt2.figures.base.text import counted, percent, text_width
 
 BANDS = (("1 to 10", 10), ("11 to 100", 100), ("101 to 1,000", 1000), ("more", np.inf))
 

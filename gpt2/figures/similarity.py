@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 
-from gpt2.figures.heatmap import heatmap
-from gpt2.figures.style import LIGHT, Theme, check_array
-from gpt2.figures.text import counted, quoted
+from gpt2.figures.base.heatmap import heatmap
+from gpt2.figures.base.style import LIGHT, Theme, check_array
+from gpt2.figures.base.text import counted, quoted
 
 MAX_POSITIONS = 1024
 

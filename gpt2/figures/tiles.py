@@ -15,10 +15,10 @@ from matplotlib.path import Path
 from matplotlib.textpath import TextPath
 
 from gpt2.figures.attention import COLORS, GAMMA
-from gpt2.figures.canvas import Pixels, boxes, new_canvas, write
-from gpt2.figures.grid import Grid, mosaic, number_grid
-from gpt2.figures.style import LIGHT, Theme, check_array, check_width, font_size
-from gpt2.figures.text import counted, fonts, text_width
+from gpt2.figures.base.canvas import Pixels, boxes, new_canvas, write
+from gpt2.figures.base.grid import Grid, mosaic, number_grid
+from gpt2.figures.base.style import LIGHT, Theme, check_array, check_width, font_size
+from gpt2.figures.base.text import counted, fonts, text_width
 
 MAX_CELLS = 64  # of one tile's side
 

@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gpt2.figures.canvas import spread
-from gpt2.figures.colors import class_color
-from gpt2.figures.style import (
+from gpt2.figures.base.canvas import spread
+from gpt2.figures.base.colors import class_color
+from gpt2.figures.base.style import (
     LIGHT,
     LINE_HEIGHT,
     Theme,
@@ -24,7 +24,7 @@ from gpt2.figures.style import (
     text_style,
     token_ticks,
 )
-from gpt2.figures.text import counted, label, percent, quoted, text_width, whole_percent
+from gpt2.figures.base.text import counted, label, percent, quoted, text_width, whole_percent
 
 _PLOT = 230  # height of the plot itself, in CSS pixels
 _SWATCH = 16  # room for the mark before a class's name

@@ -12,7 +12,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from gpt2.figures.style import (
+from gpt2.figures.base.style import (
     LIGHT,
     LINE_HEIGHT,
     PHONE,
@@ -25,7 +25,7 @@ from gpt2.figures.style import (
     text_style,
     token_ticks,
 )
-from gpt2.figures.text import counted, fitted, label, percent, text_width, whole_percent
+from gpt2.figures.base.text import counted, fitted, label, percent, text_width, whole_percent
 
 _PANEL = 190  # height of one curve, in CSS pixels
 _CELL = 84  # width of a confusion cell at most

@@ -12,10 +12,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gpt2.figures.canvas import boxes, line_height, new_canvas, wrapped, write, write_lines
+from gpt2.figures.base.canvas import boxes, line_height, new_canvas, wrapped, write, write_lines
+from gpt2.figures.base.style import LIGHT, PHONE, Theme, check_array, font_size
+from gpt2.figures.base.text import counted, fitted, percent, quoted, text_width
 from gpt2.figures.number_line import NumberLine
-from gpt2.figures.style import LIGHT, PHONE, Theme, check_array, font_size
-from gpt2.figures.text import counted, fitted, percent, quoted, text_width
 
 _GAP = 5  # CSS pixels between a bar and its number
 _BAR = 24  # CSS pixels the longest bar has at least

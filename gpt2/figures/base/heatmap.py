@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 
-from gpt2.figures.canvas import Pixels, new_canvas, write, write_title
-from gpt2.figures.style import DENSITY, PHONE, Theme, font_size, row_labels, tick_step
-from gpt2.figures.text import text_width
+from gpt2.figures.base.canvas import Pixels, new_canvas, write, write_title
+from gpt2.figures.base.style import DENSITY, PHONE, Theme, font_size, row_labels, tick_step
+from gpt2.figures.base.text import text_width
 
 _CELL = 38  # CSS pixels a side at most
 _BAR = 10  # thickness of the colour bar

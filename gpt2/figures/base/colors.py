@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gpt2.figures.style import LIGHT, Theme, check_array
+from gpt2.figures.base.style import LIGHT, Theme, check_array
 
 TokenQuantity = Literal["probability", "rank", "entropy"]
 

@@ -14,8 +14,16 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from gpt2.figures.style import DENSITY, LINE_HEIGHT, PHONE, Theme, font_size, new_figure, text_style
-from gpt2.figures.text import text_width
+from gpt2.figures.base.style import (
+    DENSITY,
+    LINE_HEIGHT,
+    PHONE,
+    Theme,
+    font_size,
+    new_figure,
+    text_style,
+)
+from gpt2.figures.base.text import text_width
 
 _INK = ("#101014", "#ffffff")  # text on a coloured cell: whichever can be read
 

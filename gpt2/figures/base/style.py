@@ -3,26 +3,22 @@
 A figure is laid out in CSS pixels: at 72 dots per inch one point is one pixel, so a font size or a
 line width is a number of pixels too. It is rendered at twice that density.
 
-Imports: numpy, matplotlib.
+Imports: numpy, matplotlib, Pillow.
 """
 
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
-from gpt2.figures.png import encode
-from gpt2.figures.text import CSS_DPI, fitted, fonts, text_width
-
-# Hinting snaps letters to pixels, which at twice the density nobody sees; it took half the time of
-# a figure with many words. It can't be set for one figure, as most of matplotlib's text can't.
-rcParams["text.hinting"] = "none"
+from gpt2.figures.base.text import CSS_DPI, fitted, fonts, settings, text_width
 
 DENSITY = 2  # rendered pixels per CSS pixel
 MIN_WIDTH, MAX_WIDTH = 300, 2400
@@ -99,7 +95,8 @@ def new_figure(width: int, height: float) -> Figure:
 def render(figure: Figure) -> np.ndarray:
     """A figure's pixels at twice its CSS size: uint8 [2 height, 2 width, 4], RGBA."""
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    with settings():
+        canvas.draw()
     return np.array(canvas.buffer_rgba())
 
 
@@ -111,10 +108,12 @@ def to_png(figure: Figure, *, background: str = "none") -> bytes:
         background: "none" for a transparent one, or a colour such as a theme's background.
     """
     figure.set_facecolor(background)
+    buffer = io.BytesIO()
     try:
-        return encode(render(figure))
+        Image.fromarray(render(figure)).save(buffer, "PNG", compress_level=1)
     finally:
         figure.set_facecolor("none")
+    return buffer.getvalue()
 
 
 def set_title(figure: Figure, title: str, *, theme: Theme, width: int) -> None:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 
-from gpt2.figures.canvas import write
-from gpt2.figures.style import DENSITY, Theme, tick_step
-from gpt2.figures.text import text_width
+from gpt2.figures.base.canvas import write
+from gpt2.figures.base.style import DENSITY, Theme, tick_step
+from gpt2.figures.base.text import text_width
 
 
 @dataclass(frozen=True)
