@@ -73,7 +73,7 @@ def write(directory: Path, metrics: dict[str, Any], points: Sequence[dict]) -> N
     classifier = _running([point for point in points if "accuracy" in point])
     thin = classifier[:: max(1, len(classifier) // 500)]
     measured = [point for point in classifier if "held_out" in point]
-    curves = (
+    curves = figures.TrainingCurves(
         [point["texts"] for point in thin],
         [point["loss"] for point in thin],
         [point["accuracy"] for point in thin],
@@ -81,17 +81,11 @@ def write(directory: Path, metrics: dict[str, Any], points: Sequence[dict]) -> N
         [point["held_out"]["accuracy"] for point in measured],
     )
     counts = metrics.get("test", metrics["held_out"])["confusion"]
-    drawn = {
-        CURVE: (figures.training_figure(*curves), figures.training_alt(*curves)),
-        CONFUSION: (
-            figures.confusion_figure(counts, AGNEWS_LABELS),
-            figures.confusion_alt(counts, AGNEWS_LABELS),
-        ),
-    }
-    for name, (figure, _) in drawn.items():
-        picture = figures.to_png(figure, background=figures.LIGHT.background)
-        (directory / name).write_bytes(picture)
-    alts = {name: alt for name, (_, alt) in drawn.items()}
+    pictures = {CURVE: curves, CONFUSION: figures.ConfusionTable(counts, AGNEWS_LABELS)}
+    for name, picture in pictures.items():
+        data = figures.to_png(picture.figure(), background=figures.LIGHT.background)
+        (directory / name).write_bytes(data)
+    alts = {name: picture.alt() for name, picture in pictures.items()}
     full = {**metrics, "figures": alts, "epochs": measured, "curve": thin}
     (directory / "metrics.json").write_text(json.dumps(full, indent=1) + "\n", encoding="utf-8")
 

@@ -37,6 +37,10 @@ def cosine(rows: torch.Tensor) -> np.ndarray:
     return (rows @ rows.T).clamp(-1, 1).numpy()
 
 
+def draw(name: str, picture: figures.Picture) -> None:
+    save(name, picture.figure(LIGHT, WIDTH), picture.alt())
+
+
 def save(name: str, figure: Figure, said: str) -> None:
     (HERE / f"{name}.png").write_bytes(figures.to_png(figure, background=LIGHT.background))
     print(f"{name}: {said}")
@@ -111,23 +115,14 @@ def main() -> int:
     word_ids = [engine.encode(" " + word, model="mini") for word in WORDS]
     assert all(len(row) == 1 for row in word_ids), "each word must be one token"
     matrix = cosine(model.wte.weight[[row[0] for row in word_ids]])
-    look = {"theme": LIGHT, "width": WIDTH}
     title = "How alike the embeddings of some words are"
-    save(
-        "token-embeddings",
-        figures.similarity_figure(matrix, WORDS, title=title, **look),
-        figures.similarity_alt(matrix, WORDS),
-    )
+    draw("token-embeddings", figures.Similarity(matrix, WORDS, title))
 
     positions = [str(p) for p in range(0, 1024, 8)]
     matrix = cosine(model.wpe.weight[::8])
     title = "How alike the embeddings of positions are, every eighth of 1,024"
     names = ("position", "position")
-    save(
-        "positional-embeddings",
-        figures.similarity_figure(matrix, positions, title=title, names=names, **look),
-        figures.similarity_alt(matrix, positions),
-    )
+    draw("positional-embeddings", figures.Similarity(matrix, positions, title, names))
 
     sharpest = max(
         (
@@ -141,16 +136,8 @@ def main() -> int:
     )
     layer, head = sharpest
     maps = lens.attention_maps(model, ids, layer)
-    save(
-        "attention-head",
-        figures.attention_head_figure(maps[head], pieces, layer=layer, head=head, **look),
-        figures.attention_head_alt(maps[head], pieces, layer=layer, head=head),
-    )
-    save(
-        "attention-layer",
-        figures.attention_layer_figure(maps, layer=layer, selected=head, **look),
-        figures.attention_layer_alt(maps, layer=layer),
-    )
+    draw("attention-head", figures.HeadMap(maps[head], pieces, layer, head))
+    draw("attention-layer", figures.LayerMaps(maps, layer, selected=head))
 
     stream, before_gelu = residual_stream(model, ids)
     share = float((before_gelu[3] < 0).float().mean())
@@ -167,20 +154,12 @@ def main() -> int:
     step = trace.steps[0]
     drawn = step.top_ids.index(step.id) if step.id in step.top_ids else None
     top = engine.drawn(step.top_ids, model="mini")
-    bars = (top, step.top_probs, step.top_sampled_probs, drawn)
-    save(
-        "language-head",
-        figures.probability_figure(*bars, **look),
-        figures.probability_alt(*bars),
-    )
+    bars = figures.TokenBars(top, step.top_probs, step.top_sampled_probs, drawn)
+    draw("language-head", bars)
     headline = "Oil prices climb as refineries shut down ahead of the storm, lifting shares."
     verdict = engine.classify(headline)
     read = engine.drawn(verdict.ids, model=verdict.model)
-    save(
-        "classification-head",
-        figures.topic_figure(verdict.per_token, read, verdict.labels, **look),
-        figures.topic_alt(verdict.per_token, read, verdict.labels),
-    )
+    draw("classification-head", figures.TopicLines(verdict.per_token, read, verdict.labels))
 
     logits = lens.next_token_logits(model, ids)[-1]
     chosen = logits.topk(8).indices

@@ -9,10 +9,8 @@ from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
-from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 
 from gpt2.figures.base.style import (
     DENSITY,
@@ -25,69 +23,99 @@ from gpt2.figures.base.style import (
 )
 from gpt2.figures.base.text import text_width
 
+TURNED = {"rotation": 90, "ha": "center", "va": "center"}  # a text that reads upward
 _INK = ("#101014", "#ffffff")  # text on a coloured cell: whichever can be read
 
 
-def new_canvas(width: int, height: float) -> tuple[Figure, Axes]:
-    """A figure and its one axes, whose coordinates are CSS pixels, y downward.
+class Canvas:
+    """A figure whose one axes covers it, with coordinates in CSS pixels, y downward.
+
+    Args:
+        width, height: in CSS pixels.
+        theme: its colours.
 
     Raises:
         ValueError: the width is out of range.
     """
-    figure = new_figure(width, height)
-    figure.set_layout_engine("none")
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_axis_off()
-    axes.set_xlim(0, width)
-    axes.set_ylim(round(height), 0)
-    return figure, axes
 
+    def __init__(self, width: int, height: float, theme: Theme) -> None:
+        self.figure, self.theme, self.width = new_figure(width, height), theme, width
+        self.size = font_size(width) - 1  # of its texts, if they have no other
+        self.figure.set_layout_engine("none")
+        self.axes = self.figure.add_axes((0, 0, 1, 1))
+        self.axes.set_axis_off()
+        self.axes.set_xlim(0, width)
+        self.axes.set_ylim(round(height), 0)
 
-def write(
-    axes: Axes, x: float, y: float, words: str, *, theme: Theme, size: float, **more: Any
-) -> None:
-    """A text at a place; by default it starts at x, its line centred on y."""
-    style = text_style(theme, size, **{"va": "center_baseline"} | more)
-    # Not axes.text, which takes a tenth longer to clip what is inside anyway.
-    axes.get_figure().text(x, y, words, transform=axes.transData, **style)
+    def write(
+        self,
+        x: float,
+        y: float,
+        words: str,
+        *,
+        muted: bool = False,
+        size: float | None = None,
+        **more: Any,
+    ) -> None:
+        """A text at a place; by default it starts at x, its line centred on y."""
+        color = {"color": self.theme.muted} if muted else {}
+        style = text_style(self.theme, size or self.size, va="center_baseline") | color | more
+        # Not axes.text, which takes a tenth longer to clip what is inside anyway.
+        self.figure.text(x, y, words, transform=self.axes.transData, **style)
 
+    def write_near(
+        self, x: float, y: float, words: str, *, room: tuple[float, float], **more: Any
+    ) -> None:
+        """A text centred on x, but moved sideways where it would leave `room` (left, right)."""
+        half = text_width([words], self.size, bold=more.get("weight") == "bold") / 2
+        place = min(max(x, room[0] + half), max(room[1] - half, room[0] + half))
+        self.write(place, y, words, ha="center", **more)
 
-def write_near(
-    axes: Axes,
-    x: float,
-    y: float,
-    words: str,
-    *,
-    room: tuple[float, float],
-    theme: Theme,
-    size: float,
-    **more: Any,
-) -> None:
-    """A text centred on x, but moved sideways where it would leave `room` (left, right)."""
-    half = text_width([words], size, bold=more.get("weight") == "bold") / 2
-    place = min(max(x, room[0] + half), max(room[1] - half, room[0] + half))
-    write(axes, place, y, words, theme=theme, size=size, ha="center", **more)
+    def write_lines(self, x: float, y: float, lines: Sequence[str], **more: Any) -> float:
+        """Lines one below the other, the first centred on y. Returns the y of the next."""
+        for line in lines:
+            self.write(x, y, line, **more)
+            y += line_height(self.size)
+        return y
 
+    def write_title(self, title: str) -> None:
+        """The title at the top left corner, smaller if it would not fit."""
+        size = font_size(self.width) + (self.width >= PHONE)
+        size = min(size, size * (self.width - 6) / text_width([title], size))
+        self.write(2, 12, title, size=size)
 
-def write_title(axes: Axes, title: str, *, theme: Theme, width: int) -> None:
-    """The title at the top left corner, smaller if it would not fit."""
-    size = font_size(width) + (width >= PHONE)
-    size = min(size, size * (width - 6) / text_width([title], size))
-    write(axes, 2, 12, title, theme=theme, size=size)
+    def boxes(self, places: Any, **style: Any) -> None:
+        """Rectangles, drawn at once.
 
+        Args:
+            places: [N, 4]: left, top, width (may be negative) and height.
+            style: of a PolyCollection: facecolors, edgecolors, linewidths, hatch ...
+        """
+        left, top, across, down = np.asarray(places, dtype=float).reshape(-1, 4).T
+        right, bottom = left + across, top + down
+        corners = np.stack([left, top, right, top, right, bottom, left, bottom], axis=1)
+        style = {"linewidths": 0, "edgecolors": "none"} | style
+        polygons = PolyCollection(corners.reshape(-1, 4, 2), **style)
+        self.axes.add_collection(polygons, autolim=False)
 
-def boxes(axes: Axes, places: Any, **style: Any) -> None:
-    """Rectangles, drawn at once.
+    def outline(self, place: Any, color: str, *, line: float = 2) -> None:
+        """The edge of a rectangle: left, top, width and height."""
+        self.boxes([place], facecolors="none", edgecolors=color, linewidths=line)
 
-    Args:
-        places: [N, 4]: left, top, width (may be negative) and height.
-        style: of a PolyCollection: facecolors, edgecolors, linewidths, hatch ...
-    """
-    left, top, across, down = np.asarray(places, dtype=float).reshape(-1, 4).T
-    right, bottom = left + across, top + down
-    corners = np.stack([left, top, right, top, right, bottom, left, bottom], axis=1)
-    style = {"linewidths": 0, "edgecolors": "none"} | style
-    axes.add_collection(PolyCollection(corners.reshape(-1, 4, 2), **style), autolim=False)
+    def paste(self, image: np.ndarray, x: float, y: float) -> None:
+        """An image at a place; see Pixels."""
+        self.axes.add_artist(Pixels(image, x, y))
+
+    def write_key(
+        self, x: float, y: float, entries: Sequence[tuple[str, str]], *, size: float | None = None
+    ) -> None:
+        """Colours and what they stand for, (colour, words) each, in a line from (x, y) on."""
+        size = size or self.size
+        for color, words in entries:
+            square = (x, y - 0.4 * size, 0.8 * size, 0.8 * size)
+            self.boxes([square], facecolors=color, edgecolors=self.theme.muted, linewidths=0.5)
+            self.write(x + 1.2 * size, y, words, size=size)
+            x += 2.6 * size + text_width([words], size)
 
 
 class Pixels(Artist):
@@ -109,23 +137,6 @@ class Pixels(Artist):
         renderer.draw_image(renderer.new_gc(), round(x), round(y), self.image)
 
 
-def draw_key(
-    axes: Axes,
-    place: tuple[float, float],
-    entries: Sequence[tuple[str, str]],
-    *,
-    theme: Theme,
-    size: float,
-) -> None:
-    """Colours and what they stand for, (colour, words) each, in a line from (x, y) on."""
-    x, y = place
-    for color, words in entries:
-        square = (x, y - 0.4 * size, 0.8 * size, 0.8 * size)
-        boxes(axes, [square], facecolors=color, edgecolors=theme.muted, linewidths=0.5)
-        write(axes, x + 1.2 * size, y, words, theme=theme, size=size)
-        x += 2.6 * size + text_width([words], size)
-
-
 def wrapped(words: str, size: float, room: float, *, bold: bool = False) -> list[str]:
     """A text broken between words into lines no wider than `room` pixels, where words allow."""
     lines = [""]
@@ -136,16 +147,6 @@ def wrapped(words: str, size: float, room: float, *, bold: bool = False) -> list
         else:
             lines[-1] = longer
     return lines
-
-
-def write_lines(
-    axes: Axes, x: float, y: float, lines: Sequence[str], *, theme: Theme, size: float, **more: Any
-) -> float:
-    """Lines one below the other, the first centred on y. Returns the y of the line after them."""
-    for line in lines:
-        write(axes, x, y, line, theme=theme, size=size, **more)
-        y += line_height(size)
-    return y
 
 
 def line_height(size: float) -> float:

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gpt2.figures.base.style import LIGHT, Theme, check_array
+from gpt2.figures.base.picture import check_array
+from gpt2.figures.base.style import LIGHT, Theme
 
 TokenQuantity = Literal["probability", "rank", "entropy"]
 

@@ -8,6 +8,7 @@ Imports: numpy, matplotlib, Pillow.
 
 import io
 import math
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -110,7 +111,7 @@ def to_png(figure: Figure, *, background: str = "none") -> bytes:
     figure.set_facecolor(background)
     buffer = io.BytesIO()
     try:
-        Image.fromarray(render(figure)).save(buffer, "PNG", compress_level=1)
+        Image.fromarray(render(figure)).save(buffer, "PNG", compress_type=zlib.Z_RLE)
     finally:
         figure.set_facecolor("none")
     return buffer.getvalue()
@@ -186,45 +187,3 @@ def check_width(width: int) -> None:
             f"width {width} is not between {MIN_WIDTH} and {MAX_WIDTH} CSS pixels; pass the "
             "width of the picture's place on the page"
         )
-
-
-def check_array(
-    name: str,
-    values: Any,
-    shape: tuple[int | None, ...],
-    *,
-    low: float,
-    high: float,
-    missing: bool = False,
-) -> np.ndarray:
-    """Values as float64, refused unless finite, in range and of the shape.
-
-    Args:
-        name: what the error calls them.
-        values: anything that numpy can read.
-        shape: expected lengths, None where any will do; none may be 0.
-        low: least value; a rounding error of 0.001 below it is lifted to it.
-        high: greatest value, with the same allowance.
-        missing: whether NaN may stand for a value that is not known.
-
-    Raises:
-        ValueError: names the first value or the shape that is wrong.
-    """
-    array = np.asarray(values, dtype=np.float64)
-    fits = array.ndim == len(shape) and all(
-        found > 0 and wanted in (None, found)
-        for found, wanted in zip(array.shape, shape, strict=True)
-    )
-    if not fits:
-        wanted = ", ".join("any" if size is None else str(size) for size in shape)
-        raise ValueError(f"{name} has shape {list(array.shape)}; it must be [{wanted}], not empty")
-    bad = ~((array >= low - 1e-3) & (array <= high + 1e-3))  # true for NaN
-    if missing:
-        bad &= ~np.isnan(array)
-    if bad.any():
-        where = [int(i) for i in np.argwhere(bad)[0]]
-        raise ValueError(
-            f"{name}{where} is {array[tuple(where)]}; every value must be a number from "
-            f"{low:g} to {high:g}"
-        )
-    return array.clip(low, high)
