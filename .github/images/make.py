@@ -14,11 +14,12 @@ sys.path.insert(0, str(HERE.parents[1]))
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
 from gpt2 import figures, lens  # noqa: E402
 from gpt2.engine import Engine, Request, Sampling  # noqa: E402
-from gpt2.figures.base.style import LIGHT, new_figure, plain_axes, set_title, text_style  # noqa: E402
+from gpt2.figures.base.style import LIGHT, text_style  # noqa: E402
 from gpt2.model import GPT2, gelu  # noqa: E402
 from gpt2.sampling import distribution  # noqa: E402
 
@@ -59,8 +60,26 @@ def residual_stream(model: GPT2, ids: list[int]) -> tuple[list[torch.Tensor], li
     return stream, before_gelu
 
 
+def new_figure(height: int, title: str = "") -> Figure:
+    """An empty transparent figure of a height in CSS pixels, for matplotlib to lay out."""
+    size = WIDTH / 72, height / 72
+    figure = Figure(figsize=size, dpi=144, facecolor="none", layout="constrained")
+    if title:
+        figure.suptitle(title, x=2 / WIDTH, ha="left", **text_style(LIGHT, 14))
+    return figure
+
+
+def plain(axes: Axes, size: float, *frame: str) -> None:
+    """Take away the frame but for the named sides."""
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in frame)
+        spine.set_color(LIGHT.muted)
+    axes.set_facecolor("none")
+    axes.tick_params(color=LIGHT.muted, labelcolor=LIGHT.text, labelsize=size, length=3, width=1)
+
+
 def gelu_figure(values: torch.Tensor, layer: int) -> Figure:
-    figure = new_figure(WIDTH, 300)
+    figure = new_figure(300, "GELU, and what it is fed")
     left, right = figure.subplots(1, 2)
     x = torch.linspace(-4, 4, 400)
     left.plot(x, gelu(x), color=LIGHT.accent, lw=2)
@@ -72,13 +91,13 @@ def gelu_figure(values: torch.Tensor, layer: int) -> Figure:
     right.set_xlabel(f"x in the MLP of layer {layer}, for every token", **text_style(LIGHT, 12))
     right.set_yticks([])
     for axes in (left, right):
-        plain_axes(axes, LIGHT, 12, frame=("left", "bottom"))
-    set_title(figure, "GELU, and what it is fed", theme=LIGHT, width=WIDTH)
+        plain(axes, 12, "left", "bottom")
     return figure
 
 
 def norm_figure(sizes: np.ndarray) -> Figure:
-    figure = new_figure(WIDTH, 280)
+    title = "The residual stream grows block by block; one line a token, the mean in colour"
+    figure = new_figure(280, title)
     axes = figure.subplots()
     for token in range(1, sizes.shape[1]):
         axes.plot(sizes[:, token], color=LIGHT.bar, lw=1, alpha=0.6)
@@ -87,21 +106,19 @@ def norm_figure(sizes: np.ndarray) -> Figure:
     axes.set_xticks(range(len(sizes)), names, **text_style(LIGHT, 11, rotation=30))
     axes.set_ylabel("length of the vector", **text_style(LIGHT, 12))
     axes.set_ylim(0)
-    plain_axes(axes, LIGHT, 11, frame=("left", "bottom"))
-    title = "The residual stream grows block by block; one line a token, the mean in colour"
-    set_title(figure, title, theme=LIGHT, width=WIDTH)
+    plain(axes, 11, "left", "bottom")
     return figure
 
 
 def temperature_figure(rows: dict[str, np.ndarray], pieces: list[str]) -> Figure:
-    figure = new_figure(WIDTH, 300)
+    figure = new_figure(300)
     grid = figure.subplots(1, len(rows), sharex=True, sharey=True)
     places = np.arange(len(pieces))[::-1]
     for axes, (name, probs) in zip(grid, rows.items(), strict=True):
         axes.barh(places, 100 * probs, color=[LIGHT.accent if p else LIGHT.grid for p in probs])
         axes.set_title(name, loc="left", **text_style(LIGHT, 12))
         axes.set_xlabel("%", **text_style(LIGHT, 11))
-        plain_axes(axes, LIGHT, 11, frame=("left",))
+        plain(axes, 11, "left")
     grid[0].set_yticks(places, pieces, **text_style(LIGHT, 11))
     return figure
 

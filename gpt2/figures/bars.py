@@ -10,21 +10,14 @@ from math import ceil
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from gpt2.figures.base.canvas import Canvas
 from gpt2.figures.base.colors import class_color
 from gpt2.figures.base.picture import Picture, check_field
-from gpt2.figures.base.style import (
-    LIGHT,
-    Theme,
-    font_size,
-    new_figure,
-    plain_axes,
-    row_labels,
-    text_style,
-)
+from gpt2.figures.base.plot import Plot
+from gpt2.figures.base.style import LIGHT, Theme, font_size, row_labels
 from gpt2.figures.base.text import percent, quoted, text_width
 
 _KEY = "Bar: the model. Outline: after temperature and filters."
@@ -100,34 +93,48 @@ class TokenBars:
     def figure(self, theme: Theme = LIGHT, width: int = 1040) -> Figure:
         """A row for each token, with a gap before one of another rank."""
         rows, size = self._rows(), font_size(width)
-        names = row_labels(self.pieces, size, width)
+        names = row_labels(self.pieces, size - 1, width)
         for index, row in enumerate(rows):
             names[index] += f"\nrank {row.rank:,}" if row.rank > 10 else ""
         gaps = [1.7 if after.rank > row.rank + 1 else 1.0 for row, after in pairwise(rows)]
         places = np.cumsum([0.0, *gaps])
-        figure = new_figure(width, size * 1.9 * (places[-1] + 1.3) + 56)
-        axes = figure.subplots()
+        canvas = Canvas(width, size * 1.9 * (places[-1] + 1.3) + 56, theme)
+        explained = any(row.moved for row in rows)
+        if explained:
+            canvas.write(2, 9, _KEY, muted=True)
+        sides = [
+            text_width([name], size - 1, bold=row.here)
+            for name, row in zip(names, rows, strict=True)
+        ]
         room = width - text_width(names, size, bold=True) - 30
-        longest = _axis_end(rows, room, size)
-        for row, place in zip(rows, places, strict=True):
-            _draw_row(axes, row, place, theme=theme)
-            style = {"weight": "bold" if row.here else "normal"}
-            style |= {"color": theme.muted} if row.cut and not row.here else {}
-            end = max(row.prob, row.after) + longest * _GAP / room
-            axes.text(
-                end, place, row.words, va="center_baseline", **text_style(theme, size, **style)
-            )
-        axes.set_xlim(0, longest)
-        axes.set_ylim(places[-1] + 0.8, -0.6)
-        axes.set_yticks(places, names, **text_style(theme, size))
-        for row, tick in zip(rows, axes.get_yticklabels(), strict=True):
-            tick.set_fontweight("bold" if row.here else "normal")
-        if any(row.moved for row in rows):
-            style = text_style(theme, size - 1, color=theme.muted)
-            figure.suptitle(_KEY, x=2 / width, ha="left", **style)
+        ends = (
+            max(row.prob, row.after)
+            / max(1 - (text_width([row.words], size, bold=row.here) + 2 * _GAP) / room, 0.08)
+            for row in rows
+        )
+        plot = _plot(
+            canvas,
+            max(sides),
+            top=canvas.size + 9 if explained else 3,
+            longest=max(ends) or 1.0,
+            rows=(places[-1] + 0.8, -0.6),
+        )
         highest = max(max(row.prob, row.after) for row in rows)
-        _percent_axis(axes, highest, room=room * highest / longest, theme=theme, size=size - 1)
-        return figure
+        _draw_axis(plot, highest, room=room * highest / plot.x[1])
+        for name, row, place in zip(names, rows, places, strict=True):
+            weight = "bold" if row.here else "normal"
+            y = plot.at_y(place)
+            canvas.write(plot.left - 3.5, y, name, ha="right", weight=weight)
+            style: dict[str, Any] = {"facecolors": theme.accent if row.here else theme.bar}
+            if row.cut:
+                style = {"facecolors": "none", "edgecolors": theme.muted, "hatch": "//////"}
+            canvas.boxes([_bar(plot, place, row.prob, 0.54)], **style)
+            if row.moved:
+                canvas.outline(_bar(plot, place, row.after, 0.8), theme.text, line=1)
+            x = plot.at_x(max(row.prob, row.after)) + _GAP
+            muted = row.cut and not row.here
+            canvas.write(x, y, row.words, size=size, weight=weight, muted=muted)
+        return canvas.figure
 
     def alt(self) -> str:
         """The best, the one in the text and how many were cut."""
@@ -178,25 +185,22 @@ class ClassBars:
 
     def figure(self, theme: Theme = LIGHT, width: int = 1040) -> Figure:
         """The most likely one is bold."""
-        size = font_size(width) + 1
-        best = int(self.probs.argmax())
-        figure = new_figure(width, size * 2.2 * len(self.probs) + 44)
-        axes = figure.subplots()
-        names = row_labels(self.labels, size, width)
+        size, best, count = font_size(width) + 1, int(self.probs.argmax()), len(self.probs)
+        names = row_labels(self.labels, size - 2, width)
+        canvas = Canvas(width, size * 2.2 * count + 44, theme)
+        sides = [text_width([name], size - 2, bold=row == best) for row, name in enumerate(names)]
         room = width - text_width(names, size, bold=True) - 30
         longest = 1 / (1 - (text_width(["100.0 %"], size, bold=True) + 2 * _GAP) / room)
-        for row, value in enumerate(self.probs):
-            strong = row == best
-            axes.barh(row, value, height=0.7 if strong else 0.5, color=class_color(row))
-            style = text_style(theme, size, weight="bold" if strong else "normal")
-            end = value + longest * _GAP / room
-            axes.text(end, row, percent(value), va="center_baseline", **style)
-        axes.set_xlim(0, longest)
-        axes.set_ylim(len(self.probs) - 0.4, -0.6)
-        axes.set_yticks(range(len(self.probs)), names, **text_style(theme, size))
-        axes.get_yticklabels()[best].set_fontweight("bold")
-        _percent_axis(axes, 1, room=room / longest, theme=theme, size=size - 2)
-        return figure
+        plot = _plot(canvas, max(sides), top=3, longest=longest, rows=(count - 0.4, -0.6))
+        _draw_axis(plot, 1, room=room / longest)
+        for row, (name, value) in enumerate(zip(names, self.probs, strict=True)):
+            weight = "bold" if row == best else "normal"
+            canvas.write(plot.left - 3.5, plot.at_y(row), name, ha="right", weight=weight)
+            bar = _bar(plot, row, value, 0.7 if row == best else 0.5)
+            canvas.boxes([bar], facecolors=class_color(row))
+            x, y = plot.at_x(value) + _GAP, plot.at_y(row)
+            canvas.write(x, y, percent(value), size=size, weight=weight)
+        return canvas.figure
 
     def alt(self) -> str:
         """All classes, the most likely first."""
@@ -217,36 +221,28 @@ def _check_probs(picture: Picture, name: str, count: int) -> None:
         raise ValueError(f"{name} sum to {probs.sum():.4g}; probabilities sum to 1 at most")
 
 
-def _draw_row(axes: Axes, row: _Row, place: float, *, theme: Theme) -> None:
-    style: dict[str, Any] = {"color": theme.accent if row.here else theme.bar}
-    if row.cut:
-        style = {"facecolor": "none", "edgecolor": theme.muted, "hatch": "//////", "linewidth": 0}
-    axes.barh(place, row.prob, height=0.54, **style)
-    if row.moved:
-        outline = {"facecolor": "none", "edgecolor": theme.text, "linewidth": 1}
-        axes.barh(place, row.after, height=0.8, **outline)
+def _plot(
+    canvas: Canvas, side: float, *, top: float, longest: float, rows: tuple[float, float]
+) -> Plot:
+    """Where bars of up to `longest` and the words after them lie, beside names `side` wide."""
+    left, down = side + 6.5, canvas.height - 3.2 * canvas.size
+    return Plot(canvas, left, top, canvas.width - left - 3, down - top, (0, longest), rows)
 
 
-def _axis_end(rows: Sequence[_Row], room: float, size: float) -> float:
-    """Where the axis must end so that every bar and the words after it fit in `room` pixels."""
-    ends = []
-    for row in rows:
-        words = text_width([row.words], size, bold=row.here) + 2 * _GAP
-        ends.append(max(row.prob, row.after) / max(1 - words / room, 0.08))
-    return max(ends) or 1.0
+def _bar(plot: Plot, place: float, value: float, share: float) -> tuple[float, ...]:
+    """A bar that takes this share of its row: left, top, width and height."""
+    top, bottom = plot.at_y(place - share / 2), plot.at_y(place + share / 2)
+    return plot.left, top, plot.at_x(value) - plot.left, bottom - top
 
 
-def _percent_axis(axes: Axes, highest: float, *, room: float, theme: Theme, size: float) -> None:
+def _draw_axis(plot: Plot, highest: float, *, room: float) -> None:
     """Title and thin out the axis, of which the values up to `highest` take `room` pixels."""
-    plain_axes(axes, theme, size, frame=("left",))
+    canvas, size = plot.canvas, plot.canvas.size
     bins = int(np.clip(room / (3.2 * size), 1, 5))
     places = MaxNLocator(bins, steps=[1, 2, 2.5, 5, 10]).tick_values(0, 100 * (highest or 1))
     ticks = [place for place in places if 0 <= place <= 100 * highest * 1.05]
-    style = text_style(theme, size, color=theme.muted)
     words = [f"{tick:.4g}" for tick in ticks]
     every = ceil((text_width(words, size) + 8) * (len(ticks) - 1) / max(room, 1)) or 1
-    axes.set_xticks([tick / 100 for tick in ticks[::every]], words[::every], **style)
-    axes.tick_params(length=0)
-    axes.grid(axis="x", color=theme.grid, linewidth=1)
-    axes.set_axisbelow(True)
-    axes.set_xlabel("probability (%)", loc="left", **style)
+    plot.columns([tick / 100 for tick in ticks[::every]], words[::every], lines=True)
+    canvas.boxes([(plot.left, plot.top, 1, plot.down)], facecolors=canvas.theme.muted)
+    canvas.write(plot.left, plot.bottom + 2.4 * size, "probability (%)", muted=True)

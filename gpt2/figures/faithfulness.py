@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from gpt2.figures.base.canvas import Canvas, spread
 from gpt2.figures.base.colors import CLASS_COLORS
 from gpt2.figures.base.picture import check_field
+from gpt2.figures.base.plot import Plot
 from gpt2.figures.base.style import LIGHT, LINE_HEIGHT, PHONE, Theme, font_size
 from gpt2.figures.base.text import shorten, text_width
 from gpt2.trace import RANDOM_ORDER
@@ -74,9 +75,10 @@ class FaithfulnessCurves:
         for index, words in enumerate(_PANELS):
             x = _LEFT + (index * width / 2 if beside else 0)
             y = _HEAD + 2.4 * size + (0 if beside else index * down)
-            plot = _Plot(canvas, x, y, across, self.fractions, ticks)
-            plot.frame(words)
-            plot.lines(curves[index], self.names, ends)
+            shares = self.fractions[0], self.fractions[-1]
+            plot = Plot(canvas, x, y, across, _PLOT, shares, (ticks[0], ticks[-1]))
+            _frame(plot, ticks, words)
+            self._draw_lines(plot, curves[index], ends)
         return canvas.figure
 
     def alt(self) -> str:
@@ -99,6 +101,34 @@ class FaithfulnessCurves:
             "insertion": self.insertion.ravel().tolist(),
         }
 
+    def _draw_lines(self, plot: Plot, curves: np.ndarray, ends: Sequence[str]) -> None:
+        """A line for each method, the random order in grey; names at the right, in that order."""
+        colored, canvas = 0, plot.canvas
+        apart = LINE_HEIGHT * canvas.size
+        heights = spread(plot.at_y(curves.mean(1)) - plot.top, apart, high=_PLOT)
+        for index, curve in enumerate(curves):
+            random = self.names[index] == RANDOM_ORDER
+            color, dashes = CLASS_COLORS[colored % 4], "-" if colored < 4 else "--"
+            colored += not random
+            style: dict[str, Any] = {"color": color, "linestyle": dashes, "linewidth": 2}
+            if random:
+                style = {"color": canvas.theme.bar, "linewidth": 2}
+            plot.line(self.fractions, curve, **style)
+            y, x = plot.top + heights[index], plot.left + plot.across + 6
+            canvas.axes.plot([x, x + _SWATCH - 4], [y, y], **style)
+            canvas.write(x + _SWATCH, y, ends[index])
+
+
+def _frame(plot: Plot, ticks: np.ndarray, words: tuple[str, str, str]) -> None:
+    """Titles, grid and numbers. Words: what was done, how to read it, the lower axis."""
+    canvas = plot.canvas
+    canvas.write(plot.left, plot.top - 1.2 * canvas.size, words[0], weight="bold")
+    plot.rows(ticks, [f"{tick:g}" for tick in ticks])
+    shown = [share for share in (0, 0.25, 0.5, 0.75, 1) if plot.x[0] <= share <= plot.x[1]]
+    plot.columns(shown, [f"{100 * share:g}" for share in shown])
+    said = f"{words[2]}; {words[1]}"
+    canvas.write(plot.left, plot.bottom + 2.4 * canvas.size, said, muted=True)
+
 
 def _fit(name: str, size: float, room: float) -> str:
     columns, shown = len(name), name
@@ -106,53 +136,3 @@ def _fit(name: str, size: float, room: float) -> str:
         columns -= 1
         shown = shorten(name, columns)
     return shown
-
-
-@dataclass(frozen=True, eq=False)
-class _Plot:
-    """One plot at a place of a canvas, in CSS pixels."""
-
-    canvas: Canvas
-    left: float
-    top: float
-    across: float
-    shares: np.ndarray
-    ticks: np.ndarray
-
-    def frame(self, words: tuple[str, str, str]) -> None:
-        """Titles, grid and numbers. Words: what was done, how to read it, the lower axis."""
-        canvas, left, bottom = self.canvas, self.left, self.top + _PLOT
-        canvas.write(left, self.top - 1.2 * canvas.size, words[0], weight="bold")
-        for tick in self.ticks:
-            y = float(self._y(tick))
-            canvas.boxes([(left, y, self.across, 1)], facecolors=canvas.theme.grid)
-            canvas.write(left - 5, y, f"{tick:g}", ha="right", muted=True)
-        for share in (0, 0.25, 0.5, 0.75, 1):
-            if self.shares[0] <= share <= self.shares[-1]:
-                x, y = float(self._x(share)), bottom + canvas.size
-                canvas.write(x, y, f"{100 * share:g}", ha="center", muted=True)
-        canvas.write(left, bottom + 2.4 * canvas.size, f"{words[2]}; {words[1]}", muted=True)
-
-    def lines(self, curves: np.ndarray, names: Sequence[str], ends: Sequence[str]) -> None:
-        """A line for each method, the random order in grey; names at the right, in that order."""
-        colored, canvas = 0, self.canvas
-        heights = spread(self._y(curves.mean(1)) - self.top, LINE_HEIGHT * canvas.size, high=_PLOT)
-        for index, curve in enumerate(curves):
-            random = names[index] == RANDOM_ORDER
-            color, dashes = CLASS_COLORS[colored % 4], "-" if colored < 4 else "--"
-            colored += not random
-            style: dict[str, Any] = {"color": color, "linestyle": dashes, "linewidth": 2}
-            if random:
-                style = {"color": canvas.theme.bar, "linewidth": 2}
-            canvas.axes.plot(self._x(self.shares), self._y(curve), **style)
-            y, x = self.top + heights[index], self.left + self.across + 6
-            canvas.axes.plot([x, x + _SWATCH - 4], [y, y], **style)
-            canvas.write(x + _SWATCH, y, ends[index])
-
-    def _x(self, share: Any) -> Any:
-        low, high = self.shares[0], self.shares[-1]
-        return self.left + self.across * (share - low) / (high - low)
-
-    def _y(self, value: Any) -> Any:
-        low, high = self.ticks[0], self.ticks[-1]
-        return self.top + _PLOT * (1 - (value - low) / (high - low))

@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from gpt2.figures.base.canvas import Canvas, line_height, spaced
 from gpt2.figures.base.picture import check_field
+from gpt2.figures.base.plot import Plot
 from gpt2.figures.base.style import LIGHT, PHONE, Theme, font_size
 from gpt2.figures.base.text import counted, percent, text_width
 
@@ -145,10 +146,8 @@ def _draw_histogram(
     counts, _ = np.histogram(values.clip(edges[0], edges[-1]), edges)
     canvas.write(left, top - 1.4 * size, "tokens", muted=True)
     ticks = MaxNLocator(3, integer=True).tick_values(0, max(int(counts.max()), 1))
-    for tick in ticks:
-        y = bottom - _PLOT * tick / ticks[-1]
-        canvas.boxes([(left, y, across, 1)], facecolors=canvas.theme.grid)
-        canvas.write(left - 5, y, f"{tick:,.0f}", ha="right", muted=True)
+    plot = Plot(canvas, left, top, across, _PLOT, (0, len(counts)), (0, ticks[-1]))
+    plot.rows(ticks, [f"{tick:,.0f}" for tick in ticks])
     step = across / len(counts)
     bars = [
         (left + i * step, bottom, step - 1, -_PLOT * count / ticks[-1])

@@ -7,24 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from gpt2.figures.base.canvas import TURNED, Canvas, line_height
+from gpt2.figures.base.grid import Grid
+from gpt2.figures.base.heatmap import label_columns, label_rows
 from gpt2.figures.base.picture import check_field
-from gpt2.figures.base.style import (
-    LIGHT,
-    LINE_HEIGHT,
-    PHONE,
-    Theme,
-    font_size,
-    new_figure,
-    plain_axes,
-    set_title,
-    text_style,
-    token_ticks,
-)
+from gpt2.figures.base.plot import Plot
+from gpt2.figures.base.style import LIGHT, LINE_HEIGHT, PHONE, Theme, font_size
 from gpt2.figures.base.text import counted, fitted, label, percent, text_width, whole_percent
 
 _PANEL = 190  # height of one curve, in CSS pixels
@@ -61,31 +53,38 @@ class TrainingCurves:
 
     def figure(self, theme: Theme = LIGHT, width: int = 760) -> Figure:
         """Running means, the loss itself paler behind its own."""
-        read, losses, marks = self.texts, self.loss, self.held_out_texts
-        size = font_size(width)
-        figure = new_figure(width, 2 * _PANEL + 5 * size)
-        above, below = figure.subplots(2, 1)
-        above.plot(read, losses, color=theme.bar, linewidth=1, alpha=0.5)
-        above.plot(read, _smooth(losses), color=theme.accent, linewidth=2)
-        top = 1.05 * max(float(losses.max()), 0.1)
-        above.set_ylim(0, top)
-        shares = 100 * _smooth(self.accuracy)
-        below.plot(read, shares, color=theme.accent, linewidth=2, label="training rows")
-        style = {"color": theme.text, "marker": "o", "markersize": 6, "linewidth": 1.4}
-        held_out = 100 * self.held_out
-        below.plot(marks, held_out, linestyle=(0, (3, 3)), label="held-out rows", **style)
-        below.set_ylim(0, 100)
-        end = 1.02 * max(read[-1], marks[-1], 1)
-        ticks = {above: _ticks(top), below: np.arange(0, 101, 25)}
-        for axes, name in ((above, "loss (nats)"), (below, "accuracy (%)")):
-            axes.set_ylabel(name, **text_style(theme, size - 1, color=theme.muted))
-            _scale(axes, end, ticks[axes], named=axes is below, theme=theme, width=width)
-        for text in below.legend(frameon=False, loc="lower right").get_texts():
-            text.set(**text_style(theme, size - 1))
-        below.set_xlabel("texts read", loc="left", **text_style(theme, size - 1, color=theme.muted))
-        title = f"Fine-tuning: {percent(self.held_out.max())} of held-out rows named right at best"
-        set_title(figure, title, theme=theme, width=width)
-        return figure
+        canvas = Canvas(width, 2 * _PANEL + 5 * font_size(width), theme)
+        size, end = canvas.size, 1.02 * max(self.texts[-1], self.held_out_texts[-1], 1)
+        highest = 1.05 * max(float(self.loss.max()), 0.1)
+        left, apart = size + text_width(["100"], size) + 13.5, size + 6
+        down = (canvas.height - size - 12 - apart - 3.2 * size) / 2
+        area = {"left": left, "across": width - left - 3, "down": down, "x": (0, end)}
+        above = Plot(canvas, top=size + 12, y=(0, highest), **area)
+        below = Plot(canvas, top=above.bottom + apart, y=(0, 100), **area)
+        best = percent(self.held_out.max())
+        canvas.write_title(f"Fine-tuning: {best} of held-out rows named right at best")
+        ticks = {above: _ticks(highest), below: np.arange(0, 101, 25)}
+        for plot, name in ((above, "loss (nats)"), (below, "accuracy (%)")):
+            canvas.write(3 + size / 2, plot.top + down / 2, name, muted=True, **TURNED)
+            plot.rows(ticks[plot], [f"{tick:g}" for tick in ticks[plot]])
+            canvas.boxes([(left, plot.bottom, plot.across, 1)], facecolors=theme.muted)
+        places = _ticks(end, count=4 if width < PHONE else 8)
+        below.columns(places, [f"{place:,g}" for place in places])
+        canvas.write(left, below.bottom + 2.4 * size, "texts read", muted=True)
+        strong = {"color": theme.accent, "linewidth": 2}
+        above.line(self.texts, self.loss, color=theme.bar, linewidth=1, alpha=0.5)
+        above.line(self.texts, _smooth(self.loss), **strong)
+        below.line(self.texts, 100 * _smooth(self.accuracy), **strong)
+        marked = {"color": theme.text, "marker": "o", "markersize": 6, "linewidth": 1.4}
+        marked["linestyle"] = (0, (3, 3))
+        below.line(self.held_out_texts, 100 * self.held_out, **marked)
+        names = "training rows", "held-out rows"
+        x = width - 12 - text_width(names, size)
+        for row, (name, style) in enumerate(zip(names, (strong, marked), strict=True)):
+            y = below.bottom - (1.9 - row) * line_height(size)
+            canvas.axes.plot([x - 28, x - 17, x - 6], [y, y, y], markevery=[1], **style)
+            canvas.write(x, y, name)
+        return canvas.figure
 
     def alt(self) -> str:
         """Where the curves begin and end, and the best on held-out rows."""
@@ -130,29 +129,35 @@ class ConfusionTable:
 
     def figure(self, theme: Theme = LIGHT, width: int = 560) -> Figure:
         """A count and a share in each cell, what was right in bold."""
-        cells = self.counts
+        cells, count, size = self.counts, len(self.labels), font_size(width)
         shares = cells / np.maximum(cells.sum(axis=1, keepdims=True), 1)
-        size = font_size(width)
-        room = width - text_width([label(name) for name in self.labels], size) - 4 * size
-        names = fitted(self.labels, size, room / len(self.labels) - size)
-        across = min(room, _CELL * len(self.labels) * 1.5)
-        down = 3.4 * size * len(self.labels)
-        figure = new_figure(width, down + 6.5 * size)
-        axes = figure.subplots()
+        names = [label(name) for name in self.labels]
+        side = text_width(names, size)
+        room = width - side - 4 * size
+        wide, high = min(room, _CELL * count * 1.5), 3.4 * size * count
+        canvas = Canvas(width, high + 6.5 * size, theme)
+        left, top = side + canvas.size + 12, canvas.size + 12
+        down = min(canvas.height - top - 3.2 * size, (width - left - 3) * high / wide)
+        grid = Grid(left, top, count, count, down * wide / high / count, down / count)
+        canvas.write_title(f"{percent(self._right)} of {int(cells.sum()):,} rows right")
         colors = LinearSegmentedColormap.from_list("share", theme.tint)
-        axes.imshow(shares, aspect="auto", cmap=colors, vmin=0, vmax=1, interpolation="nearest")
-        axes.set_box_aspect(down / across)
-        axes.set_anchor("NW")
+        places = [grid.box(*at) for at in np.ndindex(shares.shape)]
+        canvas.boxes(places, facecolors=colors(shares).reshape(-1, 4))
         for (row, column), share in np.ndenumerate(shares):
-            style = text_style(theme, size, ha="center", va="center", linespacing=LINE_HEIGHT)
+            style = {"size": size, "ha": "center", "va": "center", "linespacing": LINE_HEIGHT}
             style |= {"weight": "bold"} if row == column else {}
             words = f"{int(cells[row, column]):,}\n{whole_percent(share)}" if share else "0"
-            axes.text(column, row, words, **style)
-        plain_axes(axes, theme, size)
-        _name_axes(axes, names, [label(name) for name in self.labels], across, down, theme, size)
-        title = f"{percent(self._right)} of {int(cells.sum()):,} rows right"
-        set_title(figure, title, theme=theme, width=width)
-        return figure
+            canvas.write(*grid.middle(row, column), words, **style)
+        label_rows(canvas, names, (left, top, down), size=size)
+        shown = fitted(self.labels, size, room / count - size)
+        turned = text_width(shown, size) + size > grid.across
+        place = left, grid.bottom, grid.right - left
+        label_columns(canvas, shown, place, turned=turned, size=size)
+        foot = text_width(shown, size) if turned else size
+        canvas.write(left, grid.bottom + foot + 9 + canvas.size / 2, "named", muted=True)
+        y = top + down / 2
+        canvas.write(3 + canvas.size / 2, y, "true class", muted=True, **TURNED)
+        return canvas.figure
 
     def alt(self) -> str:
         """How many were right, and the most frequent mistake."""
@@ -178,38 +183,6 @@ class ConfusionTable:
     @property
     def _right(self) -> float:
         return float(np.trace(self.counts) / max(self.counts.sum(), 1))
-
-
-def _name_axes(
-    axes: Axes,
-    across_names: Sequence[str],
-    down_names: Sequence[str],
-    across: float,
-    down: float,
-    theme: Theme,
-    size: float,
-) -> None:
-    token_ticks(axes, "x", across_names, pixels=across, size=size, theme=theme)
-    token_ticks(axes, "y", down_names, pixels=down, size=size, theme=theme)
-    axes.tick_params(length=0)
-    style = text_style(theme, size - 1, color=theme.muted)
-    axes.set_xlabel("named", loc="left", **style)
-    axes.set_ylabel("true class", **style)
-
-
-def _scale(
-    axes: Axes, end: float, heights: np.ndarray, *, named: bool, theme: Theme, width: int
-) -> None:
-    """Ticks of one curve; only where `named` the texts are written."""
-    size = font_size(width) - 1
-    plain_axes(axes, theme, size, frame=("bottom",))
-    style = text_style(theme, size, color=theme.muted)
-    places = _ticks(end, count=4 if width < PHONE else 8)
-    axes.set_xlim(0, end)
-    axes.set_xticks(places, [f"{place:,g}" if named else "" for place in places], **style)
-    axes.set_yticks(heights, [f"{height:g}" for height in heights], **style)
-    axes.grid(axis="y", color=theme.grid, linewidth=1)
-    axes.set_axisbelow(True)
 
 
 def _ticks(top: float, *, count: int = 4) -> np.ndarray:

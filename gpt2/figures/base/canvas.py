@@ -11,17 +11,18 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 
 from gpt2.figures.base.style import (
     DENSITY,
     LINE_HEIGHT,
     PHONE,
     Theme,
+    check_width,
     font_size,
-    new_figure,
     text_style,
 )
-from gpt2.figures.base.text import text_width
+from gpt2.figures.base.text import CSS_DPI, text_width
 
 TURNED = {"rotation": 90, "ha": "center", "va": "center"}  # a text that reads upward
 _INK = ("#101014", "#ffffff")  # text on a coloured cell: whichever can be read
@@ -39,13 +40,15 @@ class Canvas:
     """
 
     def __init__(self, width: int, height: float, theme: Theme) -> None:
-        self.figure, self.theme, self.width = new_figure(width, height), theme, width
+        check_width(width)
+        self.theme, self.width, self.height = theme, width, round(height)
         self.size = font_size(width) - 1  # of its texts, if they have no other
-        self.figure.set_layout_engine("none")
+        inches = width / CSS_DPI, self.height / CSS_DPI
+        self.figure = Figure(figsize=inches, dpi=CSS_DPI * DENSITY, facecolor="none")
         self.axes = self.figure.add_axes((0, 0, 1, 1))
         self.axes.set_axis_off()
         self.axes.set_xlim(0, width)
-        self.axes.set_ylim(round(height), 0)
+        self.axes.set_ylim(self.height, 0)
 
     def write(
         self,

@@ -91,9 +91,7 @@ def heatmap(
     canvas.write_title(title)
     color_bar(canvas, left, scale)
     paint(canvas, matrix, (left, top, across, down), scale)
-    for row in range(0, len(labels), tick_step(len(labels), down, size)):
-        y = top + (row + 0.5) * down / len(labels)
-        canvas.write(left - 5, y, labels[row], ha="right")
+    label_rows(canvas, labels, (left, top, down))
     label_columns(canvas, labels, (left, top + down, across), turned=turned)
     canvas.write(left, top + down + foot + 0.8 * size, names[0], muted=True)
     half = text_width([names[1]], size) / 2 + 3
@@ -138,17 +136,37 @@ def bar_height(size: float) -> float:
     return _BAR + 2.8 * size
 
 
+def label_rows(
+    canvas: Canvas,
+    labels: Sequence[str],
+    place: tuple[float, float, float],
+    *,
+    size: float | None = None,
+) -> None:
+    """Tokens at the left, every n-th where there are too many. Place: left, top, height."""
+    left, top, down = place
+    for row in range(0, len(labels), tick_step(len(labels), down, size or canvas.size)):
+        y = top + (row + 0.5) * down / len(labels)
+        canvas.write(left - 5, y, labels[row], ha="right", size=size)
+
+
 def label_columns(
-    canvas: Canvas, labels: Sequence[str], place: tuple[float, float, float], *, turned: bool
+    canvas: Canvas,
+    labels: Sequence[str],
+    place: tuple[float, float, float],
+    *,
+    turned: bool,
+    size: float | None = None,
 ) -> None:
     """Tokens below, upright or turned, every n-th where too many. Place: left, top, width."""
     left, top, across = place
-    step = tick_step(len(labels), across, canvas.size) if turned else 1
+    size = size or canvas.size
+    step = tick_step(len(labels), across, size) if turned else 1
     more = {"rotation": 90, "va": "top"} if turned else {}
     for column in range(0, len(labels), step):
         x = left + (column + 0.5) * across / len(labels)
-        y = top + (5 if turned else 5 + canvas.size / 2)
-        canvas.write(x, y, labels[column], ha="center", **more)
+        y = top + (5 if turned else 5 + size / 2)
+        canvas.write(x, y, labels[column], ha="center", size=size, **more)
 
 
 def _sides(count: int, room: float, width: int) -> tuple[int, int]:

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from gpt2.figures.base.text import CSS_DPI, fitted, fonts, settings, text_width
+from gpt2.figures.base.text import fitted, fonts, settings
 
 DENSITY = 2  # rendered pixels per CSS pixel
 MIN_WIDTH, MAX_WIDTH = 300, 2400
@@ -78,21 +77,6 @@ DARK = Theme(
 )
 
 
-def new_figure(width: int, height: float) -> Figure:
-    """An empty transparent figure of a size in CSS pixels.
-
-    Raises:
-        ValueError: the width is out of range.
-    """
-    check_width(width)
-    return Figure(
-        figsize=(width / CSS_DPI, round(height) / CSS_DPI),
-        dpi=CSS_DPI * DENSITY,
-        facecolor="none",
-        layout="constrained",
-    )
-
-
 def render(figure: Figure) -> np.ndarray:
     """A figure's pixels at twice its CSS size: uint8 [2 height, 2 width, 4], RGBA."""
     canvas = FigureCanvasAgg(figure)
@@ -117,13 +101,6 @@ def to_png(figure: Figure, *, background: str = "none") -> bytes:
     return buffer.getvalue()
 
 
-def set_title(figure: Figure, title: str, *, theme: Theme, width: int) -> None:
-    """Write a figure's title at its top left corner, smaller if it would not fit."""
-    size = font_size(width) + (width >= PHONE)
-    size = min(size, size * (width - 6) / text_width([title], size))
-    figure.suptitle(title, x=2 / width, ha="left", **text_style(theme, size))
-
-
 def text_style(theme: Theme, size: float, **more: Any) -> dict[str, Any]:
     """Keyword arguments of every text of a figure: tokens such as `$_$` stay as they are."""
     style = {"color": theme.text, "fontsize": size, "fontfamily": fonts()[0], "parse_math": False}
@@ -144,36 +121,6 @@ def tick_step(count: int, pixels: float, size: float) -> int:
     """Label every n-th of `count` places over `pixels`, so that lines of text do not touch."""
     step = max(1, math.ceil(count * LINE_HEIGHT * size / max(pixels, 1)))
     return step if step < 9 else 5 * math.ceil(step / 5)
-
-
-def token_ticks(
-    axes: Axes, axis: str, labels: Sequence[str], *, pixels: float, size: float, theme: Theme
-) -> None:
-    """Label an axis with tokens: upright where they fit, else turned, else every n-th.
-
-    Args:
-        axes: whose places 0, 1, 2 ... are the tokens.
-        axis: "x" or "y".
-        labels: made by `label`.
-        pixels: length of the axis, in CSS pixels.
-        size: of the font.
-        theme: its colours.
-    """
-    turned = axis == "x" and text_width(labels, size) + size > pixels / len(labels)
-    step = 1 if axis == "x" and not turned else tick_step(len(labels), pixels, size)
-    places = range(0, len(labels), step)
-    style = text_style(theme, size, rotation=90 if turned else 0)
-    setter = axes.set_xticks if axis == "x" else axes.set_yticks
-    setter(places, [labels[place] for place in places], **style)
-
-
-def plain_axes(axes: Axes, theme: Theme, size: float, *, frame: tuple[str, ...] = ()) -> None:
-    """Take away the frame but for the named sides, and colour what is left."""
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in frame)
-        spine.set_color(theme.muted)
-    axes.set_facecolor("none")
-    axes.tick_params(color=theme.muted, labelcolor=theme.text, labelsize=size, length=3, width=1)
 
 
 def check_width(width: int) -> None:
