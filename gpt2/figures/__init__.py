@@ -9,13 +9,14 @@ threads may draw at once. Imports: numpy, matplotlib, Pillow, the records.
 from gpt2.figures.ablation import AblationGrid, ablation_at
 from gpt2.figures.attention import AttentionMap, HeadMap, head_name
 from gpt2.figures.attribution import AttributionBars
-from gpt2.figures.bars import ClassBars, TokenBars
+from gpt2.figures.bars import TokenBars
 from gpt2.figures.base.colors import class_color, color_legend, token_colors
 from gpt2.figures.base.export import to_csv, to_svg
 from gpt2.figures.base.picture import Picture
 from gpt2.figures.base.style import DARK, LIGHT, Theme, render, to_png
 from gpt2.figures.base.text import counted, percent
 from gpt2.figures.before_after import BeforeAfter
+from gpt2.figures.classes import ClassBars
 from gpt2.figures.faithfulness import FaithfulnessCurves
 from gpt2.figures.layers import LayerMaps, head_at
 from gpt2.figures.lens import LensGrid, lens_columns

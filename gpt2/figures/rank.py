@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from gpt2.figures.base.canvas import Canvas, spaced
 from gpt2.figures.base.picture import check_field
+from gpt2.figures.base.plot import Plot
 from gpt2.figures.base.style import LIGHT, Theme, font_size
 from gpt2.figures.base.text import label, percent, quoted, text_width
 from gpt2.figures.lens import layer_names, layer_title
@@ -95,13 +96,12 @@ class RankPath:
         right, size = x[-1] + step / 2, canvas.size
         decades = max(1, ceil(log10(self.ranks.max())))
         canvas.write(2, 32, "rank among all tokens, 1 = most likely", muted=True)
-        for power in range(decades + 1):
-            y = _TOP + _RANKS * power / decades
-            canvas.boxes([(_SIDE, y, right - _SIDE, 1)], facecolors=canvas.theme.grid)
-            canvas.write(_SIDE - 6, y, f"{10**power:,}", ha="right", muted=True)
-        y = _TOP + _RANKS * np.log10(self.ranks) / decades
+        edges = (_SIDE, right), (decades, 0)
+        plot = Plot(canvas, _SIDE, _TOP, right - _SIDE, _RANKS, *edges)
+        plot.rows(range(decades + 1), [f"{10**power:,}" for power in range(decades + 1)])
+        y = plot.at_y(np.log10(self.ranks))
         line = {"color": canvas.theme.accent, "linewidth": 2, "marker": "o", "markersize": 5}
-        canvas.axes.plot(x, y, clip_on=False, **line)
+        canvas.axes.plot(x, y, **line)
         words, ends = [f"{rank:,}" for rank in self.ranks], self._ends()
         for index in spaced(ends, x, words, size):
             if text_width(words, size) < step or ends[index]:

@@ -68,28 +68,8 @@ class TopicLines:
         plot = Plot(canvas, left, _TOP, across, down, edges, (0, 1))
         plot.rows((0, 0.25, 0.5, 0.75, 1), ("0", "25", "50", "75", "100"))
         canvas.boxes([(left, plot.bottom, across, 1)], facecolors=theme.muted)
-        start = self.decided_at
-        words = "from the first token on" if start == 0 else f"from “{names[start]}” on"
-        canvas.write_title(f"{label(self.labels[self._winner])} leads {words}")
-        if start:
-            style = {"color": theme.muted, "linewidth": 1, "linestyle": (0, (3, 3))}
-            plot.line([start, start], [0, 1], **style)
-        for index, line in enumerate(values.T):
-            strong = index == self._winner
-            plot.line(
-                np.arange(count),
-                line,
-                color=class_color(index),
-                linewidth=2.6 if strong else 1.4,
-                marker="o" if count == 1 else None,
-                zorder=3 if strong else 2,
-            )
-        heights = spread(values[-1], LINE_HEIGHT * size / down)
-        for index, height in enumerate(heights):
-            x, y = left + across + 5, plot.at_y(height)
-            strong = {"weight": "bold"} if index == self._winner else {}
-            canvas.write(x, y, "●", size=size, color=class_color(index))
-            canvas.write(x + _SWATCH, y, ends[index], size=size, **strong)
+        self._draw_lines(plot, names)
+        self._name_lines(plot, ends)
         step = across / (count - 1) if count > 1 else 0
         place = left - step / 2, plot.bottom + 2, across + step
         label_columns(canvas, names, place, turned=turned)
@@ -125,3 +105,32 @@ class TopicLines:
     @property
     def _winner(self) -> int:
         return int(self.per_token[-1].argmax())
+
+    def _draw_lines(self, plot: Plot, names: Sequence[str]) -> None:
+        """The lines of the classes, and since which token the winner leads."""
+        start = self.decided_at
+        words = "from the first token on" if start == 0 else f"from “{names[start]}” on"
+        plot.canvas.write_title(f"{label(self.labels[self._winner])} leads {words}")
+        if start:
+            style = {"color": plot.canvas.theme.muted, "linewidth": 1, "linestyle": (0, (3, 3))}
+            plot.line([start, start], [0, 1], **style)
+        for index, line in enumerate(self.per_token.T):
+            strong = index == self._winner
+            plot.line(
+                np.arange(len(line)),
+                line,
+                color=class_color(index),
+                linewidth=2.6 if strong else 1.4,
+                marker="o" if len(line) == 1 else None,
+                zorder=3 if strong else 2,
+            )
+
+    def _name_lines(self, plot: Plot, ends: Sequence[str]) -> None:
+        """Each class at the right end of its line, moved apart where lines end together."""
+        canvas, size = plot.canvas, plot.canvas.size + 1
+        heights = spread(self.per_token[-1], LINE_HEIGHT * size / plot.down)
+        for index, height in enumerate(heights):
+            x, y = plot.left + plot.across + 5, plot.at_y(height)
+            strong = {"weight": "bold"} if index == self._winner else {}
+            canvas.write(x, y, "●", size=size, color=class_color(index))
+            canvas.write(x + _SWATCH, y, ends[index], size=size, **strong)
