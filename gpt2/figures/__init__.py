@@ -17,6 +17,7 @@ from gpt2.figures.base.style import DARK, LIGHT, Theme, render, to_png
 from gpt2.figures.base.text import counted, percent
 from gpt2.figures.before_after import BeforeAfter
 from gpt2.figures.classes import ClassBars
+from gpt2.figures.confusion import ConfusionTable
 from gpt2.figures.faithfulness import FaithfulnessCurves
 from gpt2.figures.layers import LayerMaps, head_at
 from gpt2.figures.lens import LensGrid, lens_columns
@@ -26,7 +27,7 @@ from gpt2.figures.score import ScoreBands
 from gpt2.figures.similarity import Similarity
 from gpt2.figures.tiles import HeadTiles, tile_at
 from gpt2.figures.topic import TopicLines
-from gpt2.figures.training import ConfusionTable, TrainingCurves
+from gpt2.figures.training import TrainingCurves
 from gpt2.figures.waterfall import WaterfallBars, vocabulary_columns
 
 __all__ = [
