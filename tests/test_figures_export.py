@@ -67,6 +67,12 @@ def test_threads_write_svg_at_once_and_leave_the_settings_alone() -> None:
     assert matplotlib.rcParams["svg.fonttype"] == before == "path"
 
 
+def test_neither_importing_nor_drawing_leaves_a_setting_of_matplotlib_changed() -> None:
+    figures.to_png(figures.ClassBars(("a", "b"), (0.5, 0.5)).figure())
+    left = {**matplotlib.rcParams, "backend": None}
+    assert left == {**matplotlib.rcParamsDefault, "backend": None}
+
+
 def test_csv_gives_back_every_token_and_number() -> None:
     tokens = [*pieces(18), 'a "b", c', "line\nbreak"]
     data = {"token": tokens, "prob": np.linspace(0, 1, 20), "rank": range(20)}

@@ -145,11 +145,7 @@ def head_name(head: int) -> str:
 
 
 def check_tokens(tokens: int) -> None:
-    """Refuse more tokens than can be told apart.
-
-    Raises:
-        ValueError: there are more than MAX_TOKENS.
-    """
+    """Refuse more tokens than can be told apart, MAX_TOKENS."""
     if tokens > MAX_TOKENS:
         raise ValueError(
             f"{tokens} tokens are too many to draw, the limit is {MAX_TOKENS}; pass the last "
@@ -158,10 +154,6 @@ def check_tokens(tokens: int) -> None:
 
 
 def check_high(high: float) -> None:
-    """Refuse a greatest value that is not above 0.
-
-    Raises:
-        ValueError: it is not.
-    """
+    """Refuse a greatest value that is not above 0."""
     if not high > 0:
         raise ValueError(f"high is {high}; the greatest value of a map must be above 0")

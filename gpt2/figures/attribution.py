@@ -10,7 +10,7 @@ from math import ceil
 import numpy as np
 from matplotlib.figure import Figure
 
-from gpt2.figures.base.canvas import Canvas, line_height, wrapped
+from gpt2.figures.base.canvas import Canvas, blocks_of, line_height, wrapped
 from gpt2.figures.base.picture import check_field, check_words
 from gpt2.figures.base.style import LIGHT, PHONE, Theme, font_size
 from gpt2.figures.base.text import counted, fitted, label, quoted, text_width
@@ -103,8 +103,7 @@ class AttributionBars:
         """Lines above each method, methods side by side, and the width of each."""
         words = [word for name in self.names for word in name.split(" ")]
         least = max(text_width(words, size, bold=True), text_width(["max 1.2e-05"], size))
-        count = len(self.names)
-        columns = ceil(count / ceil(count / max(1, int(room // (least + _APART)))))
+        _, columns = blocks_of(len(self.names), int(room // (least + _APART)))
         across = min(room / columns, _WIDEST)
         heads = [wrapped(name, size, across - _APART, bold=True) for name in self.names]
         most = max(map(len, heads))

@@ -5,13 +5,13 @@ Imports: numpy, matplotlib, the records.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import ceil
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from gpt2.figures.base.canvas import Canvas, line_height, wrapped
+from gpt2.figures.base.canvas import Canvas, blocks_of, line_height, wrapped
+from gpt2.figures.base.grid import Grid
 from gpt2.figures.base.picture import check_field
 from gpt2.figures.base.style import LIGHT, PHONE, Theme, font_size
 from gpt2.figures.base.text import counted, fitted, percent, quoted, text_width
@@ -20,6 +20,7 @@ from gpt2.trace import Waterfall
 
 _GAP = 5  # CSS pixels between a bar and its number
 _BAR = 24  # CSS pixels the longest bar has at least
+_ROW = 1.6  # height of a row, in font sizes
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,20 +70,19 @@ class WaterfallBars:
         """As many columns side by side as fit, then a line from 0 to 1."""
         size = font_size(width) - 1
         labels = fitted(self.pieces, size, 0.27 * width if width < PHONE else width)
-        table = self._layout(labels, size, width)
-        bottom = table.block(len(labels)) * ceil(len(self.stages) / table.columns)
+        grid, heads, longest = self._layout(labels, size, width)
         line = NumberLine(labels, self.probs[-1], self.starts, self.chosen, self.u)
+        bottom, row = grid.rows * grid.down, round(_ROW * size)
         canvas = Canvas(width, bottom + line.height(width, size), theme)
-        for stage, (names, numbers) in enumerate(zip(table.names, table.numbers, strict=True)):
-            x, top = table.corner(stage, len(labels))
-            for row, words in enumerate(labels if stage % table.columns == 0 else ()):
-                strong = {"weight": "bold"} if row == self.chosen else {}
-                y = top + (row + 0.5) * table.row
-                canvas.write(table.side - 8, y, words, ha="right", **strong)
+        for stage, (names, numbers) in enumerate(heads):
+            x, top, *_ = grid.box(*divmod(stage, grid.columns))
+            for index, words in enumerate(labels if stage % grid.columns == 0 else ()):
+                strong = {"weight": "bold"} if index == self.chosen else {}
+                canvas.write(grid.left - 8, top + (index + 0.5) * row, words, ha="right", **strong)
             y = top - (len(names) + len(numbers) - 0.4) * line_height(size) - 2
             y = canvas.write_lines(x, y, names, weight="bold")
             canvas.write_lines(x, y, numbers, muted=True)
-            self._draw_column(canvas, stage, table, (x, top))
+            self._draw_column(canvas, stage, (x, top), longest)
         line.draw(canvas, top=bottom)
         return canvas.figure
 
@@ -106,31 +106,34 @@ class WaterfallBars:
             return self.table()
         return {"token": self.pieces, **dict(zip(self.stages, self.probs.tolist(), strict=True))}
 
-    def _layout(self, labels: Sequence[str], size: float, width: int) -> "_Table":
-        """As many columns side by side as fit, the same number in each block."""
+    def _layout(
+        self, labels: Sequence[str], size: float, width: int
+    ) -> tuple[Grid, list[tuple[list[str], list[str]]], float]:
+        """Cells of the steps, as many side by side as fit, the same number in each block; the lines
+        above each step's bars, its name and its numbers; and the length of the longest bar."""
         side = text_width(labels, size, bold=True) + 10
         high = [percent(p) for p in self.probs.flat if p > self.probs.max() / 2]
         number = text_width([*high, "8.8 %"], size, bold=True) + _GAP + 8
-        count = len(self.stages)
-        columns = ceil(count / ceil(count / max(1, int((width - side) // (_BAR + number)))))
+        blocks, columns = blocks_of(len(self.stages), int((width - side) // (_BAR + number)))
         across = min((width - side) / columns, 240)
-        room = across - 8
-        names = [wrapped(name, size, room, bold=True) for name in self.stages]
-        numbers = [wrapped(counted(left, "token"), size, room) for left in self.left]
-        for lines, cut in zip(numbers, self.cut, strict=True):
-            lines += wrapped(f"{percent(cut)} cut", size, room) if cut else []
-        row = round(1.6 * size)
-        return _Table(side, across, columns, row, across - number, names, numbers, size)
+        heads = []
+        for name, left, cut in zip(self.stages, self.left, self.cut, strict=True):
+            numbers = [counted(left, "token"), *([f"{percent(cut)} cut"] if cut else [])]
+            lines = [line for said in numbers for line in wrapped(said, size, across - 8)]
+            heads.append((wrapped(name, size, across - 8, bold=True), lines))
+        top = max(len(names) + len(numbers) for names, numbers in heads) * line_height(size) + 4
+        block = top + len(labels) * round(_ROW * size) + 16
+        return Grid(side, top, blocks, columns, across, block), heads, across - number
 
     def _draw_column(
-        self, canvas: Canvas, stage: int, table: "_Table", corner: tuple[float, float]
+        self, canvas: Canvas, stage: int, corner: tuple[float, float], longest: float
     ) -> None:
         """The bars of one step; a token is hollow and says so in the step that cut it."""
-        (x, top), theme = corner, canvas.theme
-        scale = table.longest / max(float(self.probs.max()), 1e-9)
-        canvas.boxes([(x - 1, top, 1, table.row * len(self.pieces))], facecolors=theme.muted)
+        (x, top), theme, tall = corner, canvas.theme, round(_ROW * canvas.size)
+        scale = longest / max(float(self.probs.max()), 1e-9)
+        canvas.boxes([(x - 1, top, 1, tall * len(self.pieces))], facecolors=theme.muted)
         for row, prob in enumerate(self.probs[stage]):
-            drawn, y = row == self.chosen, top + row * table.row
+            drawn, y = row == self.chosen, top + row * tall
             before = self.probs[stage - 1, row] if stage else prob
             if prob == before == 0:
                 continue
@@ -139,9 +142,9 @@ class WaterfallBars:
             if prob == 0:
                 words = "cut"
                 style = {"facecolors": "none", "edgecolors": theme.muted, "linewidths": 1}
-            canvas.boxes([(x, y + 3, max(length, 1), table.row - 6)], **style)
+            canvas.boxes([(x, y + 3, max(length, 1), tall - 6)], **style)
             more = {"weight": "bold"} if drawn else {"muted": prob == 0}
-            canvas.write(x + length + _GAP, y + table.row / 2, words, **more)
+            canvas.write(x + length + _GAP, y + tall / 2, words, **more)
 
 
 def vocabulary_columns(
@@ -156,30 +159,3 @@ def vocabulary_columns(
     every = range(drawn.probs.shape[1])
     numbers = dict(zip(drawn.names, drawn.probs.tolist(), strict=True))
     return {"id": every, "token": words(every), **numbers}
-
-
-@dataclass(frozen=True)
-class _Table:
-    """Where the columns lie, in CSS pixels; those that don't fit side by side start a new block."""
-
-    side: float
-    across: float
-    columns: int
-    row: float
-    longest: float
-    names: list[list[str]]
-    numbers: list[list[str]]
-    size: float
-
-    @property
-    def head(self) -> float:
-        lines = max(len(a) + len(b) for a, b in zip(self.names, self.numbers, strict=True))
-        return lines * line_height(self.size) + 4
-
-    def block(self, rows: int) -> float:
-        return self.head + rows * self.row + 16
-
-    def corner(self, stage: int, rows: int) -> tuple[float, float]:
-        """Left and top of a step's bars."""
-        block, column = divmod(stage, self.columns)
-        return self.side + column * self.across, self.head + block * self.block(rows)

@@ -5,6 +5,7 @@ cheaper, and a click can be mapped back to what lies under it. Imports: numpy, m
 """
 
 from collections.abc import Sequence
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -155,6 +156,12 @@ def wrapped(words: str, size: float, room: float, *, bold: bool = False) -> list
 def line_height(size: float) -> float:
     """From one line of text to the next, in pixels."""
     return round(LINE_HEIGHT * size) + 1
+
+
+def blocks_of(count: int, fitting: int) -> tuple[int, int]:
+    """Blocks, and columns of each, for so many columns of which `fitting` fit side by side."""
+    blocks = ceil(count / max(1, fitting))
+    return blocks, ceil(count / blocks)
 
 
 def ink(color: Any) -> str:
