@@ -11,6 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gpt2 import figures
 from gpt2.agnews import AGNEWS_LABELS
 from gpt2.weights import hash_file
@@ -73,15 +75,17 @@ def write(directory: Path, metrics: dict[str, Any], points: Sequence[dict]) -> N
     classifier = _running([point for point in points if "accuracy" in point])
     thin = classifier[:: max(1, len(classifier) // 500)]
     measured = [point for point in classifier if "held_out" in point]
-    curves = figures.TrainingCurves(
+    numbers = (
         [point["texts"] for point in thin],
         [point["loss"] for point in thin],
         [point["accuracy"] for point in thin],
         [point["texts"] for point in measured],
         [point["held_out"]["accuracy"] for point in measured],
     )
+    curves = figures.TrainingCurves(*map(np.array, numbers))
     counts = metrics.get("test", metrics["held_out"])["confusion"]
-    pictures = {CURVE: curves, CONFUSION: figures.ConfusionTable(counts, AGNEWS_LABELS)}
+    confusion = figures.ConfusionTable(np.array(counts), AGNEWS_LABELS)
+    pictures: dict[str, figures.Picture] = {CURVE: curves, CONFUSION: confusion}
     for name, picture in pictures.items():
         data = figures.to_png(picture.figure(), background=figures.LIGHT.background)
         (directory / name).write_bytes(data)
