@@ -11,6 +11,7 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -127,18 +128,16 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 def draw(metrics: dict[str, Any], points: list[dict]) -> dict[str, tuple[bytes, str]]:
     """How the training went, and which classes are confused: PNG files and alt texts by name."""
-    curves = report.curves(points)
+    curves = figures.TrainingCurves(*map(np.array, report.curves(points)))
     counts = metrics.get("test", metrics["held_out"])["confusion"]
-    made = {
-        "training.png": (figures.training_figure(*curves), figures.training_alt(*curves)),
-        "confusion.png": (
-            figures.confusion_figure(counts, AGNEWS_LABELS),
-            figures.confusion_alt(counts, AGNEWS_LABELS),
-        ),
-    }
+    confusion = figures.ConfusionTable(np.array(counts), AGNEWS_LABELS)
+    made: dict[str, figures.Picture] = {"training.png": curves, "confusion.png": confusion}
     return {
-        name: (figures.to_png(figure, background=figures.LIGHT.background), alt)
-        for name, (figure, alt) in made.items()
+        name: (
+            figures.to_png(picture.figure(), background=figures.LIGHT.background),
+            picture.alt(),
+        )
+        for name, picture in made.items()
     }
 
 

@@ -68,8 +68,8 @@ class KVCache:
             raise ValueError(
                 f"cannot copy {length} tokens of a cache of {self.length} to one for {capacity}"
             )
-        place = {"device": self._keys.device, "dtype": self._keys.dtype}
-        made = KVCache(self._config, capacity, **place)
+        device, dtype = self._keys.device, self._keys.dtype
+        made = KVCache(self._config, capacity, device=device, dtype=dtype)
         made._keys[:, :, :, :length] = self._keys[:, :, :, :length]
         made._values[:, :, :, :length] = self._values[:, :, :, :length]
         made.length = length

@@ -11,6 +11,7 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,7 +35,7 @@ from gpt2.weights.hub import find_directory
 
 def text_perplexity(
     model: GPT2, tokenizer: Tokenizer, documents: Sequence[str], *, stride: int
-) -> dict:
+) -> dict[str, Any]:
     """Perplexity of a text read in windows of the whole context.
 
     One document is taken as it is. Of several, blanks around each are dropped, and between two
@@ -63,7 +64,9 @@ def text_perplexity(
             )
     ids = [] if tokenizer.start_id is None else [tokenizer.start_id]
     for number, text in enumerate(documents):
-        ids += ([tokenizer.end_id] if number else []) + tokenizer.encode(text)
+        if number and tokenizer.end_id is not None:
+            ids.append(tokenizer.end_id)
+        ids += tokenizer.encode(text)
     if len(ids) < 2:
         raise ValueError("the text is empty")
     total, count = 0.0, 0
@@ -123,7 +126,7 @@ def read_lambada(path: str | Path) -> Iterator[tuple[str, str]]:
         yield context, word
 
 
-def lambada(model: GPT2, tokenizer: Tokenizer, path: str | Path) -> dict:
+def lambada(model: GPT2, tokenizer: Tokenizer, path: str | Path) -> dict[str, Any]:
     """Accuracy of the last token and of the whole last word, greedily; perplexity of the word."""
     token_hits = word_hits = rows = 0
     total = 0.0
@@ -160,7 +163,7 @@ def agnews(
     device: torch.device,
     max_length: int | None = None,
     labels: str | None = None,
-) -> dict:
+) -> dict[str, Any]:
     """Accuracy and macro F1 of a classifier on a CSV.
 
     Args:
@@ -212,7 +215,7 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def evaluate(args: argparse.Namespace) -> dict:
+def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     """What the command line asks for."""
     directory, device = find_directory(args.model), pick_device(args.device)
     if args.agnews:

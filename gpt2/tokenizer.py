@@ -16,6 +16,7 @@ from functools import lru_cache
 from heapq import heapify, heappop, heappush
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, cast
 
 import regex
 import tiktoken
@@ -91,7 +92,7 @@ class Tokenizer:
         """
         check_text(text)
         if self._normal_form:
-            text = unicodedata.normalize(self._normal_form, text)
+            text = unicodedata.normalize(cast(Any, self._normal_form), text)
         ids: list[int] = []
         start = 0
         for match in self._occurrences.finditer(text):
@@ -225,7 +226,7 @@ class _Pairs:
         self._bytes = {byte: ids.get(symbol) for symbol, byte in BYTES.items()}
         self._whole = {}
         if vocabulary.whole_words:
-            self._whole = {bytes(map(BYTES.get, entry, "")): i for entry, i in ids.items()}
+            self._whole = {bytes(BYTES[symbol] for symbol in entry): i for entry, i in ids.items()}
         self._unknown = vocabulary.unknown_id
         self._pairs: dict[tuple[int, int], tuple[int, int]] = {}  # ids -> rank, id of both
         for rank, (left, right) in enumerate(vocabulary.merges):

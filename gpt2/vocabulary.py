@@ -209,7 +209,7 @@ def _optional(path: Path) -> dict[str, Any]:
     return _json(path) if path.is_file() else {}
 
 
-def _whole(raw: Mapping[str, Any]) -> tuple[dict, list[tuple[str, str]], dict[str, Any]]:
+def _whole(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[str, str]], dict[str, Any]]:
     """Entries, merges and settings of a tokenizer.json."""
     model = raw.get("model")
     if not isinstance(model, dict) or not isinstance(model.get("vocab"), dict):

@@ -14,11 +14,12 @@ sys.path.insert(0, str(HERE.parents[1]))
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
 from gpt2 import figures, lens  # noqa: E402
 from gpt2.engine import Engine, Request, Sampling  # noqa: E402
-from gpt2.figures.style import LIGHT, new_figure, plain_axes, set_title, text_style  # noqa: E402
+from gpt2.figures.base.style import LIGHT, text_style  # noqa: E402
 from gpt2.model import GPT2, gelu  # noqa: E402
 from gpt2.sampling import distribution  # noqa: E402
 
@@ -35,6 +36,10 @@ def cosine(rows: torch.Tensor) -> np.ndarray:
     rows = rows.detach().float()
     rows = rows / rows.norm(dim=-1, keepdim=True)
     return (rows @ rows.T).clamp(-1, 1).numpy()
+
+
+def draw(name: str, picture: figures.Picture) -> None:
+    save(name, picture.figure(LIGHT, WIDTH), picture.alt())
 
 
 def save(name: str, figure: Figure, said: str) -> None:
@@ -55,8 +60,26 @@ def residual_stream(model: GPT2, ids: list[int]) -> tuple[list[torch.Tensor], li
     return stream, before_gelu
 
 
+def new_figure(height: int, title: str = "") -> Figure:
+    """An empty transparent figure of a height in CSS pixels, for matplotlib to lay out."""
+    size = WIDTH / 72, height / 72
+    figure = Figure(figsize=size, dpi=144, facecolor="none", layout="constrained")
+    if title:
+        figure.suptitle(title, x=2 / WIDTH, ha="left", **text_style(LIGHT, 14))
+    return figure
+
+
+def plain(axes: Axes, size: float, *frame: str) -> None:
+    """Take away the frame but for the named sides."""
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in frame)
+        spine.set_color(LIGHT.muted)
+    axes.set_facecolor("none")
+    axes.tick_params(color=LIGHT.muted, labelcolor=LIGHT.text, labelsize=size, length=3, width=1)
+
+
 def gelu_figure(values: torch.Tensor, layer: int) -> Figure:
-    figure = new_figure(WIDTH, 300)
+    figure = new_figure(300, "GELU, and what it is fed")
     left, right = figure.subplots(1, 2)
     x = torch.linspace(-4, 4, 400)
     left.plot(x, gelu(x), color=LIGHT.accent, lw=2)
@@ -68,13 +91,13 @@ def gelu_figure(values: torch.Tensor, layer: int) -> Figure:
     right.set_xlabel(f"x in the MLP of layer {layer}, for every token", **text_style(LIGHT, 12))
     right.set_yticks([])
     for axes in (left, right):
-        plain_axes(axes, LIGHT, 12, frame=("left", "bottom"))
-    set_title(figure, "GELU, and what it is fed", theme=LIGHT, width=WIDTH)
+        plain(axes, 12, "left", "bottom")
     return figure
 
 
 def norm_figure(sizes: np.ndarray) -> Figure:
-    figure = new_figure(WIDTH, 280)
+    title = "The residual stream grows block by block; one line a token, the mean in colour"
+    figure = new_figure(280, title)
     axes = figure.subplots()
     for token in range(1, sizes.shape[1]):
         axes.plot(sizes[:, token], color=LIGHT.bar, lw=1, alpha=0.6)
@@ -83,21 +106,19 @@ def norm_figure(sizes: np.ndarray) -> Figure:
     axes.set_xticks(range(len(sizes)), names, **text_style(LIGHT, 11, rotation=30))
     axes.set_ylabel("length of the vector", **text_style(LIGHT, 12))
     axes.set_ylim(0)
-    plain_axes(axes, LIGHT, 11, frame=("left", "bottom"))
-    title = "The residual stream grows block by block; one line a token, the mean in colour"
-    set_title(figure, title, theme=LIGHT, width=WIDTH)
+    plain(axes, 11, "left", "bottom")
     return figure
 
 
 def temperature_figure(rows: dict[str, np.ndarray], pieces: list[str]) -> Figure:
-    figure = new_figure(WIDTH, 300)
+    figure = new_figure(300)
     grid = figure.subplots(1, len(rows), sharex=True, sharey=True)
     places = np.arange(len(pieces))[::-1]
     for axes, (name, probs) in zip(grid, rows.items(), strict=True):
         axes.barh(places, 100 * probs, color=[LIGHT.accent if p else LIGHT.grid for p in probs])
         axes.set_title(name, loc="left", **text_style(LIGHT, 12))
         axes.set_xlabel("%", **text_style(LIGHT, 11))
-        plain_axes(axes, LIGHT, 11, frame=("left",))
+        plain(axes, 11, "left")
     grid[0].set_yticks(places, pieces, **text_style(LIGHT, 11))
     return figure
 
@@ -111,23 +132,14 @@ def main() -> int:
     word_ids = [engine.catalog.encode(" " + word, model="mini") for word in WORDS]
     assert all(len(row) == 1 for row in word_ids), "each word must be one token"
     matrix = cosine(model.wte.weight[[row[0] for row in word_ids]])
-    look = {"theme": LIGHT, "width": WIDTH}
     title = "How alike the embeddings of some words are"
-    save(
-        "token-embeddings",
-        figures.similarity_figure(matrix, WORDS, title=title, **look),
-        figures.similarity_alt(matrix, WORDS),
-    )
+    draw("token-embeddings", figures.Similarity(matrix, WORDS, title))
 
     positions = [str(p) for p in range(0, 1024, 8)]
     matrix = cosine(model.wpe.weight[::8])
     title = "How alike the embeddings of positions are, every eighth of 1,024"
     names = ("position", "position")
-    save(
-        "positional-embeddings",
-        figures.similarity_figure(matrix, positions, title=title, names=names, **look),
-        figures.similarity_alt(matrix, positions),
-    )
+    draw("positional-embeddings", figures.Similarity(matrix, positions, title, names))
 
     reading = lens.Reading.of(model, ids)
     sharpest = max(
@@ -140,16 +152,8 @@ def main() -> int:
     )
     layer, head = sharpest
     maps = reading.attention(layer)
-    save(
-        "attention-head",
-        figures.attention_head_figure(maps[head], pieces, layer=layer, head=head, **look),
-        figures.attention_head_alt(maps[head], pieces, layer=layer, head=head),
-    )
-    save(
-        "attention-layer",
-        figures.attention_layer_figure(maps, layer=layer, selected=head, **look),
-        figures.attention_layer_alt(maps, layer=layer),
-    )
+    draw("attention-head", figures.HeadMap(maps[head], pieces, layer, head))
+    draw("attention-layer", figures.LayerMaps(maps, layer, selected=head))
 
     stream, before_gelu = residual_stream(model, ids)
     share = float((before_gelu[3] < 0).float().mean())
@@ -166,20 +170,12 @@ def main() -> int:
     step = trace.steps[0]
     drawn = step.top_ids.index(step.id) if step.id in step.top_ids else None
     top = engine.catalog.drawn(step.top_ids, model="mini")
-    bars = (top, step.top_probs, step.top_sampled_probs, drawn)
-    save(
-        "language-head",
-        figures.probability_figure(*bars, **look),
-        figures.probability_alt(*bars),
-    )
+    bars = figures.TokenBars(top, step.top_probs, step.top_sampled_probs, drawn)
+    draw("language-head", bars)
     headline = "Oil prices climb as refineries shut down ahead of the storm, lifting shares."
     verdict = engine.classify(headline)
     read = engine.catalog.drawn(verdict.ids, model=verdict.model)
-    save(
-        "classification-head",
-        figures.topic_figure(verdict.per_token, read, verdict.labels, **look),
-        figures.topic_alt(verdict.per_token, read, verdict.labels),
-    )
+    draw("classification-head", figures.TopicLines(verdict.per_token, read, verdict.labels))
 
     logits = reading.logits_before(len(ids))
     chosen = logits.topk(8).indices

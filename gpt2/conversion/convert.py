@@ -62,8 +62,9 @@ def convert(settings: ConvertSettings) -> receipt.Receipt:
         vocabulary = pick_vocabulary(source.path, given=settings.vocab, shipped=shipped)
         tokenizer = load_tokenizer(vocabulary.directory, rows=source.config.vocab_size)
         if source.layout != "in-out":  # formats that don't say what ends a text
-            ends = {"bos_token_id": tokenizer.start_id, "eos_token_id": tokenizer.end_id}
-            source = replace(source, config=replace(source.config, **ends))
+            first, last = tokenizer.start_id, tokenizer.end_id
+            config = replace(source.config, bos_token_id=first, eos_token_id=last)
+            source = replace(source, config=config)
         if settings.to == "hf":
             dtype = getattr(torch, settings.dtype)
             return to_directory(source, out, vocabulary=vocabulary, dtype=dtype)
@@ -100,7 +101,7 @@ def convert_tensor(source: Source, ours: str, dtype: torch.dtype) -> tuple[Row, 
 def fingerprint(tensor: Tensor) -> str:
     """sha256 of a tensor's bytes in memory order, little-endian."""
     flat = tensor.contiguous().reshape(-1)
-    return hashlib.sha256(flat.view(torch.uint8).numpy()).hexdigest()
+    return hashlib.sha256(flat.view(torch.uint8).numpy().data).hexdigest()
 
 
 # --- to a model directory ---------------------------------------------------------------------

@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -73,9 +74,9 @@ class Receipt:
     source: str
     kind: str
     dtype: str
-    config: dict
+    config: dict[str, Any]
     variables: tuple[Row, ...]
-    skipped: tuple[dict, ...]
+    skipped: tuple[dict[str, str], ...]
     notes: tuple[str, ...]
     parameters: int
     exact: int
@@ -149,7 +150,7 @@ def write(receipt: Receipt, directory: Path) -> None:
     (directory / weights.RECEIPT_FILE).write_text(text + "\n", encoding="utf-8")
 
 
-def read(directory: str | Path) -> dict | None:
+def read(directory: str | Path) -> dict[str, Any] | None:
     """receipt.json of a directory, None without one.
 
     Raises:

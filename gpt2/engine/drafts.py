@@ -38,12 +38,16 @@ class Draft:
         return self.start.cache.nbytes + self.first.nbytes + self.start.logits.nbytes
 
 
+# The model and all that changes it, the prompt, the sampling but its seed, the tokens written.
+_Key = tuple[Hashable, tuple[int, ...], Sampling, tuple[int, ...]]
+
+
 class Drafts:
     """A memory of drafts of at most so many bytes."""
 
     def __init__(self, limit: int) -> None:
         """Start empty; limit 0 keeps nothing."""
-        self._kept: Memory[Draft] = Memory(limit)
+        self._kept: Memory[_Key, Draft] = Memory(limit)
 
     @property
     def nbytes(self) -> int:

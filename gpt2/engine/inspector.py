@@ -49,7 +49,7 @@ class Inspector:
         library: Library,
         limits: Limits,
         turn: AbstractContextManager[object],
-        streams: Memory[Tensor],
+        streams: Memory[tuple[str, tuple[int, ...]], Tensor],
     ) -> None:
         """Read with a library's models.
 

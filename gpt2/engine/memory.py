@@ -16,10 +16,11 @@ class Sized(Protocol):
         """Memory it holds."""
 
 
+Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value", bound=Sized)
 
 
-class Memory(Generic[Value]):
+class Memory(Generic[Key, Value]):
     """Values by key, together at most so many bytes. Thread-safe."""
 
     def __init__(self, limit: int) -> None:
@@ -29,10 +30,10 @@ class Memory(Generic[Value]):
             limit: most bytes held, 0 = keep nothing.
         """
         self.limit = limit
-        self._values: dict[Hashable, Value] = {}  # in the order of last use
+        self._values: dict[Key, Value] = {}  # in the order of last use
         self._lock = threading.Lock()
 
-    def get(self, key: Hashable) -> Value | None:
+    def get(self, key: Key) -> Value | None:
         """The value kept under a key, which counts as its use; None if there is none."""
         with self._lock:
             value = self._values.pop(key, None)
@@ -40,7 +41,7 @@ class Memory(Generic[Value]):
                 self._values[key] = value
             return value
 
-    def keep(self, key: Hashable, value: Value) -> None:
+    def keep(self, key: Key, value: Value) -> None:
         """Keep a value if it fits at all, and forget the oldest until all fit."""
         with self._lock:
             self._values.pop(key, None)
@@ -50,7 +51,7 @@ class Memory(Generic[Value]):
             while sum(kept.nbytes for kept in self._values.values()) > self.limit:
                 del self._values[next(iter(self._values))]
 
-    def items(self) -> list[tuple[Hashable, Value]]:
+    def items(self) -> list[tuple[Key, Value]]:
         """All that is kept, the oldest first."""
         with self._lock:
             return list(self._values.items())

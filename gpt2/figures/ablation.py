@@ -3,33 +3,29 @@
 Imports: numpy, matplotlib.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.colors import FuncNorm, LinearSegmentedColormap, Normalize
+from matplotlib.colors import FuncNorm
 from matplotlib.figure import Figure
 
-from gpt2.figures.canvas import boxes, ink, line_height, new_canvas, write, write_lines, write_title
-from gpt2.figures.grid import Grid, number_grid
-from gpt2.figures.heatmap import bar_height, color_bar
-from gpt2.figures.style import LIGHT, Theme, check_array, check_width, font_size
-from gpt2.figures.text import counted, label, quoted, text_width
+from gpt2.figures.base.canvas import Canvas, ink, line_height
+from gpt2.figures.base.grid import Grid, number_grid
+from gpt2.figures.base.heatmap import TITLE, Scale, bar_height, color_bar, signed_colors
+from gpt2.figures.base.picture import check_field
+from gpt2.figures.base.style import LIGHT, Theme, check_width, font_size
+from gpt2.figures.base.text import counted, label, quoted, text_width
 
 STRONGEST = 3  # how many are named
 
-_SIDE, _TITLE = 38, 26  # the layers' numbers at the left, and the title above
+_LIMIT = 1e6  # a change is any number
+_SIDE = 38  # the layers' numbers at the left
 _APART = 10  # CSS pixels between the heads and the MLPs
 
 
-def ablation_figure(
-    heads: Any,
-    mlps: Any,
-    piece: str,
-    *,
-    theme: Theme = LIGHT,
-    width: int = 1040,
-) -> Figure:
+@dataclass(frozen=True, eq=False)
+class AblationGrid:
     """A cell for each head and a last column for the MLPs; the strongest are named below.
 
     The colours are scaled to the heads. An MLP can weigh a hundred times more; it then has the last
@@ -40,54 +36,86 @@ def ablation_figure(
             where the head helped. Layers that are not known yet are NaN and stay empty.
         mlps: [L] the same for the MLPs.
         piece: the token.
-        theme, width: as everywhere.
 
     Raises:
         ValueError: lengths differ, or a value is not a number.
     """
-    values = _check(heads, mlps)
-    layers, count = len(values), values.shape[1] - 1
-    size = font_size(width) - 1
-    grid, column, height = _grids(layers, count, width)
-    figure, axes = new_canvas(width, height)
-    title = f"Which parts {label(piece)} depends on"
-    write_title(axes, title, theme=theme, width=width)
-    colors = LinearSegmentedColormap.from_list("signed", theme.diverging)
-    norm, ticks = signed_scale(values[:, :-1])
-    unit = "change of log-probability when off, in nats"
-    color_bar(axes, _SIDE, _TITLE, unit, colors, norm, ticks, theme=theme, size=size, width=width)
-    muted = {"theme": theme, "size": size, "color": theme.muted}
-    y = _TITLE + bar_height(size) + 0.7 * size
-    write(axes, _SIDE, y, "blue: less likely without it, so it helped", **muted)
-    number_grid(axes, grid, theme=theme, size=size - 1)
-    write(axes, column.left, grid.top - 9, "MLP", **muted | {"size": size - 1})
-    shades = colors(norm(values))  # [L,H+1,4], of what is not known transparent
-    places = [_box(grid, column, at) for at in np.ndindex(values.shape)]
-    boxes(axes, places, facecolors=shades.reshape(-1, 4))
-    strongest = _strongest(values)
-    for at in strongest:
-        boxes(
-            axes, [_box(grid, column, at)], facecolors="none", edgecolors=theme.text, linewidths=1.5
-        )
-    numbered = {*strongest, *((layer, count) for layer in range(layers))}
-    for at in sorted(numbered):
-        _write_value(axes, _box(grid, column, at), values[at], shades[at], theme=theme, size=size)
-    lines = [f"{_name(at, count)}: {values[at]:+.2f}" for at in strongest]
-    y = grid.bottom + 1.2 * size
-    write_lines(axes, 2, y, ["strongest:", *lines], theme=theme, size=size)
-    return figure
 
+    heads: np.ndarray
+    mlps: np.ndarray
+    piece: str
 
-def ablation_alt(heads: Any, mlps: Any, piece: str) -> str:
-    """What `ablation_figure` shows, from the same data."""
-    values = _check(heads, mlps)
-    count = values.shape[1] - 1
-    said = f"Change of the log-probability of {quoted(piece)} when each of "
-    said += f"{counted(len(values), 'layer')} of {counted(count, 'head')} or an MLP is off. "
-    named = [f"{_name(at, count)}, {values[at]:+.2f} nats" for at in _strongest(values)]
-    known = int((~np.isnan(values[:, 0])).sum())
-    said += f"Known so far: {known} of them. " if known < len(values) else ""
-    return said + f"Strongest: {'; '.join(named)}."
+    def __post_init__(self) -> None:
+        bounds = {"low": -_LIMIT, "high": _LIMIT, "missing": True}
+        heads = check_field(self, "heads", (None, None), **bounds)
+        check_field(self, "mlps", heads.shape[:1], **bounds)
+
+    def figure(self, theme: Theme = LIGHT, width: int = 1040) -> Figure:
+        """Layers downward, heads across."""
+        values, (layers, count) = self._values, self.heads.shape
+        grid, column, height = _grids(layers, count, width)
+        canvas = Canvas(width, height, theme)
+        size = canvas.size
+        canvas.write_title(f"Which parts {label(self.piece)} depends on")
+        scale = _scale(self.heads, theme)
+        color_bar(canvas, _SIDE, scale)
+        y = TITLE + bar_height(size) + 0.7 * size
+        canvas.write(_SIDE, y, "blue: less likely without it, so it helped", muted=True)
+        number_grid(canvas, grid)
+        canvas.write(column.left, grid.top - 9, "MLP", muted=True, size=size - 1)
+        shades = scale.colors(scale.norm(values))  # [L,H+1,4], of what is not known transparent
+        places = {
+            at: grid.box(*at) if at[1] < count else column.box(at[0], 0)
+            for at in np.ndindex(values.shape)
+        }
+        canvas.boxes(list(places.values()), facecolors=shades.reshape(-1, 4))
+        strongest = self._strongest()
+        for at in strongest:
+            canvas.outline(places[at], theme.text, line=1.5)
+        for at in sorted({*strongest, *((layer, count) for layer in range(layers))}):
+            left, top, across, down = places[at]
+            words = f"{values[at]:+.2f}"
+            fits = text_width([words], size - 1) + 2 < across and size < down + 1
+            if fits and not np.isnan(values[at]):
+                style = {"size": size - 1, "ha": "center", "color": ink(shades[at][:3])}
+                canvas.write(left + across / 2, top + down / 2, words, **style)
+        lines = [f"{self._name(at)}: {values[at]:+.2f}" for at in strongest]
+        canvas.write_lines(2, grid.bottom + 1.2 * size, ["strongest:", *lines])
+        return canvas.figure
+
+    def alt(self) -> str:
+        """The strongest, and how much is known."""
+        values, (layers, count) = self._values, self.heads.shape
+        said = f"Change of the log-probability of {quoted(self.piece)} when each of "
+        said += f"{counted(layers, 'layer')} of {counted(count, 'head')} or an MLP is off. "
+        named = [f"{self._name(at)}, {values[at]:+.2f} nats" for at in self._strongest()]
+        known = int((~np.isnan(values[:, 0])).sum())
+        said += f"Known so far: {known} of them. " if known < layers else ""
+        return said + f"Strongest: {'; '.join(named)}."
+
+    def columns(self) -> dict[str, Sequence]:
+        """A row for each part."""
+        layers, places = np.indices(self.heads.shape).reshape(2, -1).tolist()
+        return {
+            "layer": [*layers, *range(len(self.mlps))],
+            "part": [*(f"head {head}" for head in places), *(["MLP"] * len(self.mlps))],
+            "change of log-probability (nats)": [*self.heads.ravel().tolist(), *self.mlps.tolist()],
+        }
+
+    @property
+    def _values(self) -> np.ndarray:
+        """[L, H + 1], the MLPs last."""
+        return np.column_stack([self.heads, self.mlps])
+
+    def _strongest(self) -> list[tuple[int, int]]:
+        values = self._values
+        order = np.argsort(-np.nan_to_num(np.abs(values)), axis=None, kind="stable")[:STRONGEST]
+        rows, columns = np.unravel_index(order, values.shape)
+        return list(zip(rows.tolist(), columns.tolist(), strict=True))
+
+    def _name(self, at: tuple[int, int]) -> str:
+        heads = self.heads.shape[1]
+        return f"layer {at[0]}, " + (f"head {at[1]}" if at[1] < heads else "MLP")
 
 
 def ablation_at(
@@ -105,8 +133,8 @@ def ablation_at(
     return (mlp[0], None) if mlp else grid.at(*place)
 
 
-def signed_scale(values: np.ndarray) -> tuple[Normalize, list[float]]:
-    """A scale centred on zero on which the square root gets the colour, and its ticks."""
+def _scale(values: np.ndarray, theme: Theme) -> Scale:
+    """A scale centred on zero on which the square root gets the colour."""
     most = max(float(np.nanmax(np.abs(values))), 1e-9)
 
     def root(x: np.ndarray) -> np.ndarray:
@@ -115,15 +143,9 @@ def signed_scale(values: np.ndarray) -> tuple[Normalize, list[float]]:
     def square(x: np.ndarray) -> np.ndarray:
         return np.sign(x) * np.square(x)
 
-    return FuncNorm((root, square), -most, most), [most * n for n in (-1, -0.25, 0, 0.25, 1)]
-
-
-def _check(heads: Any, mlps: Any) -> np.ndarray:
-    limit = 1e6
-    bounds = {"low": -limit, "high": limit, "missing": True}
-    values = check_array("heads", heads, (None, None), **bounds)
-    column = check_array("mlps", mlps, (len(values),), **bounds)
-    return np.column_stack([values, column])
+    norm = FuncNorm((root, square), -most, most)
+    ticks = [most * n for n in (-1, -0.25, 0, 0.25, 1)]
+    return Scale(signed_colors(theme), norm, ticks, "change of log-probability when off, in nats")
 
 
 def _grids(layers: int, heads: int, width: int) -> tuple[Grid, Grid, float]:
@@ -133,42 +155,8 @@ def _grids(layers: int, heads: int, width: int) -> tuple[Grid, Grid, float]:
     wide = max(34.0, text_width(["-10.00"], size - 1) + 4)
     across = min((width - _SIDE - _APART - wide - 2) / heads, 48)
     down = min(max(across, 14), 26)
-    top = _TITLE + bar_height(size) + 1.5 * size + 24
+    top = TITLE + bar_height(size) + 1.5 * size + 24
     gap = 2 if across > 20 else 1
     grid = Grid(_SIDE, top, layers, heads, across, down, gap)
     column = Grid(grid.right + _APART, top, layers, 1, max(across, wide), down, gap)
     return grid, column, grid.bottom + (STRONGEST + 1) * line_height(size) + 0.9 * size
-
-
-def _box(grid: Grid, column: Grid, at: tuple[int, int]) -> tuple[float, float, float, float]:
-    return grid.box(*at) if at[1] < grid.columns else column.box(at[0], 0)
-
-
-def _strongest(values: np.ndarray) -> list[tuple[int, int]]:
-    order = np.argsort(-np.nan_to_num(np.abs(values)), axis=None, kind="stable")[:STRONGEST]
-    return [
-        (int(row), int(column))
-        for row, column in np.transpose(np.unravel_index(order, values.shape))
-    ]
-
-
-def _name(at: tuple[int, int], heads: int) -> str:
-    return f"layer {at[0]}, " + (f"head {at[1]}" if at[1] < heads else "MLP")
-
-
-def _write_value(
-    axes: Axes,
-    place: tuple[float, float, float, float],
-    value: float,
-    shade: np.ndarray,
-    *,
-    theme: Theme,
-    size: float,
-) -> None:
-    """A cell's number, where it is known and fits."""
-    left, top, across, down = place
-    words = f"{value:+.2f}"
-    fits = text_width([words], size - 1) + 2 < across and size < down + 1
-    if fits and not np.isnan(value):
-        style = {"theme": theme, "size": size - 1, "ha": "center", "color": ink(shade[:3])}
-        write(axes, left + across / 2, top + down / 2, words, **style)

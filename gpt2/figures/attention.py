@@ -1,155 +1,151 @@
-"""The attention map of one head, with its tokens.
+"""Maps of attention from tokens to those before them: one of any kind, and that of one head.
 
 Imports: numpy, matplotlib.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
-from gpt2.figures.heatmap import heatmap
-from gpt2.figures.style import LIGHT, Theme, check_array
-from gpt2.figures.text import counted, percent, quoted
+from gpt2.figures.base.heatmap import heatmap, share_scale
+from gpt2.figures.base.picture import check_field, check_words
+from gpt2.figures.base.style import LIGHT, Theme
+from gpt2.figures.base.text import counted, percent, quoted
 
 MAX_TOKENS = 64
 
-# The square root of the share gets the colour: most shares are small, and they are worth seeing.
-COLORS = "viridis"
-GAMMA = 0.5
-TICKS = (0, 0.05, 0.25, 0.5, 1)
 
-
-def attention_head_figure(
-    weights: Any,
-    pieces: Sequence[str],
-    *,
-    layer: int,
-    head: int,
-    theme: Theme = LIGHT,
-    width: int = 1040,
-) -> Figure:
-    """One head's map: each row is a token, and its colours say which tokens it looks at.
-
-    Args:
-        weights: [T, T], rows look at columns; T is at most MAX_TOKENS.
-        pieces: T token pieces.
-        layer, head: counted from 0; head -1 is the mean over heads.
-        theme, width: as everywhere.
-
-    Raises:
-        ValueError: too many tokens, lengths differ, or a value is NaN or out of 0..1.
-    """
-    shares = _check_weights(weights, len(pieces))
-    title = f"Layer {layer}, {_head_name(head)}: where each token looks"
-    return attention_map_figure(shares, pieces, title=title, theme=theme, width=width)
-
-
-def attention_map_figure(
-    values: Any,
-    pieces: Sequence[str],
-    *,
-    title: str,
-    unit: str = "share of attention, 0 to 1",
-    high: float = 1.0,
-    theme: Theme = LIGHT,
-    width: int = 1040,
-) -> Figure:
+@dataclass(frozen=True, eq=False)
+class AttentionMap:
     """Any map from tokens to those before them: rollout, attention weighted by values, a window.
 
     Args:
-        values: [T, T], rows look at columns; T is at most MAX_TOKENS.
-        pieces: T token pieces.
+        weights: [T, T], rows look at columns; T is at most MAX_TOKENS.
+        pieces: T tokens.
         title: of the figure.
-        unit: title of the colour bar.
+        unit: of the weights.
         high: the value that gets the brightest colour, the greatest there may be.
-        theme, width: as everywhere.
+        words: the tokens for the CSV file; none are the pieces.
+        first: the first token's place in its text.
 
     Raises:
         ValueError: too many tokens, lengths differ, or a value is NaN or out of 0..high.
     """
-    shares = _check_weights(values, len(pieces), high=high)
-    past = np.tri(len(shares), dtype=bool)
-    note = "blank: a token cannot\nlook at what comes later" if len(shares) >= 6 else ""
-    return heatmap(
-        np.where(past, shares, np.nan),
-        pieces,
-        title=title,
-        names=("token looked at (key)", "token that looks (query)"),
-        unit=unit,
-        colors=colormaps[COLORS],
-        norm=PowerNorm(GAMMA, 0, high),
-        ticks=[high * tick for tick in TICKS],
-        note=note,
-        theme=theme,
-        width=width,
-    )
+
+    weights: np.ndarray
+    pieces: Sequence[str]
+    title: str
+    unit: str = "share of attention, 0 to 1"
+    high: float = 1.0
+    words: Sequence[str] = ()
+    first: int = 0
+
+    def __post_init__(self) -> None:
+        check_tokens(len(self.pieces))
+        check_high(self.high)
+        check_field(self, "weights", (len(self.pieces),) * 2, low=0, high=self.high)
+        check_words(self)
+
+    def figure(self, theme: Theme = LIGHT, width: int = 1040) -> Figure:
+        """Each row is a token, and its colours say which tokens it looks at."""
+        past = np.tri(len(self.weights), dtype=bool)
+        note = "blank: a token cannot\nlook at what comes later" if len(past) >= 6 else ""
+        return heatmap(
+            np.where(past, self.weights, np.nan),
+            self.pieces,
+            title=self.title,
+            names=("token looked at (key)", "token that looks (query)"),
+            scale=share_scale(self.unit, high=self.high),
+            note=note,
+            theme=theme,
+            width=width,
+        )
+
+    def alt(self) -> str:
+        """Its title and its strongest pair."""
+        said = f"{self.title}, over {counted(len(self.weights), 'token')}."
+        for query, key, value in self.strongest(1):
+            said += f" Strongest: {quoted(self.pieces[query])} (token {query}) looking at "
+            said += "itself" if query == key else f"{quoted(self.pieces[key])} (token {key})"
+            said += f", {value:.3g}."
+        return said
+
+    def columns(self) -> dict[str, Sequence]:
+        """Every pair of tokens, the one that looks and the one looked at."""
+        rows, columns = np.tril_indices(len(self.weights))
+        return {
+            "query": (rows + self.first).tolist(),
+            "query token": [self.words[row] for row in rows],
+            "key": (columns + self.first).tolist(),
+            "key token": [self.words[column] for column in columns],
+            "value": self.weights[rows, columns].tolist(),
+        }
+
+    def strongest(self, count: int) -> list[tuple[int, int, float]]:
+        """The greatest values, strongest first, each as (query, key, value).
+
+        The first row is left out: the first token can look at nothing but itself.
+        """
+        queries, keys = (places[1:] for places in np.tril_indices(len(self.weights)))
+        found = self.weights[queries, keys]
+        order = np.argsort(-found, kind="stable")[:count]
+        return [(int(queries[i]), int(keys[i]), float(found[i])) for i in order]
 
 
-def attention_map_alt(values: Any, pieces: Sequence[str], *, title: str, high: float = 1.0) -> str:
-    """What `attention_map_figure` shows, from the same data."""
-    shares = _check_weights(values, len(pieces), high=high)
-    said = f"{title}, over {counted(len(shares), 'token')}."
-    for query, key, value in strongest_pairs(shares, count=1, high=high):
-        said += f" Strongest: {quoted(pieces[query])} (token {query}) looking at "
-        said += "itself" if query == key else f"{quoted(pieces[key])} (token {key})"
-        said += f", {value:.3g}."
-    return said
-
-
-def attention_head_alt(weights: Any, pieces: Sequence[str], *, layer: int, head: int) -> str:
-    """What `attention_head_figure` shows, from the same data."""
-    shares = _check_weights(weights, len(pieces))
-    said = f"Attention of layer {layer}, {_head_name(head)}, over {counted(len(shares), 'token')}."
-    if len(shares) == 1:
-        return said + " With one token there is nothing to look back at."
-    query, key, share = strongest_pairs(shares, count=1)[0]
-    said += (
-        f" Strongest: {quoted(pieces[query])} (token {query}) gives {percent(share)} of its "
-        f"attention to {'itself' if query == key else quoted(pieces[key]) + f' (token {key})'}."
-    )
-    return said + f" The first token gets {percent(shares[1:, 0].mean())} on average."
-
-
-def strongest_pairs(
-    weights: Any, *, count: int = 3, high: float = 1.0
-) -> list[tuple[int, int, float]]:
-    """The greatest shares of a map, strongest first, each as (query, key, share).
-
-    The first row is left out: the first token can look at nothing but itself.
+@dataclass(frozen=True, eq=False)
+class HeadMap:
+    """One head's map: each row is a token, and its colours say which tokens it looks at.
 
     Args:
-        weights: [T, T].
-        count: how many; fewer come back when the map has fewer.
-        high: the greatest value there may be.
-
-    Raises:
-        ValueError: a value is NaN or out of 0..high, or the map is not square.
+        weights, pieces, words, first: as of an AttentionMap.
+        layer, head: counted from 0; head -1 is the mean over heads.
     """
-    shares = _check_weights(weights, len(weights), high=high)
-    queries, keys = np.tril_indices(len(shares))
-    queries, keys = queries[1:], keys[1:]
-    found = shares[queries, keys]
-    order = np.argsort(-found, kind="stable")[:count]
-    return [(int(queries[i]), int(keys[i]), float(found[i])) for i in order]
+
+    weights: np.ndarray
+    pieces: Sequence[str]
+    layer: int
+    head: int
+    words: Sequence[str] = ()
+    first: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weights", self._map.weights)
+
+    def figure(self, theme: Theme = LIGHT, width: int = 1040) -> Figure:
+        """As that of any map."""
+        return self._map.figure(theme, width)
+
+    def alt(self) -> str:
+        """Its strongest pair, and how much the first token gets."""
+        said = f"Attention of layer {self.layer}, {head_name(self.head)}, over "
+        said += f"{counted(len(self.weights), 'token')}."
+        if len(self.weights) == 1:
+            return said + " With one token there is nothing to look back at."
+        ((query, key, share),) = self._map.strongest(1)
+        said += f" Strongest: {quoted(self.pieces[query])} (token {query}) gives "
+        said += f"{percent(share)} of its attention to "
+        said += "itself." if query == key else f"{quoted(self.pieces[key])} (token {key})."
+        return said + f" The first token gets {percent(self.weights[1:, 0].mean())} on average."
+
+    def columns(self) -> dict[str, Sequence]:
+        """As those of any map."""
+        return self._map.columns()
+
+    @property
+    def _map(self) -> AttentionMap:
+        title = f"Layer {self.layer}, {head_name(self.head)}: where each token looks"
+        return AttentionMap(self.weights, self.pieces, title, words=self.words, first=self.first)
 
 
-def _check_weights(weights: Any, tokens: int, *, high: float = 1.0) -> np.ndarray:
-    check_tokens(tokens)
-    if not high > 0:
-        raise ValueError(f"high is {high}; the greatest value of a map must be above 0")
-    return check_array("weights", weights, (tokens, tokens), low=0, high=high)
+def head_name(head: int) -> str:
+    """What titles call a head; -1 is the mean."""
+    return "mean over heads" if head < 0 else f"head {head}"
 
 
 def check_tokens(tokens: int) -> None:
-    """Refuse more tokens than can be told apart.
-
-    Raises:
-        ValueError: there are more than MAX_TOKENS.
-    """
+    """Refuse more tokens than can be told apart, MAX_TOKENS."""
     if tokens > MAX_TOKENS:
         raise ValueError(
             f"{tokens} tokens are too many to draw, the limit is {MAX_TOKENS}; pass the last "
@@ -157,5 +153,7 @@ def check_tokens(tokens: int) -> None:
         )
 
 
-def _head_name(head: int) -> str:
-    return "mean over heads" if head == -1 else f"head {head}"
+def check_high(high: float) -> None:
+    """Refuse a greatest value that is not above 0."""
+    if not high > 0:
+        raise ValueError(f"high is {high}; the greatest value of a map must be above 0")

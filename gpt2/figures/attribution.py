@@ -4,24 +4,16 @@ Imports: numpy, matplotlib.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import ceil
-from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gpt2.figures.canvas import (
-    boxes,
-    line_height,
-    new_canvas,
-    wrapped,
-    write,
-    write_lines,
-    write_title,
-)
-from gpt2.figures.style import LIGHT, PHONE, Theme, check_array, font_size
-from gpt2.figures.text import counted, fitted, label, quoted, text_width
+from gpt2.figures.base.canvas import Canvas, blocks_of, line_height, wrapped
+from gpt2.figures.base.picture import check_field, check_words
+from gpt2.figures.base.style import LIGHT, PHONE, Theme, font_size
+from gpt2.figures.base.text import counted, fitted, label, quoted, text_width
 
 MAX_BARS = 24  # tokens drawn; of more, the strongest
 
@@ -30,15 +22,8 @@ _HEAD = 44  # CSS pixels for the title and what the sides mean
 _WIDEST, _APART = 300, 10  # a method's column at most, and what parts it from the next
 
 
-def attribution_figure(
-    pieces: Sequence[str],
-    values: Any,
-    names: Sequence[str],
-    *,
-    target: str,
-    theme: Theme = LIGHT,
-    width: int = 1040,
-) -> Figure:
+@dataclass(frozen=True, eq=False)
+class AttributionBars:
     """A row for each token, a column of signed bars for each method, each on its own scale.
 
     Args:
@@ -47,96 +32,95 @@ def attribution_figure(
             known yet, which is drawn as no bar.
         names: M methods.
         target: the token or class that was predicted.
-        theme, width: as everywhere.
+        words: the tokens for the CSV file; none are the pieces.
 
     Raises:
         ValueError: lengths differ, or a score is not a number.
     """
-    scores = _check(pieces, values, names)
-    rows = strongest_tokens(scores)
-    size = font_size(width) - 1
-    numbers = [f"{row} " if len(rows) < len(pieces) else "" for row in rows]
-    room = 0.3 * width if width < PHONE else width
-    labels = fitted([pieces[row] for row in rows], size, room - text_width(numbers, size))
-    labels = [number + shown for number, shown in zip(numbers, labels, strict=True)]
-    side = text_width(labels, size) + 12
-    heads, columns, across = _columns(scores, names, width - side, size)
-    row, tall = round(1.5 * size), max(map(len, heads)) * line_height(size) + 6
-    block = tall + row * len(rows) + 12
-    figure, axes = new_canvas(width, _HEAD + ceil(len(names) / columns) * block)
-    write_title(axes, f"What {label(target)} rests on", theme=theme, width=width)
-    said = "bar to the right: makes it more likely; to the left: less"
-    if width < PHONE:
-        said = "right: makes it more likely; left: less"
-    write(axes, 2, 31, said, theme=theme, size=size, color=theme.muted)
-    for method, head in enumerate(heads):
-        down, over = divmod(method, columns)
-        x, top = side + over * across, _HEAD + down * block + tall
-        y = top - tall + 0.8 * size
-        y = write_lines(axes, x, y, head[:-1], theme=theme, size=size, weight="bold")
-        write(axes, x, y, head[-1], theme=theme, size=size, color=theme.muted)
-        _draw_bars(axes, scores[method, rows], (x, top, across - _APART, row), theme=theme)
-        for index, shown in enumerate(labels if over == 0 else []):
-            y = top + (index + 0.5) * row
-            write(axes, side - 8, y, shown, theme=theme, size=size, ha="right")
-    return figure
 
+    pieces: Sequence[str]
+    values: np.ndarray
+    names: Sequence[str]
+    target: str
+    words: Sequence[str] = ()
 
-def attribution_alt(
-    pieces: Sequence[str], values: Any, names: Sequence[str], *, target: str
-) -> str:
-    """What `attribution_figure` shows, from the same data."""
-    scores = _check(pieces, values, names)
-    said = f"What {quoted(target)} rests on, over {counted(len(pieces), 'token')}."
-    for name, row in zip(names, scores, strict=True):
-        order = np.argsort(-np.abs(row), kind="stable")[:3]
-        listed = ", ".join(f"{quoted(pieces[i])} (token {i}) {row[i]:+.2g}" for i in order)
-        said += f" Strongest by {name}: {listed}."
-    return said
+    def __post_init__(self) -> None:
+        shape = len(self.names), len(self.pieces)
+        check_field(self, "values", shape, low=-_LIMIT, high=_LIMIT, missing=True)
+        check_words(self)
 
+    def figure(self, theme: Theme = LIGHT, width: int = 1040) -> Figure:
+        """Methods that do not fit beside the others start a new block."""
+        scores, rows = np.nan_to_num(self.values), self.strongest()
+        size = font_size(width) - 1
+        numbers = [f"{row} " if len(rows) < len(self.pieces) else "" for row in rows]
+        room = 0.3 * width if width < PHONE else width
+        shown = fitted([self.pieces[row] for row in rows], size, room - text_width(numbers, size))
+        labels = [number + piece for number, piece in zip(numbers, shown, strict=True)]
+        side = text_width(labels, size) + 12
+        heads, columns, across = self._columns(width - side, size)
+        row, tall = round(1.5 * size), max(map(len, heads)) * line_height(size) + 6
+        block = tall + row * len(rows) + 12
+        canvas = Canvas(width, _HEAD + ceil(len(heads) / columns) * block, theme)
+        canvas.write_title(f"What {label(self.target)} rests on")
+        said = "bar to the right: makes it more likely; to the left: less"
+        if width < PHONE:
+            said = "right: makes it more likely; left: less"
+        canvas.write(2, 31, said, muted=True)
+        for method, head in enumerate(heads):
+            down, over = divmod(method, columns)
+            x, top = side + over * across, _HEAD + down * block + tall
+            y = canvas.write_lines(x, top - tall + 0.8 * size, head[:-1], weight="bold")
+            canvas.write(x, y, head[-1], muted=True)
+            _draw_bars(canvas, scores[method, rows], (x, top, across - _APART, row))
+            for index, piece in enumerate(labels if over == 0 else []):
+                canvas.write(side - 8, top + (index + 0.5) * row, piece, ha="right")
+        return canvas.figure
 
-def strongest_tokens(values: Any) -> list[int]:
-    """The tokens that are drawn, in text order: all, or those strongest by any method.
+    def alt(self) -> str:
+        """The strongest by each method."""
+        said = f"What {quoted(self.target)} rests on, over {counted(len(self.pieces), 'token')}."
+        for name, row in zip(self.names, np.nan_to_num(self.values), strict=True):
+            order = np.argsort(-np.abs(row), kind="stable")[:3]
+            listed = (f"{quoted(self.pieces[i])} (token {i}) {row[i]:+.2g}" for i in order)
+            said += f" Strongest by {name}: {', '.join(listed)}."
+        return said
 
-    Args:
-        values: [M, T]; each method counts by its own greatest score.
-    """
-    scores = np.abs(np.asarray(values, dtype=float))
-    shares = (scores / np.maximum(scores.max(1, keepdims=True), 1e-12)).max(0)
-    return sorted(np.argsort(-shares, kind="stable")[:MAX_BARS].tolist())
+    def columns(self) -> dict[str, Sequence]:
+        """A row for each token, a column for each method."""
+        return {"token": self.words, **dict(zip(self.names, self.values.tolist(), strict=True))}
 
+    def strongest(self) -> list[int]:
+        """The tokens that are drawn, in text order: all, or those strongest by any method.
 
-def _check(pieces: Sequence[str], values: Any, names: Sequence[str]) -> np.ndarray:
-    shape = (len(names), len(pieces))
-    scores = check_array("values", values, shape, low=-_LIMIT, high=_LIMIT, missing=True)
-    return np.nan_to_num(scores)
+        Each method counts by its own greatest score.
+        """
+        scores = np.abs(np.nan_to_num(self.values))
+        shares = (scores / np.maximum(scores.max(1, keepdims=True), 1e-12)).max(0)
+        return sorted(np.argsort(-shares, kind="stable")[:MAX_BARS].tolist())
 
-
-def _columns(
-    scores: np.ndarray, names: Sequence[str], room: float, size: float
-) -> tuple[list[list[str]], int, float]:
-    """Lines above each method, methods side by side, and the width of each."""
-    words = [word for name in names for word in name.split(" ")]
-    least = max(text_width(words, size, bold=True), text_width(["max 1.2e-05"], size))
-    blocks = ceil(len(names) / max(1, int(room // (least + _APART))))
-    columns = ceil(len(names) / blocks)
-    across = min(room / columns, _WIDEST)
-    heads = [wrapped(name, size, across - _APART, bold=True) for name in names]
-    for head, row in zip(heads, scores, strict=True):
-        head.append(f"max {np.abs(row).max():.2g}")
-    most = max(map(len, heads))
-    return [[*head[:-1], *[""] * (most - len(head)), head[-1]] for head in heads], columns, across
+    def _columns(self, room: float, size: float) -> tuple[list[list[str]], int, float]:
+        """Lines above each method, methods side by side, and the width of each."""
+        words = [word for name in self.names for word in name.split(" ")]
+        least = max(text_width(words, size, bold=True), text_width(["max 1.2e-05"], size))
+        _, columns = blocks_of(len(self.names), int(room // (least + _APART)))
+        across = min(room / columns, _WIDEST)
+        heads = [wrapped(name, size, across - _APART, bold=True) for name in self.names]
+        most = max(map(len, heads))
+        for head, row in zip(heads, np.nan_to_num(self.values), strict=True):
+            head += [*[""] * (most - len(head)), f"max {np.abs(row).max():.2g}"]
+        return heads, columns, across
 
 
 def _draw_bars(
-    axes: Axes, scores: np.ndarray, place: tuple[float, float, float, float], *, theme: Theme
+    canvas: Canvas, scores: np.ndarray, place: tuple[float, float, float, float]
 ) -> None:
     """Bars of one method. Place: left, top and width of the column, height of a row."""
     left, top, across, row = place
     low, high = min(float(scores.min()), 0.0), max(float(scores.max()), 0.0)
     scale = across / max(high - low, 1e-12)
-    zero = left - scale * low
-    boxes(axes, [(zero - 0.5, top, 1, row * len(scores))], facecolors=theme.muted)
+    zero, theme = left - scale * low, canvas.theme
+    canvas.boxes([(zero - 0.5, top, 1, row * len(scores))], facecolors=theme.muted)
     bars = [(zero, top + i * row + 3, scale * score, row - 6) for i, score in enumerate(scores)]
     colors = [theme.diverging[-1] if score > 0 else theme.diverging[0] for score in scores]
-    boxes(axes, bars, facecolors=colors)
+    canvas.boxes(bars, facecolors=colors)

@@ -4,94 +4,86 @@ Imports: numpy, matplotlib.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from gpt2.figures.canvas import boxes, draw_key, new_canvas, write
-from gpt2.figures.style import LIGHT, Theme, check_array, font_size, row_labels
-from gpt2.figures.text import percent, quoted, text_width
+from gpt2.figures.base.canvas import Canvas
+from gpt2.figures.base.picture import check_field, check_words
+from gpt2.figures.base.style import LIGHT, Theme, font_size, row_labels
+from gpt2.figures.base.text import percent, quoted, text_width
 
 _TOP, _GAP = 26, 6  # CSS pixels: the key above, and between a bar and its words
 
 
-def before_after_figure(
-    pieces: Sequence[str],
-    before: Any,
-    after: Any,
-    *,
-    names: tuple[str, str] = ("before", "after"),
-    theme: Theme = LIGHT,
-    width: int = 1040,
-) -> Figure:
+@dataclass(frozen=True, eq=False)
+class BeforeAfter:
     """Two bars for each token, on one scale, and both numbers.
 
     Args:
         pieces: N tokens, those of both lists of the most likely, in the order to draw.
         before, after: [N] their probabilities.
         names: of the two, for the key.
-        theme, width: as everywhere.
+        words: the tokens for the CSV file; none are the pieces.
 
     Raises:
         ValueError: lengths differ, or a value is NaN or no probability.
     """
-    values = _check(pieces, before, after)
-    size = font_size(width)
-    labels = row_labels(pieces, size, width)
-    words = [_words(*pair) for pair in values.T]
-    side = text_width(labels, size) + 10
-    row = round(2.1 * size)
-    room = width - side - 4
-    ends = [
-        values[:, i].max() / max(1 - (text_width([w], size) + 2 * _GAP) / room, 0.08)
-        for i, w in enumerate(words)
-    ]
-    scale = room / max(*ends, 1e-9)
-    figure, axes = new_canvas(width, _TOP + row * len(pieces) + 4)
-    colors = theme.bar, theme.accent
-    key = list(zip(colors, names, strict=True))
-    draw_key(axes, (side, 12), key, theme=theme, size=size - 1)
-    height = row / 2 - 3
-    for index, (name, said) in enumerate(zip(labels, words, strict=True)):
-        top = _TOP + index * row
-        write(axes, side - 8, top + row / 2, name, theme=theme, size=size, ha="right")
-        for half, color in enumerate(colors):
-            bar = (side, top + 3 + half * height, scale * values[half, index], height - 0.5)
-            boxes(axes, [bar], facecolors=color)
-        end = side + scale * values[:, index].max() + _GAP
-        write(axes, end, top + row / 2, said, theme=theme, size=size)
-    boxes(axes, [(side - 1, _TOP, 1, row * len(pieces))], facecolors=theme.muted)
-    return figure
 
+    pieces: Sequence[str]
+    before: np.ndarray
+    after: np.ndarray
+    names: tuple[str, str] = ("before", "after")
+    words: Sequence[str] = ()
 
-def before_after_alt(
-    pieces: Sequence[str],
-    before: Any,
-    after: Any,
-    *,
-    names: tuple[str, str] = ("before", "after"),
-) -> str:
-    """What `before_after_figure` shows, from the same data."""
-    values = _check(pieces, before, after)
-    said = "Probability of the next token."
-    for name, row in zip(names, values, strict=True):
-        best = np.argsort(-row, kind="stable")[:3]
-        listed = ", ".join(f"{quoted(pieces[i])} {percent(row[i])}" for i in best)
-        said += f" Most likely {name}: {listed}."
-    most = int(np.abs(values[1] - values[0]).argmax())
-    said += f" Greatest change: {quoted(pieces[most])}, {_words(*values[:, most])}."
-    return said
+    def __post_init__(self) -> None:
+        for name in ("before", "after"):
+            check_field(self, name, (len(self.pieces),), low=0, high=1)
+        check_words(self)
 
-
-def _check(pieces: Sequence[str], before: Any, after: Any) -> np.ndarray:
-    shape = (len(pieces),)
-    return np.stack(
-        [
-            check_array("before", before, shape, low=0, high=1),
-            check_array("after", after, shape, low=0, high=1),
+    def figure(self, theme: Theme = LIGHT, width: int = 1040) -> Figure:
+        """A row for each token."""
+        size = font_size(width)
+        pairs = np.column_stack([self.before, self.after])
+        labels = row_labels(self.pieces, size, width)
+        words = [_words(*pair) for pair in pairs]
+        side = text_width(labels, size) + 10
+        row, room = round(2.1 * size), width - side - 4
+        ends = [
+            pair.max() / max(1 - (text_width([said], size) + 2 * _GAP) / room, 0.08)
+            for pair, said in zip(pairs, words, strict=True)
         ]
-    )
+        scale = room / max(*ends, 1e-9)
+        canvas = Canvas(width, _TOP + row * len(labels) + 4, theme)
+        colors = theme.bar, theme.accent
+        canvas.write_key(side, 12, list(zip(colors, self.names, strict=True)))
+        height = row / 2 - 3
+        for index, (pair, said) in enumerate(zip(pairs, words, strict=True)):
+            top = _TOP + index * row
+            canvas.write(side - 8, top + row / 2, labels[index], size=size, ha="right")
+            for half, color in enumerate(colors):
+                bar = (side, top + 3 + half * height, scale * pair[half], height - 0.5)
+                canvas.boxes([bar], facecolors=color)
+            canvas.write(side + scale * pair.max() + _GAP, top + row / 2, said, size=size)
+        canvas.boxes([(side - 1, _TOP, 1, row * len(labels))], facecolors=theme.muted)
+        return canvas.figure
+
+    def alt(self) -> str:
+        """The three best of both, and what changed most."""
+        said = "Probability of the next token."
+        for name, probs in zip(self.names, (self.before, self.after), strict=True):
+            best = np.argsort(-probs, kind="stable")[:3]
+            listed = ", ".join(f"{quoted(self.pieces[i])} {percent(probs[i])}" for i in best)
+            said += f" Most likely {name}: {listed}."
+        most = int(np.abs(self.after - self.before).argmax())
+        change = _words(self.before[most], self.after[most])
+        return said + f" Greatest change: {quoted(self.pieces[most])}, {change}."
+
+    def columns(self) -> dict[str, Sequence]:
+        """A row for each token."""
+        both = zip(self.names, (self.before.tolist(), self.after.tolist()), strict=True)
+        return {"token": self.words, **dict(both)}
 
 
 def _words(before: float, after: float) -> str:

@@ -3,26 +3,19 @@
 Imports: numpy, matplotlib.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
-from gpt2.figures.attention import COLORS, GAMMA, check_tokens
-from gpt2.figures.style import (
-    DENSITY,
-    LIGHT,
-    Theme,
-    check_array,
-    check_width,
-    font_size,
-    new_figure,
-    text_style,
-)
-from gpt2.figures.text import counted, percent
+from gpt2.figures.attention import check_tokens
+from gpt2.figures.base.canvas import Canvas
+from gpt2.figures.base.grid import Grid, mosaic
+from gpt2.figures.base.heatmap import past_colors
+from gpt2.figures.base.picture import check_field
+from gpt2.figures.base.style import LIGHT, Theme, check_width
+from gpt2.figures.base.text import counted, percent
 
 _TITLE = 30  # CSS pixels above the thumbnails
 _HEAD_TITLE = 20  # above each row of them
@@ -30,123 +23,92 @@ _BETWEEN = 14  # beside each of them
 _EDGE = 3  # around them, for the outline
 
 
-def attention_layer_figure(
-    weights: Any,
-    *,
-    layer: int,
-    selected: int | None = None,
-    theme: Theme = LIGHT,
-    width: int = 1040,
-) -> Figure:
-    """All heads of a layer as thumbnails, in one axes and one image, so that drawing is fast.
+@dataclass(frozen=True, eq=False)
+class LayerMaps:
+    """All heads of a layer as thumbnails, in one image, so that drawing is fast.
 
     Args:
         weights: [H, T, T]; T is at most MAX_TOKENS.
         layer: counted from 0.
         selected: the head to outline, or None.
-        theme, width: as everywhere.
+        first: the first token's place in its text, for the CSV file.
 
     Raises:
         ValueError: too many tokens, an unknown head, or a value is NaN or out of 0..1.
     """
-    shares = _check_layer(weights, selected)
-    size = font_size(width) - 1
-    tiles = _tiles(len(shares), width)
-    figure = new_figure(width, tiles.height)
-    figure.get_layout_engine().set(w_pad=0, h_pad=0, wspace=0, hspace=0)
-    axes = figure.subplots()
-    axes.set_axis_off()
-    axes.imshow(
-        _mosaic(shares, tiles),
-        extent=(0, width, tiles.height, 0),
-        aspect="auto",
-        interpolation="nearest",
-    )
-    style = text_style(theme, size, va="bottom")
-    title = f"Layer {layer}: where each of its heads looks"
-    axes.text(_EDGE, _TITLE - 8, title, **style | {"fontsize": size + 1})
-    for head in range(len(shares)):
-        x, y = tiles.corner(head)
-        strong = {"weight": "bold", "color": theme.accent} if head == selected else {}
-        axes.text(x, y - 4, f"head {head}", **style | strong)
-        if head == selected:
-            box = (x - 2, y - 2), tiles.side + 4, tiles.side + 4
-            axes.add_patch(Rectangle(*box, fill=False, edgecolor=theme.accent, linewidth=2))
-    return figure
 
+    weights: np.ndarray
+    layer: int
+    selected: int | None = None
+    first: int = 0
 
-def attention_layer_alt(weights: Any, *, layer: int) -> str:
-    """What `attention_layer_figure` shows, from the same data."""
-    shares = _check_layer(weights, None)
-    heads, tokens = shares.shape[:2]
-    said = f"Attention of layer {layer} over {counted(tokens, 'token')}: {counted(heads, 'head')}."
-    if tokens == 1:
-        return said
-    focus = shares[:, 1:].max(2).mean(1)  # [H]
-    sharp, broad = int(focus.argmax()), int(focus.argmin())
-    said += f" Sharpest: head {sharp}, giving {percent(focus[sharp])} to one token on average"
-    return said + (f"; broadest: head {broad}, {percent(focus[broad])}." if heads > 1 else ".")
+    def __post_init__(self) -> None:
+        tokens = int(np.shape(self.weights)[-1]) if np.ndim(self.weights) else 0
+        check_tokens(tokens)
+        heads = len(check_field(self, "weights", (None, tokens, tokens), low=0, high=1))
+        if self.selected is not None and not 0 <= self.selected < heads:
+            raise ValueError(f"head {self.selected} is not between 0 and {heads - 1}")
+
+    def figure(self, theme: Theme = LIGHT, width: int = 1040) -> Figure:
+        """Thumbnails in the order of heads, the selected one outlined."""
+        heads, tokens = self.weights.shape[:2]
+        grid = _grid(heads, width)
+        canvas = Canvas(width, grid.bottom + _EDGE, theme)
+        images = np.zeros((grid.rows * grid.columns, tokens, tokens, 4), np.uint8)
+        images[:heads] = past_colors(self.weights)
+        images = images.reshape(grid.rows, grid.columns, *images.shape[1:])
+        canvas.paste(mosaic(images, grid), grid.left, grid.top)
+        title = f"Layer {self.layer}: where each of its heads looks"
+        canvas.write(_EDGE, _TITLE - 8, title, size=canvas.size + 1, va="bottom")
+        for head in range(heads):
+            x, y, side, _ = grid.box(*divmod(head, grid.columns))
+            strong = {"weight": "bold", "color": theme.accent} if head == self.selected else {}
+            canvas.write(x, y - 4, f"head {head}", va="bottom", **strong)
+            if head == self.selected:
+                canvas.outline((x - 2, y - 2, side + 4, side + 4), theme.accent)
+        return canvas.figure
+
+    def alt(self) -> str:
+        """The sharpest and the broadest head."""
+        heads, tokens = self.weights.shape[:2]
+        said = f"Attention of layer {self.layer} over {counted(tokens, 'token')}: "
+        said += f"{counted(heads, 'head')}."
+        if tokens == 1:
+            return said
+        focus = self.weights[:, 1:].max(2).mean(1)  # [H]
+        sharp, broad = int(focus.argmax()), int(focus.argmin())
+        said += f" Sharpest: head {sharp}, giving {percent(focus[sharp])} to one token on average"
+        return said + (f"; broadest: head {broad}, {percent(focus[broad])}." if heads > 1 else ".")
+
+    def columns(self) -> dict[str, Sequence]:
+        """Every pair of tokens of every head."""
+        heads = range(len(self.weights))
+        rows, columns = np.tril_indices(self.weights.shape[-1])
+        return {
+            "layer": [self.layer] * (len(rows) * len(heads)),
+            "head": [head for head in heads for _ in rows],
+            "query": [int(row) + self.first for _ in heads for row in rows],
+            "key": [int(column) + self.first for _ in heads for column in columns],
+            "value": self.weights[:, rows, columns].ravel().tolist(),
+        }
 
 
 def head_at(x: float, y: float, *, heads: int, width: int) -> int | None:
-    """The head under a place of a layer figure, None between the thumbnails.
+    """The head under a place of a layer figure, None outside the thumbnails and their names.
 
     Args:
         x, y: fractions of the picture's width and height, from its top left corner.
         heads, width: those the figure was drawn with.
     """
-    tiles = _tiles(heads, width)
-    for head in range(heads):
-        left, top = tiles.corner(head)
-        across, down = x * tiles.width - left, y * tiles.height - top
-        if 0 <= across < tiles.side and -_HEAD_TITLE <= down < tiles.side:
-            return head
-    return None
+    grid = _grid(heads, width)
+    row, column = grid.at(x * width, y * (grid.bottom + _EDGE)) or (grid.rows, 0)
+    head = row * grid.columns + column
+    return head if head < heads else None
 
 
-@dataclass(frozen=True)
-class _Tiles:
-    """Where the thumbnails lie, in CSS pixels."""
-
-    width: int
-    height: int
-    columns: int
-    side: int
-
-    def corner(self, head: int) -> tuple[int, int]:
-        """Left and top of a head's thumbnail."""
-        row, column = divmod(head, self.columns)
-        left = _EDGE + column * (self.side + _BETWEEN)
-        return left, _TITLE + _HEAD_TITLE + row * (self.side + _HEAD_TITLE + _BETWEEN)
-
-
-def _tiles(heads: int, width: int) -> _Tiles:
+def _grid(heads: int, width: int) -> Grid:
     check_width(width)
     columns = min(heads, max(2, min(6, width // 110)))
-    side = min(260, (width - 2 * _EDGE + _BETWEEN) // columns - _BETWEEN)
-    rows = -(-heads // columns)
-    height = _TITLE + rows * (side + _HEAD_TITLE + _BETWEEN) - _BETWEEN + _EDGE
-    return _Tiles(width, height, columns, side)
-
-
-def _mosaic(shares: np.ndarray, tiles: _Tiles) -> np.ndarray:
-    """Every head's map at its place: uint8 [2 height, 2 width, 4], transparent between them."""
-    heads, tokens = shares.shape[:2]
-    side = tiles.side * DENSITY
-    colored = colormaps[COLORS](shares**GAMMA, bytes=True)  # [H,T,T,4]
-    colored[:, ~np.tri(tokens, dtype=bool), 3] = 0
-    places = np.arange(side) * tokens // side
-    canvas = np.zeros((tiles.height * DENSITY, tiles.width * DENSITY, 4), np.uint8)
-    for head in range(heads):
-        x, y = (DENSITY * corner for corner in tiles.corner(head))
-        canvas[y : y + side, x : x + side] = colored[head][places[:, None], places]
-    return canvas
-
-
-def _check_layer(weights: Any, selected: int | None) -> np.ndarray:
-    tokens = int(np.shape(weights)[-1]) if np.ndim(weights) else 0
-    check_tokens(tokens)
-    shares = check_array("weights", weights, (None, tokens, tokens), low=0, high=1)
-    if selected is not None and not 0 <= selected < len(shares):
-        raise ValueError(f"head {selected} is not between 0 and {len(shares) - 1}")
-    return shares
+    across = min(260 + _BETWEEN, (width - 2 * _EDGE + _BETWEEN) // columns)
+    down, top = across + _HEAD_TITLE, _TITLE + _HEAD_TITLE
+    return Grid(_EDGE, top, -(-heads // columns), columns, across, down, _BETWEEN, _HEAD_TITLE)

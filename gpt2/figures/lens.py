@@ -4,27 +4,127 @@ Source: nostalgebraist 2020, "interpreting GPT: the logit lens". Imports: numpy,
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import ceil
-from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
-from gpt2.figures.attention import COLORS, GAMMA, TICKS
-from gpt2.figures.canvas import boxes, ink, new_canvas, write, write_title
-from gpt2.figures.grid import Grid
-from gpt2.figures.heatmap import bar_height, color_bar
-from gpt2.figures.style import LIGHT, PHONE, Theme, check_array, check_width, font_size
-from gpt2.figures.text import counted, fitted, percent, quoted
+from gpt2.figures.base.canvas import Canvas, ink
+from gpt2.figures.base.grid import Grid
+from gpt2.figures.base.heatmap import TITLE, bar_height, color_bar, share_scale
+from gpt2.figures.base.picture import check_field
+from gpt2.figures.base.style import LIGHT, PHONE, Theme, check_width, font_size
+from gpt2.figures.base.text import counted, fitted, percent, quoted
 
 MAX_ROWS = 17  # of layers; more are thinned
 
-_SIDE, _TITLE = 62, 26  # the layers' names at the left, and the title above
+_SIDE = 62  # the layers' names at the left
 _CELL = 54  # CSS pixels a cell is wide at least
 _ROW = 24  # and high
+
+
+@dataclass(frozen=True, eq=False)
+class LensGrid:
+    """A cell for each layer and position: the most likely next token, had the model ended there.
+
+    Args:
+        pieces: [R][P] that token after the embedding, after each block, and so in the output.
+        probs: [R, P, k] the probabilities of the k best there, most likely first.
+        inputs: P tokens of the text, each the last one read at its position; P is at most
+            lens_columns(width).
+        positions: [P] their places in the text, for the CSV file.
+        guesses: R * P * k words, the k best of each cell, for the CSV file.
+        words: the inputs for the CSV file.
+
+    Raises:
+        ValueError: lengths differ, or a value is NaN or no probability.
+    """
+
+    pieces: Sequence[Sequence[str]]
+    probs: np.ndarray
+    inputs: Sequence[str]
+    positions: Sequence[int]
+    guesses: Sequence[str]
+    words: Sequence[str]
+
+    def __post_init__(self) -> None:
+        count = len(self.inputs)
+        rows, _, best = check_field(self, "probs", (None, count, None), low=0, high=1).shape
+        if len(self.pieces) != rows or any(len(row) != count for row in self.pieces):
+            raise ValueError(f"pieces must be {rows} rows of {count} tokens, as probs are")
+        wanted = {"positions": count, "words": count, "guesses": rows * count * best}
+        for name, number in wanted.items():
+            if len(getattr(self, name)) != number:
+                raise ValueError(f"{len(getattr(self, name))} {name} are not {number}, as of probs")
+
+    def figure(self, theme: Theme = LIGHT, width: int = 1040) -> Figure:
+        """Layers downward, the output last; positions across.
+
+        Raises:
+            ValueError: too many positions for the width.
+        """
+        if len(self.inputs) > lens_columns(width):
+            raise ValueError(
+                f"{len(self.inputs)} positions are too many to draw at width {width}, the limit is "
+                f"{lens_columns(width)}; pass fewer"
+            )
+        size, values = font_size(width) - 1, self.probs[..., 0]
+        rows = lens_rows(len(values))
+        across = min((width - _SIDE - 2) / len(self.inputs), 120)
+        top = TITLE + bar_height(size) + 2.6 * size
+        grid = Grid(_SIDE, top, len(rows), len(self.inputs), across, _ROW, gap=2)
+        canvas = Canvas(width, grid.bottom + 4, theme)
+        title = "What each layer would say next"
+        canvas.write_title(f"{title}, reading down to the output" if width >= PHONE else title)
+        scale = share_scale("probability of the token in the cell, 0 to 1")
+        color_bar(canvas, _SIDE, scale)
+        self._draw_edges(canvas, grid, rows)
+        places = [grid.box(*at) for at in np.ndindex(grid.rows, grid.columns)]
+        shades = scale.colors(scale.norm(values[rows])).reshape(-1, 4)
+        canvas.boxes(places, facecolors=shades)
+        words = [word for row in rows for word in fitted(self.pieces[row], size, across - 5)]
+        for (left, up, wide, high), word, shade in zip(places, words, shades, strict=True):
+            style = {"color": ink(shade[:3]), "ha": "center"}
+            canvas.write(left + wide / 2, up + high / 2, word, **style)
+        return canvas.figure
+
+    def alt(self) -> str:
+        """What the output says at the last position, and since which layer."""
+        names = layer_names(len(self.pieces))
+        answer = self.pieces[-1][-1]
+        said = f"The most likely next token after each of {counted(len(names) - 1, 'layer')}, at "
+        said += f"{counted(len(self.inputs), 'position')}. At the last, after "
+        said += f"{quoted(self.inputs[-1])}, the output says {quoted(answer)}, "
+        said += percent(self.probs[-1, -1, 0])
+        others = [i for i, row in enumerate(self.pieces) if row[-1] != answer]
+        first = others[-1] + 1 if others else 0
+        if first == len(names) - 1:
+            return said + "; no layer before it does."
+        return said + f", the first choice from {layer_title(names[first])} on."
+
+    def columns(self) -> dict[str, Sequence]:
+        """Every layer's guesses at every position."""
+        layers, positions, best = np.indices(self.probs.shape).reshape(3, -1).tolist()
+        return {
+            "layer": layers,
+            "position": [int(self.positions[place]) for place in positions],
+            "after token": [self.words[place] for place in positions],
+            "guess": [guess + 1 for guess in best],
+            "token": self.guesses,
+            "probability": self.probs.ravel().tolist(),
+        }
+
+    def _draw_edges(self, canvas: Canvas, grid: Grid, rows: Sequence[int]) -> None:
+        """The tokens read above the columns, the layers at the left."""
+        above, names = grid.top - 0.9 * canvas.size, layer_names(len(self.pieces))
+        canvas.write(2, above, "read", muted=True)
+        for column, word in enumerate(fitted(self.inputs, canvas.size, grid.across - 5)):
+            canvas.write(grid.middle(0, column)[0], above, word, ha="center")
+        for place, row in enumerate(rows):
+            last = {"weight": "bold"} if row == len(names) - 1 else {"muted": True}
+            y = grid.middle(place, 0)[1]
+            canvas.write(_SIDE - 6, y, layer_title(names[row]), ha="right", **last)
 
 
 def lens_columns(width: int) -> int:
@@ -35,70 +135,6 @@ def lens_columns(width: int) -> int:
     """
     check_width(width)
     return min(16, (width - _SIDE) // _CELL)
-
-
-def lens_figure(
-    pieces: Sequence[Sequence[str]],
-    probs: Any,
-    inputs: Sequence[str],
-    *,
-    theme: Theme = LIGHT,
-    width: int = 1040,
-) -> Figure:
-    """A cell for each layer and position: the most likely next token, had the model ended there.
-
-    Args:
-        pieces: [R][P] that token after the embedding, after each block, and so in the output.
-        probs: [R, P] its probability there.
-        inputs: P tokens of the text, each the last one read at its position; P is at most
-            lens_columns(width).
-        theme, width: as everywhere.
-
-    Raises:
-        ValueError: too many positions, lengths differ, or a value is NaN or no probability.
-    """
-    values = _check(pieces, probs, inputs)
-    if len(inputs) > lens_columns(width):
-        raise ValueError(
-            f"{len(inputs)} positions are too many to draw at width {width}, the limit is "
-            f"{lens_columns(width)}; pass fewer"
-        )
-    size = font_size(width) - 1
-    rows = lens_rows(len(values))
-    across = min((width - _SIDE - 2) / len(inputs), 120)
-    top = _TITLE + bar_height(size) + 2.6 * size
-    grid = Grid(_SIDE, top, len(rows), len(inputs), across, _ROW, gap=2)
-    figure, axes = new_canvas(width, grid.bottom + 4)
-    title = "What each layer would say next, reading down to the output"
-    title = title if width >= PHONE else "What each layer would say next"
-    write_title(axes, title, theme=theme, width=width)
-    colors, norm = colormaps[COLORS], PowerNorm(GAMMA, 0, 1)
-    unit = "probability of the token in the cell, 0 to 1"
-    more = {"theme": theme, "size": size, "width": width}
-    color_bar(axes, _SIDE, _TITLE, unit, colors, norm, TICKS, **more)
-    _draw_edges(axes, grid, inputs, layer_names(len(values)), rows, theme=theme, size=size)
-    places = [grid.box(row, column) for row in range(len(rows)) for column in range(len(inputs))]
-    shades = colors(norm(values[rows])).reshape(-1, 4)
-    boxes(axes, places, facecolors=shades)
-    words = [word for row in rows for word in fitted(pieces[row], size, across - 5)]
-    for (left, up, wide, high), word, shade in zip(places, words, shades, strict=True):
-        style = {"theme": theme, "size": size, "color": ink(shade[:3]), "ha": "center"}
-        write(axes, left + wide / 2, up + high / 2, word, **style)
-    return figure
-
-
-def lens_alt(pieces: Sequence[Sequence[str]], probs: Any, inputs: Sequence[str]) -> str:
-    """What `lens_figure` shows, from the same data."""
-    values = _check(pieces, probs, inputs)
-    names = layer_names(len(values))
-    said = f"The most likely next token after each of {counted(len(values) - 1, 'layer')}, at "
-    said += f"{counted(len(inputs), 'position')}. At the last, after {quoted(inputs[-1])}, the "
-    said += f"output says {quoted(pieces[-1][-1])}, {percent(values[-1, -1])}"
-    others = [i for i, row in enumerate(pieces) if row[-1] != pieces[-1][-1]]
-    first = others[-1] + 1 if others else 0
-    if first == len(values) - 1:
-        return said + "; no layer before it does."
-    return said + f", the first choice from {layer_title(names[first])} on."
 
 
 def layer_names(rows: int) -> list[str]:
@@ -115,34 +151,3 @@ def lens_rows(rows: int) -> list[int]:
     """Which of so many rows are drawn: all, or every n-th and the last."""
     step = ceil(rows / MAX_ROWS)
     return list(range(rows - 1, -1, -step))[::-1]
-
-
-def _check(pieces: Sequence[Sequence[str]], probs: Any, inputs: Sequence[str]) -> np.ndarray:
-    values = check_array("probs", probs, (None, len(inputs)), low=0, high=1)
-    if len(pieces) != len(values) or any(len(row) != len(inputs) for row in pieces):
-        raise ValueError(f"pieces must be {len(values)} rows of {len(inputs)} tokens, as probs are")
-    return values
-
-
-def _draw_edges(
-    axes: Axes,
-    grid: Grid,
-    inputs: Sequence[str],
-    names: Sequence[str],
-    rows: Sequence[int],
-    *,
-    theme: Theme,
-    size: float,
-) -> None:
-    """The tokens read above the columns, the layers at the left."""
-    style = {"theme": theme, "size": size}
-    muted = style | {"color": theme.muted}
-    write(axes, 2, grid.top - 0.9 * size, "read", **muted)
-    for column, word in enumerate(fitted(inputs, size, grid.across - 5)):
-        x, _ = grid.middle(0, column)
-        write(axes, x, grid.top - 0.9 * size, word, ha="center", **style)
-    for place, row in enumerate(rows):
-        _, y = grid.middle(place, 0)
-        name = layer_title(names[row])
-        last = {"weight": "bold"} if row == len(names) - 1 else {"color": theme.muted}
-        write(axes, _SIDE - 6, y, name, ha="right", **style | last)

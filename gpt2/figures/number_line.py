@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.axes import Axes
 
-from gpt2.figures.canvas import boxes, ink, line_height, wrapped, write, write_lines, write_near
-from gpt2.figures.style import Theme
-from gpt2.figures.text import text_width
+from gpt2.figures.base.canvas import Canvas, ink, line_height, wrapped
+from gpt2.figures.base.text import text_width
 
 _EDGE = 12  # beside the line, in CSS pixels
 _BAND = 26  # height of the slices
@@ -45,39 +43,38 @@ class NumberLine:
         words = len(self._words(width, size)) * line_height(size) + size
         return words if self.u is None else words + 24 + _BAND + 30
 
-    def draw(self, axes: Axes, *, top: float, width: int, theme: Theme, size: float) -> None:
+    def draw(self, canvas: Canvas, *, top: float) -> None:
         """Draw it below `top` on a canvas."""
-        lines = self._words(width, size)
-        y = write_lines(axes, 2, top + size, lines, theme=theme, size=size, color=theme.muted)
+        width, size = canvas.width, canvas.size
+        y = canvas.write_lines(2, top + size, self._words(width, size), muted=True)
         if self.u is None:
             return
         band, line = y + 20 - size / 2, width - 2 * _EDGE
-        self._draw_slices(axes, band, line, theme=theme, size=size - 1)
+        self._draw_slices(canvas, band, line)
         low = float(self.starts[self.chosen])
         high = min(1.0, low + float(self.probs[self.chosen]))
-        strong = {"theme": theme, "size": size, "weight": "bold"}
         words = f"{self.labels[self.chosen]} owns {low:.3f} to {high:.3f}"
         middle = _EDGE + line * (low + high) / 2
-        write_near(axes, middle, band - 10, words, room=(2, width - 2), **strong)
+        canvas.write_near(middle, band - 10, words, room=(2, width - 2), weight="bold")
         mark, below = _EDGE + line * self.u, band + _BAND + 20
-        axes.plot([mark], [band + _BAND + 5], marker="^", markersize=8, color=theme.text)
+        style = {"marker": "^", "markersize": 8, "color": canvas.theme.text}
+        canvas.axes.plot([mark], [band + _BAND + 5], **style)
         words, room = f"random number {self.u:.3f}", (28, width - 28)
-        write_near(axes, mark, below, words, room=room, **strong)
+        canvas.write_near(mark, below, words, room=room, weight="bold")
         for place, words in ((_EDGE, "0"), (width - _EDGE, "1")):
-            write(axes, place, below, words, theme=theme, size=size, ha="center")
+            canvas.write(place, below, words, ha="center")
 
-    def _draw_slices(
-        self, axes: Axes, band: float, line: float, *, theme: Theme, size: float
-    ) -> None:
-        boxes(axes, [(_EDGE, band, line, _BAND)], facecolors=theme.grid)
+    def _draw_slices(self, canvas: Canvas, band: float, line: float) -> None:
+        theme, size = canvas.theme, canvas.size - 1
+        canvas.boxes([(_EDGE, band, line, _BAND)], facecolors=theme.grid)
         for index in np.flatnonzero(self.probs > 0):
             color = theme.accent if index == self.chosen else theme.bar
             left, across = _EDGE + line * self.starts[index], line * self.probs[index]
-            boxes(axes, [(left, band, max(across - 1, 0.5), _BAND)], facecolors=color)
+            canvas.boxes([(left, band, max(across - 1, 0.5), _BAND)], facecolors=color)
             words = self.labels[index]
             if index != self.chosen and text_width([words], size) + 6 < across:
-                place = left + across / 2, band + _BAND / 2
-                write(axes, *place, words, theme=theme, size=size, ha="center", color=ink(color))
+                style = {"size": size, "ha": "center", "color": ink(color)}
+                canvas.write(left + across / 2, band + _BAND / 2, words, **style)
 
     def _words(self, width: int, size: float) -> list[str]:
         if self.u is None:

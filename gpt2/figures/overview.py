@@ -3,86 +3,113 @@
 Imports: numpy, matplotlib.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from math import ceil, log10
-from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
-from gpt2.figures.attention import COLORS, GAMMA, TICKS
-from gpt2.figures.canvas import boxes, new_canvas, write, write_lines, write_title
-from gpt2.figures.heatmap import bar_height, color_bar, paint
-from gpt2.figures.style import LIGHT, Theme, check_array, check_width, font_size
-from gpt2.figures.text import counted, text_width
+from gpt2.figures.attention import check_high
+from gpt2.figures.base.canvas import TURNED, Canvas
+from gpt2.figures.base.heatmap import TITLE, bar_height, color_bar, paint, share_scale
+from gpt2.figures.base.picture import check_field
+from gpt2.figures.base.style import LIGHT, Theme, check_width, font_size
+from gpt2.figures.base.text import counted, text_width
 
 _LARGEST = 420  # the map's side at most, in CSS pixels
-_LEFT, _TITLE = 62, 26  # the numbers at the left, and the title above
+_LEFT = 62  # the numbers at the left
 
 
-def overview_figure(
-    pooled: Any,
-    *,
-    tokens: int,
-    window: tuple[int, int] | None = None,
-    title: str,
-    unit: str = "share of attention, 0 to 1",
-    high: float = 1.0,
-    theme: Theme = LIGHT,
-    width: int = 1040,
-) -> Figure:
+@dataclass(frozen=True, eq=False)
+class OverviewMap:
     """A map of many tokens, pooled to few cells; its axes count tokens.
 
     Args:
-        pooled: [n, n], each cell for tokens / n tokens on each axis; rows look at columns.
-        tokens: T, how many the text has, at least n.
-        window: first token and the one after the last of what is shown large, or None.
+        pooled: [n, n], each cell for about T / n tokens on each axis; rows look at columns.
+        edges: n + 1 token indices, from 0 to T; cell i holds tokens edges[i] to edges[i + 1] - 1.
         title: of the figure.
-        unit: title of the colour bar.
+        window: first token and the one after the last of what is shown large, or None.
+        unit: of the cells.
         high: the value that gets the brightest colour, the greatest there may be.
-        theme, width: as everywhere.
 
     Raises:
         ValueError: a value is NaN or out of 0..high, or the window is not within the text.
     """
-    values = _check(pooled, tokens, window, high)
-    size = font_size(width) - 1
-    side, top, height = _place(width)
-    figure, axes = new_canvas(width, height)
-    write_title(axes, title, theme=theme, width=width)
-    scale = colormaps[COLORS], PowerNorm(GAMMA, 0, high)
-    ticks = [high * tick for tick in TICKS]
-    color_bar(axes, _LEFT, _TITLE, unit, *scale, ticks, theme=theme, size=size, width=width)
-    shown = np.where(np.tri(len(values), dtype=bool), values, np.nan)
-    paint(axes, shown, (_LEFT, top, side, side), colors=scale[0], norm=scale[1])
-    _number_axes(axes, tokens, side, top, theme=theme, size=size)
-    if window is not None:
-        start, stop = (side * edge / tokens for edge in window)
-        length = max(stop - start, 4)
-        place = (_LEFT + start, top + start, length, length)
-        boxes(axes, [place], facecolors="none", edgecolors=theme.accent, linewidths=2)
-        lines = ["outlined, shown large:", f"tokens {window[0]:,} to {window[1] - 1:,}"]
-        more = {"ha": "right", "color": theme.accent}
-        write_lines(axes, _LEFT + side - 2, top + size, lines, theme=theme, size=size, **more)
-    return figure
 
+    pooled: np.ndarray
+    edges: Sequence[int]
+    title: str
+    window: tuple[int, int] | None = None
+    unit: str = "share of attention, 0 to 1"
+    high: float = 1.0
 
-def overview_alt(
-    pooled: Any,
-    *,
-    tokens: int,
-    window: tuple[int, int] | None = None,
-    title: str,
-    high: float = 1.0,
-) -> str:
-    """What `overview_figure` shows, from the same data."""
-    values = _check(pooled, tokens, window, high)
-    said = f"{title}: overview of {counted(tokens, 'token')} in {len(values)} steps."
-    if window is not None:
-        said += f" Outlined: tokens {window[0]:,} to {window[1] - 1:,}."
-    return said
+    def __post_init__(self) -> None:
+        check_high(self.high)
+        cells = len(self.pooled)
+        if len(self.edges) != cells + 1:
+            raise ValueError(f"{len(self.edges)} edges for {cells} cells; pass one more than cells")
+        if self.window is not None and not 0 <= self.window[0] < self.window[1] <= self.tokens:
+            start, stop = self.window
+            raise ValueError(f"window {start} to {stop} is not within {self.tokens} tokens")
+        check_field(self, "pooled", (cells, cells), low=0, high=self.high)
+
+    @property
+    def tokens(self) -> int:
+        """T, how many the text has."""
+        return self.edges[-1]
+
+    def figure(self, theme: Theme = LIGHT, width: int = 1040) -> Figure:
+        """The map, with the window outlined."""
+        side, top, height = _place(width)
+        canvas = Canvas(width, height, theme)
+        canvas.write_title(self.title)
+        scale = share_scale(self.unit, high=self.high)
+        color_bar(canvas, _LEFT, scale)
+        shown = np.where(np.tri(len(self.pooled), dtype=bool), self.pooled, np.nan)
+        paint(canvas, shown, (_LEFT, top, side, side), scale)
+        self._number_axes(canvas, side, top)
+        if self.window is not None:
+            start, stop = (side * edge / self.tokens for edge in self.window)
+            length = max(stop - start, 4)
+            canvas.outline((_LEFT + start, top + start, length, length), theme.accent)
+            first, after = self.window
+            lines = ["outlined, shown large:", f"tokens {first:,} to {after - 1:,}"]
+            more = {"ha": "right", "color": theme.accent}
+            canvas.write_lines(_LEFT + side - 2, top + canvas.size, lines, **more)
+        return canvas.figure
+
+    def alt(self) -> str:
+        """How long the text is, and what is outlined."""
+        said = f"{self.title}: overview of {counted(self.tokens, 'token')} in {len(self.pooled)} "
+        said += "steps."
+        if self.window is not None:
+            said += f" Outlined: tokens {self.window[0]:,} to {self.window[1] - 1:,}."
+        return said
+
+    def columns(self) -> dict[str, Sequence]:
+        """Every pair of runs of tokens, by the first token of each."""
+        rows, columns = np.tril_indices(len(self.pooled))
+        return {
+            "query from": [self.edges[row] for row in rows],
+            "key from": [self.edges[column] for column in columns],
+            "value": self.pooled[rows, columns].tolist(),
+        }
+
+    def _number_axes(self, canvas: Canvas, side: int, top: int) -> None:
+        """Round token numbers on both axes, at most six, and what the axes are."""
+        size, tokens = canvas.size, self.tokens
+        power = 10 ** int(log10(max(tokens / 6, 1)))
+        step = next(n * power for n in (1, 2, 5, 10) if ceil(tokens / (n * power)) <= 6)
+        for token in range(0, tokens, step):
+            at = side * (token + 0.5) / tokens
+            x = max(_LEFT + at, _LEFT + text_width([str(token)], size) / 2)
+            canvas.write(x, top + side + 0.9 * size, str(token), ha="center", muted=True)
+            y = max(top + at, top + size / 2)
+            canvas.write(_LEFT - 6, y, str(token), ha="right", muted=True)
+        canvas.write(_LEFT, top + side + 2.4 * size, "token looked at (key)", muted=True)
+        middle = top + side / 2
+        canvas.write(2 + size / 2, middle, "token that looks (query)", muted=True, **TURNED)
 
 
 def overview_at(x: float, y: float, *, tokens: int, width: int) -> tuple[int, int] | None:
@@ -104,34 +131,5 @@ def _place(width: int) -> tuple[int, int, int]:
     check_width(width)
     size = font_size(width) - 1
     side = min(width - _LEFT - 12, _LARGEST)
-    top = round(_TITLE + bar_height(size) + 8)
+    top = round(TITLE + bar_height(size) + 8)
     return side, top, round(top + side + 3.4 * size)
-
-
-def _check(pooled: Any, tokens: int, window: tuple[int, int] | None, high: float) -> np.ndarray:
-    cells = len(pooled)
-    if not high > 0:
-        raise ValueError(f"high is {high}; the greatest value of a map must be above 0")
-    if tokens < cells:
-        raise ValueError(f"{tokens} tokens cannot have been pooled to {cells} cells a side")
-    if window is not None and not 0 <= window[0] < window[1] <= tokens:
-        raise ValueError(f"window {window[0]} to {window[1]} is not within {tokens} tokens")
-    return check_array("pooled", pooled, (cells, cells), low=0, high=high)
-
-
-def _number_axes(
-    axes: Axes, tokens: int, side: int, top: int, *, theme: Theme, size: float
-) -> None:
-    """Round token numbers on both axes, at most six, and what the axes are."""
-    power = 10 ** int(log10(max(tokens / 6, 1)))
-    step = next(n * power for n in (1, 2, 5, 10) if ceil(tokens / (n * power)) <= 6)
-    style = {"theme": theme, "size": size, "color": theme.muted}
-    for token in range(0, tokens, step):
-        at = side * (token + 0.5) / tokens
-        x = max(_LEFT + at, _LEFT + text_width([str(token)], size) / 2)
-        write(axes, x, top + side + 0.9 * size, str(token), ha="center", **style)
-        y = max(top + at, top + size / 2)
-        write(axes, _LEFT - 6, y, str(token), ha="right", **style)
-    write(axes, _LEFT, top + side + 2.4 * size, "token looked at (key)", **style)
-    turned = {"rotation": 90, "ha": "center", "va": "center"}
-    write(axes, 2 + size / 2, top + side / 2, "token that looks (query)", **style | turned)

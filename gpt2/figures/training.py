@@ -1,46 +1,26 @@
-"""How a fine-tuning went: its loss and accuracy as it read, and which classes it confuses.
+"""How a fine-tuning went: its loss and accuracy as it read.
 
 Imports: numpy, matplotlib.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from gpt2.figures.style import (
-    LIGHT,
-    LINE_HEIGHT,
-    PHONE,
-    Theme,
-    check_array,
-    font_size,
-    new_figure,
-    plain_axes,
-    set_title,
-    text_style,
-    token_ticks,
-)
-from gpt2.figures.text import counted, fitted, label, percent, text_width, whole_percent
+from gpt2.figures.base.canvas import TURNED, Canvas, line_height
+from gpt2.figures.base.picture import check_field
+from gpt2.figures.base.plot import Plot
+from gpt2.figures.base.style import LIGHT, PHONE, Theme, font_size
+from gpt2.figures.base.text import counted, percent, text_width
 
 _PANEL = 190  # height of one curve, in CSS pixels
-_CELL = 84  # width of a confusion cell at most
 
 
-def training_figure(
-    texts: Any,
-    loss: Any,
-    accuracy: Any,
-    held_out_texts: Any,
-    held_out: Any,
-    *,
-    theme: Theme = LIGHT,
-    width: int = 760,
-) -> Figure:
+@dataclass(frozen=True, eq=False)
+class TrainingCurves:
     """Loss above, accuracy below, over the texts read; held-out accuracy as marked points.
 
     Args:
@@ -49,136 +29,80 @@ def training_figure(
         accuracy: [N] on training rows, 0..1.
         held_out_texts: [K] texts read when held-out rows were measured.
         held_out: [K] accuracy on them, 0..1.
-        theme, width: as everywhere.
 
     Raises:
         ValueError: lengths differ, nothing to draw, or a value is NaN or out of range.
     """
-    read, losses, shares, marks, scores = _check_curves(
-        texts, loss, accuracy, held_out_texts, held_out
-    )
-    size = font_size(width)
-    figure = new_figure(width, 2 * _PANEL + 5 * size)
-    above, below = figure.subplots(2, 1)
-    above.plot(read, losses, color=theme.bar, linewidth=1, alpha=0.5)
-    above.plot(read, _smooth(losses), color=theme.accent, linewidth=2)
-    top = 1.05 * max(float(losses.max()), 0.1)
-    above.set_ylim(0, top)
-    below.plot(read, 100 * _smooth(shares), color=theme.accent, linewidth=2, label="training rows")
-    style = {"color": theme.text, "marker": "o", "markersize": 6, "linewidth": 1.4}
-    below.plot(marks, 100 * scores, linestyle=(0, (3, 3)), label="held-out rows", **style)
-    below.set_ylim(0, 100)
-    end = 1.02 * max(read[-1], marks[-1], 1)
-    ticks = {above: _ticks(top), below: np.arange(0, 101, 25)}
-    for axes, name in ((above, "loss (nats)"), (below, "accuracy (%)")):
-        axes.set_ylabel(name, **text_style(theme, size - 1, color=theme.muted))
-        _scale(axes, end, ticks[axes], named=axes is below, theme=theme, width=width)
-    for text in below.legend(frameon=False, loc="lower right").get_texts():
-        text.set(**text_style(theme, size - 1))
-    below.set_xlabel("texts read", loc="left", **text_style(theme, size - 1, color=theme.muted))
-    title = f"Fine-tuning: {percent(scores.max())} of held-out rows named right at best"
-    set_title(figure, title, theme=theme, width=width)
-    return figure
 
+    texts: np.ndarray
+    loss: np.ndarray
+    accuracy: np.ndarray
+    held_out_texts: np.ndarray
+    held_out: np.ndarray
 
-def training_alt(texts: Any, loss: Any, accuracy: Any, held_out_texts: Any, held_out: Any) -> str:
-    """What `training_figure` shows, from the same data."""
-    read, losses, shares, marks, scores = _check_curves(
-        texts, loss, accuracy, held_out_texts, held_out
-    )
-    losses, shares = _smooth(losses), _smooth(shares)
-    best = int(scores.argmax())
-    return (
-        f"Training over {counted(int(read[-1]), 'text')}: the loss goes from {losses[0]:.2f} to "
-        f"{losses[-1]:.2f} nats, accuracy on training rows from {percent(shares[0])} to "
-        f"{percent(shares[-1])}. Accuracy on held-out rows is best after "
-        f"{counted(int(marks[best]), 'text')}: {percent(scores[best])}."
-    )
+    def __post_init__(self) -> None:
+        points = check_field(self, "texts", (None,), low=0, high=np.inf).shape
+        check_field(self, "loss", points, low=0, high=np.finfo(float).max)
+        check_field(self, "accuracy", points, low=0, high=1)
+        marks = check_field(self, "held_out_texts", (None,), low=0, high=np.inf).shape
+        check_field(self, "held_out", marks, low=0, high=1)
 
+    def figure(self, theme: Theme = LIGHT, width: int = 760) -> Figure:
+        """Running means, the loss itself paler behind its own."""
+        canvas = Canvas(width, 2 * _PANEL + 5 * font_size(width), theme)
+        size, end = canvas.size, 1.02 * max(self.texts[-1], self.held_out_texts[-1], 1)
+        highest = 1.05 * max(float(self.loss.max()), 0.1)
+        left, apart = size + text_width(["100"], size) + 13.5, size + 6
+        down = (canvas.height - size - 12 - apart - 3.2 * size) / 2
+        area = {"left": left, "across": width - left - 3, "down": down, "x": (0, end)}
+        above = Plot(canvas, top=size + 12, y=(0, highest), **area)
+        below = Plot(canvas, top=above.bottom + apart, y=(0, 100), **area)
+        best = percent(self.held_out.max())
+        canvas.write_title(f"Fine-tuning: {best} of held-out rows named right at best")
+        ticks = {above: _ticks(highest), below: np.arange(0, 101, 25)}
+        for plot, name in ((above, "loss (nats)"), (below, "accuracy (%)")):
+            canvas.write(3 + size / 2, plot.top + down / 2, name, muted=True, **TURNED)
+            plot.rows(ticks[plot], [f"{tick:g}" for tick in ticks[plot]])
+            canvas.boxes([(left, plot.bottom, plot.across, 1)], facecolors=theme.muted)
+        places = _ticks(end, count=4 if width < PHONE else 8)
+        below.columns(places, [f"{place:,g}" for place in places])
+        canvas.write(left, below.bottom + 2.4 * size, "texts read", muted=True)
+        strong = {"color": theme.accent, "linewidth": 2}
+        above.line(self.texts, self.loss, color=theme.bar, linewidth=1, alpha=0.5)
+        above.line(self.texts, _smooth(self.loss), **strong)
+        below.line(self.texts, 100 * _smooth(self.accuracy), **strong)
+        marked = {"color": theme.text, "marker": "o", "markersize": 6, "linewidth": 1.4}
+        marked["linestyle"] = (0, (3, 3))
+        below.line(self.held_out_texts, 100 * self.held_out, **marked)
+        names = "training rows", "held-out rows"
+        x = width - 12 - text_width(names, size)
+        for row, (name, style) in enumerate(zip(names, (strong, marked), strict=True)):
+            y = below.bottom - (1.9 - row) * line_height(size)
+            canvas.axes.plot([x - 28, x - 17, x - 6], [y, y, y], markevery=[1], **style)
+            canvas.write(x, y, name)
+        return canvas.figure
 
-def confusion_figure(
-    counts: Any, labels: Sequence[str], *, theme: Theme = LIGHT, width: int = 560
-) -> Figure:
-    """What each class was taken for: a row for each true class, tinted by its share of the row.
+    def alt(self) -> str:
+        """Where the curves begin and end, and the best on held-out rows."""
+        losses, shares = _smooth(self.loss), _smooth(self.accuracy)
+        best = int(self.held_out.argmax())
+        return (
+            f"Training over {counted(int(self.texts[-1]), 'text')}: the loss goes from "
+            f"{losses[0]:.2f} to {losses[-1]:.2f} nats, accuracy on training rows from "
+            f"{percent(shares[0])} to {percent(shares[-1])}. Accuracy on held-out rows is best "
+            f"after {counted(int(self.held_out_texts[best]), 'text')}: "
+            f"{percent(self.held_out[best])}."
+        )
 
-    Args:
-        counts: [C, C] rows of the true class (down) named as each class (across).
-        labels: C class names.
-        theme, width: as everywhere.
-
-    Raises:
-        ValueError: lengths differ, or a count is NaN or below 0.
-    """
-    cells = _check_counts(counts, labels)
-    shares = _shares(cells)
-    size = font_size(width)
-    room = width - text_width([label(name) for name in labels], size) - 4 * size
-    names = fitted(labels, size, room / len(labels) - size)
-    across = min(room, _CELL * len(labels) * 1.5)
-    down = 3.4 * size * len(labels)
-    figure = new_figure(width, down + 6.5 * size)
-    axes = figure.subplots()
-    colors = LinearSegmentedColormap.from_list("share", theme.tint)
-    axes.imshow(shares, aspect="auto", cmap=colors, vmin=0, vmax=1, interpolation="nearest")
-    axes.set_box_aspect(down / across)
-    axes.set_anchor("NW")
-    for (row, column), share in np.ndenumerate(shares):
-        style = text_style(theme, size, ha="center", va="center", linespacing=LINE_HEIGHT)
-        style |= {"weight": "bold"} if row == column else {}
-        words = f"{int(cells[row, column]):,}\n{whole_percent(share)}" if share else "0"
-        axes.text(column, row, words, **style)
-    plain_axes(axes, theme, size)
-    _name_axes(axes, names, [label(name) for name in labels], across, down, theme, size)
-    title = f"{percent(np.trace(cells) / max(cells.sum(), 1))} of {int(cells.sum()):,} rows right"
-    set_title(figure, title, theme=theme, width=width)
-    return figure
-
-
-def confusion_alt(counts: Any, labels: Sequence[str]) -> str:
-    """What `confusion_figure` shows, from the same data."""
-    cells = _check_counts(counts, labels)
-    right = np.trace(cells) / max(cells.sum(), 1)
-    said = f"Confusion matrix of {counted(int(cells.sum()), 'row')}: {percent(right)} named right."
-    wrong = cells - np.diag(np.diag(cells))
-    if not wrong.any():
-        return said
-    true, named = np.unravel_index(wrong.argmax(), wrong.shape)
-    return said + (
-        f" Most often wrong: {labels[true]} taken for {labels[named]}, "
-        f"{counted(int(wrong[true, named]), 'row')}."
-    )
-
-
-def _name_axes(
-    axes: Axes,
-    across_names: Sequence[str],
-    down_names: Sequence[str],
-    across: float,
-    down: float,
-    theme: Theme,
-    size: float,
-) -> None:
-    token_ticks(axes, "x", across_names, pixels=across, size=size, theme=theme)
-    token_ticks(axes, "y", down_names, pixels=down, size=size, theme=theme)
-    axes.tick_params(length=0)
-    style = text_style(theme, size - 1, color=theme.muted)
-    axes.set_xlabel("named", loc="left", **style)
-    axes.set_ylabel("true class", **style)
-
-
-def _scale(
-    axes: Axes, end: float, heights: np.ndarray, *, named: bool, theme: Theme, width: int
-) -> None:
-    """Ticks of one curve; only where `named` the texts are written."""
-    size = font_size(width) - 1
-    plain_axes(axes, theme, size, frame=("bottom",))
-    style = text_style(theme, size, color=theme.muted)
-    places = _ticks(end, count=4 if width < PHONE else 8)
-    axes.set_xlim(0, end)
-    axes.set_xticks(places, [f"{place:,g}" if named else "" for place in places], **style)
-    axes.set_yticks(heights, [f"{height:g}" for height in heights], **style)
-    axes.grid(axis="y", color=theme.grid, linewidth=1)
-    axes.set_axisbelow(True)
+    def columns(self) -> dict[str, Sequence]:
+        """A row for each point of the curves, then one for each measure on held-out rows."""
+        before, after = [None] * len(self.texts), [None] * len(self.held_out)
+        return {
+            "texts": [*self.texts.tolist(), *self.held_out_texts.tolist()],
+            "loss (nats)": [*self.loss.tolist(), *after],
+            "accuracy": [*self.accuracy.tolist(), *after],
+            "held-out accuracy": [*before, *self.held_out.tolist()],
+        }
 
 
 def _ticks(top: float, *, count: int = 4) -> np.ndarray:
@@ -194,26 +118,3 @@ def _smooth(values: np.ndarray) -> np.ndarray:
     places = np.arange(len(values))
     low, high = np.maximum(places - half, 0), np.minimum(places + half + 1, len(values))
     return (total[high] - total[low]) / (high - low)
-
-
-def _shares(cells: np.ndarray) -> np.ndarray:
-    """Each row's counts as shares of the row; a class without rows has none."""
-    return cells / np.maximum(cells.sum(axis=1, keepdims=True), 1)
-
-
-def _check_counts(counts: Any, labels: Sequence[str]) -> np.ndarray:
-    return check_array("counts", counts, (len(labels), len(labels)), low=0, high=np.inf)
-
-
-def _check_curves(
-    texts: Any, loss: Any, accuracy: Any, held_out_texts: Any, held_out: Any
-) -> tuple[np.ndarray, ...]:
-    read = check_array("texts", texts, (None,), low=0, high=np.inf)
-    marks = check_array("held_out_texts", held_out_texts, (None,), low=0, high=np.inf)
-    return (
-        read,
-        check_array("loss", loss, (len(read),), low=0, high=np.finfo(float).max),
-        check_array("accuracy", accuracy, (len(read),), low=0, high=1),
-        marks,
-        check_array("held_out", held_out, (len(marks),), low=0, high=1),
-    )

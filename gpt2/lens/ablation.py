@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gpt2.lens.blocks import last_state
+from gpt2.lens.blocks import blocks_of, last_state
 from gpt2.lens.reading import Reading
 from gpt2.lens.scaling import scaled_block
 from gpt2.model import GPT2
@@ -62,5 +62,5 @@ def _without(model: GPT2, layer: int, x: Tensor) -> Tensor:
         [H + 1, C].
     """
     on = 1 - torch.eye(model.config.n_head + 1, device=x.device, dtype=x.dtype)[:, None]
-    block = scaled_block(model.h[layer], heads=on[..., :-1], mlp=on[..., -1:])
-    return last_state([block, *model.h[layer + 1 :]], x)
+    block, *later = blocks_of(model)[layer:]
+    return last_state([scaled_block(block, heads=on[..., :-1], mlp=on[..., -1:]), *later], x)

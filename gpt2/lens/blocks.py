@@ -9,7 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gpt2.model import Block
+from gpt2.model import GPT2, Block
+
+
+def blocks_of(model: GPT2) -> list[Block]:
+    """A model's blocks, as what they are to a type checker too."""
+    return [block for block in model.h if isinstance(block, Block)]
 
 
 def last_state(blocks: Sequence[Block], x: Tensor, before: Tensor | None = None) -> Tensor:

@@ -46,8 +46,8 @@ def model_heads(model: GPT2, *, seed: int = 0) -> HeadScores:
     texts = [torch.randperm(config.vocab_size, generator=generator) for _ in range(TEXTS)]
     readings = (Reading.of(model, text[:length].tolist() * 2) for text in texts)
     scores, counts = zip(*map(_scores, readings), strict=True)
-    mean = np.mean(scores, axis=0, dtype=np.float64).astype(np.float32)
-    return HeadScores(mean, tuple(np.sum(counts, axis=0).tolist()), THRESHOLD)
+    mean = np.stack(scores).astype(np.float64).mean(axis=0)
+    return HeadScores(mean.astype(np.float32), tuple(np.sum(counts, axis=0).tolist()), THRESHOLD)
 
 
 def head_targets(ids: tuple[int, ...] | list[int]) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from gpt2.config import GPT2Config
+from gpt2.lens.blocks import blocks_of
 from gpt2.model import GPT2
 from gpt2.prediction import describe, score_hidden
 from gpt2.records import Pooled, Step
@@ -200,7 +201,7 @@ class Reading:
         """
         if layer not in self.layers:
             raise ValueError(f"layer is {layer}; this model has layers 0 to {self.layers.stop - 1}")
-        block = self.model.h[layer]
+        block = blocks_of(self.model)[layer]
         x = block.ln_1(self.streams[layer])[None]
         pattern = block.attn.pattern(x)[0]  # [H,T,T]
         if not weighted:

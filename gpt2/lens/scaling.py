@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from gpt2.checks import check_number
 from gpt2.config import GPT2Config
+from gpt2.lens.blocks import blocks_of
 from gpt2.model import GPT2, Block
 
 LARGEST = 2
@@ -104,7 +105,7 @@ def scaled_model(model: GPT2, scales: Scales) -> GPT2:
     )
     blocks = [
         scaled_block(block, heads=heads[layer], mlp=mlps[layer], whole=layers[layer])
-        for layer, block in enumerate(model.h)
+        for layer, block in enumerate(blocks_of(model))
     ]
     return _replaced(model, h=nn.ModuleList(blocks))
 

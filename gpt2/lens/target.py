@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gpt2.classifier import GPT2Classifier
-from gpt2.lens.blocks import last_state
+from gpt2.lens.blocks import blocks_of, last_state
 from gpt2.model import GPT2
 
 GRADIENTS_AT_ONCE = 704  # tokens in one batch; the shipped model then takes 100 MB more
@@ -79,7 +79,7 @@ class Target:
         """
         model = self._backbone
         x = model.place(texts, start=0 if before is None else before.size(1))
-        return model.ln_f(last_state(model.h, x, before))
+        return model.ln_f(last_state(blocks_of(model), x, before))
 
     def gradients(self, texts: Tensor) -> tuple[Tensor, Tensor]:
         """Gradients of the logit by the embeddings, and the logit of the last text.

@@ -4,13 +4,13 @@ Imports: gradio, figures.
 """
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
 import gradio as gr
 
-from gpt2.figures import LIGHT, Figure, to_csv, to_png, to_svg
+from gpt2.figures import LIGHT, Picture, to_csv, to_png, to_svg
+from gpt2.ui.page import Viewport
 
 FILE_TYPES = {"png": "image/png", "svg": "image/svg+xml", "csv": "text/csv"}
 
@@ -41,27 +41,31 @@ DOWNLOAD_JS = """(file) => {
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure on its way to the page.
+    """A picture on its way to the page.
 
     Args:
-        figure: what is drawn.
-        alt: what it shows, in words.
-        width: in CSS pixels.
+        picture: what is drawn.
+        screen: what it is drawn for.
         name: of its files, without ending.
-        table: gives its numbers as columns by name, for the CSV file.
+        widest: CSS pixels it is wide at most, on any screen.
         clickable: a click on it tells the page where.
     """
 
-    figure: Figure
-    alt: str
-    width: int
+    picture: Picture
+    screen: Viewport
     name: str
-    table: Callable[[], Mapping[str, Sequence]]
+    widest: int = 1040
     clickable: bool = False
+
+    @property
+    def width(self) -> int:
+        """In CSS pixels."""
+        return min(self.screen.width, self.widest)
 
     def html(self) -> str:
         """The image, what it shows in words, and its downloads."""
-        source, said = _data_uri("image/png", to_png(self.figure)), escape(self.alt)
+        figure = self.picture.figure(self.screen.theme, self.width)
+        source, said = _data_uri("image/png", to_png(figure)), escape(self.picture.alt())
         buttons = "".join(
             f'<button type="button" data-save="{kind}">{kind.upper()}</button>'
             for kind in FILE_TYPES
@@ -76,10 +80,11 @@ class Drawing:
     def file(self, kind: str) -> dict[str, str]:
         """The picture on white, or its numbers, as a file: its name and a data URI."""
         if kind == "csv":
-            data = to_csv(self.table()).encode("utf-8")
+            data = to_csv(self.picture.columns()).encode("utf-8")
         else:
             draw = {"png": to_png, "svg": to_svg}[kind]
-            data = draw(self.figure, background=LIGHT.background)
+            figure = self.picture.figure(self.screen.theme, self.width)
+            data = draw(figure, background=LIGHT.background)
         return {"name": f"{self.name}.{kind}", "url": _data_uri(FILE_TYPES[kind], data)}
 
 

@@ -56,13 +56,14 @@ def read_config(directory: str | Path) -> GPT2Config:
     missing = [name for name in names if name not in raw]
     if missing:
         raise ValueError(f"{path} lacks {', '.join(missing)}")
+    ids: dict[str, Any] = {name: _token_id(raw[name]) for name in _TOKEN_IDS if name in raw}
     try:
         config = GPT2Config(
             **{name: raw[name] for name in names},
             n_ctx=raw.get("n_positions", raw.get("n_ctx", 1024)),
             layer_norm_epsilon=raw.get("layer_norm_epsilon", 1e-5),
             labels=_labels(raw) if _CLASSIFIER in _architectures(raw) else (),
-            **{name: _token_id(raw[name]) for name in _TOKEN_IDS if name in raw},
+            **ids,
         )
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
@@ -132,7 +133,7 @@ def _labels(raw: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(names[str(i)] for i in range(len(names)))
 
 
-def config_json(config: GPT2Config, dtype: torch.dtype) -> dict:
+def config_json(config: GPT2Config, dtype: torch.dtype) -> dict[str, Any]:
     """config.json as Hugging Face writes and reads it."""
     raw = {
         "architectures": ["GPT2LMHeadModel"],

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -132,7 +133,7 @@ def _opened(path: Path) -> Iterator[safe_open]:
         raise ValueError(f"{path} is damaged or no safetensors file: {error}") from error
 
 
-def read_json(path: Path) -> dict:
+def read_json(path: Path) -> dict[str, Any]:
     """A file that holds one JSON object.
 
     Raises:

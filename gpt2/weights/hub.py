@@ -102,9 +102,8 @@ def fetch(size: str) -> Path:
     if size not in PINS:
         raise ValueError(f"there is no GPT-2 of size {size!r}; there are {', '.join(SIZES)}")
     pin = PINS[size]
-    paths = [_cached(pin, name) for name in FILES]
-    if None in paths:
-        paths = _download(size, pin)
+    cached = [path for name in FILES if (path := _cached(pin, name))]
+    paths = cached if len(cached) == len(FILES) else _download(size, pin)
     path = paths[FILES.index("model.safetensors")]
     stated = path.resolve().name  # in the cache a large file is called by its sha256
     expected = pin.sha256 or (stated if len(stated) == 64 else "")

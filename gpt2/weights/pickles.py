@@ -100,19 +100,20 @@ class _Callable(_StandIn):
     """Type of stand-ins for classes that are mere values, and may be called."""
 
     def __call__(cls, *args: Any) -> Any:
-        return cls.__new__(cls, *args)
+        return cls.__new__(cls, *args)  # type: ignore[arg-type]  # cls is a class made by it
 
 
 class _Object(metaclass=_StandIn):
     """An object of a class that is not known: a dict whose attributes are the object's."""
 
     def __new__(cls, *args: Any) -> Any:
-        made: OrderedDict = OrderedDict()  # the one kind that torch lets a file fill with both
+        # The one kind that torch lets a file fill with both.
+        made: OrderedDict[Any, Any] = OrderedDict()
         made.__dict__["stands_for"] = _full_name(cls)
         return made
 
 
-class _Slotted(dict, metaclass=_StandIn):
+class _Slotted(dict[Any, Any], metaclass=_StandIn):
     """An object whose state is no dict: what __slots__ hold by name, else nothing."""
 
     def __setstate__(self, state: Any) -> None:
@@ -131,12 +132,14 @@ class _List(metaclass=_StandIn):
 class _NumpyType(metaclass=_Callable):
     """numpy.dtype("f8"), and any array: torch sets its state when it is made."""
 
+    args: tuple[Any, ...]
+
     def __new__(cls, *args: Any) -> "_NumpyType":
         made = super().__new__(cls)
         made.args, made.state = args, ()
         return made
 
-    def __setstate__(self, state: tuple) -> None:
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.state = state
 
 
@@ -154,8 +157,8 @@ class _NumpyNumber(metaclass=_Callable):
         code = str(kind.args[0])
         if code[:1] not in tuple("fiub"):
             return None
-        order = ">" if ">" in kind.state[:2] else "<"
-        return np.frombuffer(raw, np.dtype(code).newbyteorder(order))[0].item()
+        kinds = np.dtype(code).newbyteorder(">" if ">" in kind.state[:2] else "<")
+        return np.frombuffer(raw, kinds)[0].item()
 
 
 def _full_name(cls: type) -> str:
@@ -186,7 +189,7 @@ def _stand_in(module: str, name: str, filled: set[str]) -> type:
 
 
 @contextmanager
-def _allowed(stand_ins: list[type]) -> Iterator[None]:
+def _allowed(stand_ins: list[Any]) -> Iterator[None]:
     """torch's reader takes these for the classes of their names; what it knows it keeps.
 
     torch 2.4 has no context manager for it.
@@ -299,6 +302,8 @@ class _Probe:
 # Python's own reader, not C's, which takes memory for whatever place a damaged file names.
 class _Trial(pickle._Unpickler):
     """Reads a pickle with a probe for every class and function, so that none is imported."""
+
+    proto: int
 
     def __init__(self, file: Any) -> None:
         super().__init__(file, encoding="latin1")

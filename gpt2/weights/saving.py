@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -75,7 +76,7 @@ def write_safetensors(
     Raises:
         ValueError: the disk has no room for it.
     """
-    header: dict[str, dict] = {"__metadata__": {"format": "pt"}}
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     end = 0
     for name, shape in shapes.items():
         start, end = end, end + math.prod(shape) * dtype.itemsize
@@ -87,9 +88,9 @@ def write_safetensors(
     with open(path, "wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for name in shapes:
-            file.write(tensor(name).contiguous().reshape(-1).view(torch.uint8).numpy())
+            file.write(tensor(name).contiguous().reshape(-1).view(torch.uint8).numpy().data)
 
 
-def write_json(path: Path, value: Mapping) -> None:
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write one JSON object, for people to read too."""
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -16,18 +16,18 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import torch  # noqa: E402
+import torch
 
-from gpt2 import lens  # noqa: E402
+from gpt2 import lens
 from gpt2.devices import (
-    pick_device,  # noqa: E402
-    pick_dtype,  # noqa: E402
+    pick_device,
+    pick_dtype,
 )
-from gpt2.model import GPT2  # noqa: E402
-from gpt2.records import METHODS  # noqa: E402
-from gpt2.tokenizer import Tokenizer  # noqa: E402
-from gpt2.weights import load_language_model  # noqa: E402
-from gpt2.weights.hub import find_directory  # noqa: E402
+from gpt2.model import GPT2
+from gpt2.records import METHODS
+from gpt2.tokenizer import Tokenizer
+from gpt2.weights import load_language_model
+from gpt2.weights.hub import find_directory
 
 TEXT = (
     "The old man walked slowly down the road to the village, thinking of his wife and of the "

@@ -185,7 +185,12 @@ def test_settings_and_limits_in_words(engine):
 
 def drawing(alt="A picture.", name="picture"):
     columns = {"token": ["·a", ",", '"'], "prob": [0.5, 0.25, 0.25]}
-    return Drawing(Figure(figsize=(1, 1)), alt, 100, name, lambda: columns, clickable=True)
+    picture = SimpleNamespace(
+        figure=lambda theme, width: Figure(figsize=(1, 1)),
+        alt=lambda: alt,
+        columns=lambda: columns,
+    )
+    return Drawing(picture, Viewport(100, LIGHT), name, clickable=True)
 
 
 def test_notes_and_drawings_escape_what_they_say():
@@ -442,5 +447,5 @@ def test_picking_a_token_reads_the_text_once(fresh_engine, passes):
         step = fresh_engine.step(shown.ids, place, sampling, model="tiny")
         picture = token_drawing(fresh_engine, shown, step, Viewport(760, LIGHT))
         drawn = place >= len(trace.prompt_ids)
-        assert ("random number" in picture.alt) is drawn, place
+        assert ("random number" in picture.picture.alt()) is drawn, place
     assert passes == [len(trace.ids)]

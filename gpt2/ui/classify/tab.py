@@ -3,13 +3,12 @@
 Imports: gradio, engine, figures.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
 import gradio as gr
 
-from gpt2.figures import class_alt, class_color, class_figure, percent, topic_alt, topic_figure
+from gpt2.figures import ClassBars, TopicLines, class_color, percent
 from gpt2.records import Verdict
 from gpt2.ui.inside.attention import build_attention
 from gpt2.ui.inside.why import Question, build_why
@@ -86,34 +85,15 @@ def build_classify(page: Page) -> None:
             return _headline(found), class_strip(texts, found.per_token, found.labels), Read(found)
 
     def draw_topics(shown, screen):  # noqa: ANN001, ANN202
-        found, width = shown.verdict, min(screen.width, 760)
-        figure = class_figure(found.labels, found.probs, theme=screen.theme, width=width)
-        alt = class_alt(found.labels, found.probs)
-
-        def table() -> dict[str, Sequence]:
-            return {"topic": found.labels, "probability": found.probs.tolist()}
-
-        return [Drawing(figure, alt, width, "topics", table)]
+        found = shown.verdict
+        return [Drawing(ClassBars(found.labels, found.probs), screen, "topics", widest=760)]
 
     def draw_decision(shown, screen):  # noqa: ANN001, ANN202
         found = shown.verdict
         pieces = engine.catalog.drawn(found.ids, model=found.model)
-        values, look = (found.per_token, pieces, found.labels), {"theme": screen.theme}
-
-        def table() -> dict[str, Sequence]:
-            columns = zip(found.labels, found.per_token.T.tolist(), strict=True)
-            words = engine.catalog.words(found.ids, model=found.model)
-            return {"token": words, **dict(columns)}
-
-        return [
-            Drawing(
-                topic_figure(*values, **look, width=screen.width),
-                topic_alt(*values),
-                screen.width,
-                "topic-over-text",
-                table,
-            )
-        ]
+        words = engine.catalog.words(found.ids, model=found.model)
+        picture = TopicLines(found.per_token, pieces, found.labels, words)
+        return [Drawing(picture, screen, "topic-over-text")]
 
     gr.on(
         [start.click, text.submit],

@@ -4,20 +4,20 @@ Functions of what the page keeps; no components. Imports: engine, figures.
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 
 import numpy as np
 
 from gpt2.engine import Engine, Request, Sampling
 from gpt2.figures import (
+    Picture,
+    TokenBars,
+    WaterfallBars,
     counted,
     percent,
-    probability_alt,
-    probability_figure,
-    waterfall_alt,
-    waterfall_figure,
+    vocabulary_columns,
 )
 from gpt2.records import Step, Trace
 from gpt2.ui.page import Viewport
@@ -202,37 +202,29 @@ def token_words(engine: Engine, shown: Shown, step: Step) -> str:
 
 def token_drawing(engine: Engine, shown: Shown, step: Step, screen: Viewport) -> Drawing:
     """The ten best at the selected place and, if one was drawn there, each step of the draw."""
-    ids, width = step.top_ids, min(screen.width, 760)
-    ids = ids if step.id in ids else (*ids, step.id)
-    pieces = engine.catalog.drawn(ids, model=shown.model)
-    look = {"theme": screen.theme, "width": width}
+    ids = step.top_ids if step.id in step.top_ids else (*step.top_ids, step.id)
     drawn = engine.waterfall(shown.ids, shown.selected, shown.sampling, model=shown.model)
-    name = f"token-{shown.selected}"
-
-    def table() -> dict[str, Sequence]:
-        every = range(drawn.probs.shape[1])
-        numbers = dict(zip(drawn.names, drawn.probs.tolist(), strict=True))
-        return {"id": every, "token": engine.catalog.words(every, model=shown.model), **numbers}
-
+    pieces, chosen = engine.catalog.drawn(ids, model=shown.model), ids.index(step.id)
+    table = partial(vocabulary_columns, drawn, partial(engine.catalog.words, model=shown.model))
     if drawn.token != step.id:  # of the prompt, or chosen by hand: nothing was drawn
         ranks = [*range(1, len(step.top_ids) + 1), step.rank][: len(ids)]
         probs, sampled = (drawn.probs[stage, list(ids)] for stage in (0, -1))
-        numbers = (pieces, probs, sampled, ids.index(step.id))
-        figure = probability_figure(*numbers, ranks=ranks, **look)
-        return Drawing(figure, probability_alt(*numbers, ranks=ranks), width, name, table)
-    on = [stage for stage, active in enumerate(drawn.active) if active]
-    values = {
-        "pieces": pieces,
-        "stages": [_stage_words(drawn.names[stage], shown.sampling) for stage in on],
-        "probs": drawn.probs[np.ix_(on, ids)],
-        "left": [drawn.left[stage] for stage in on],
-        "cut": [drawn.cut[stage] for stage in on],
-        "chosen": ids.index(step.id),
-        "u": None if shown.sampling.temperature == 0 else drawn.u,
-        "starts": (np.cumsum(drawn.probs[-1], dtype=np.float64) - drawn.probs[-1])[list(ids)],
-    }
-    figure = waterfall_figure(**values, **look)
-    return Drawing(figure, waterfall_alt(**values), width, name, table)
+        picture: Picture = TokenBars(pieces, probs, sampled, chosen, ranks, table)
+    else:
+        on = [stage for stage, active in enumerate(drawn.active) if active]
+        ends = np.cumsum(drawn.probs[-1], dtype=np.float64)
+        picture = WaterfallBars(
+            pieces,
+            stages=[_stage_words(drawn.names[stage], shown.sampling) for stage in on],
+            probs=drawn.probs[np.ix_(on, ids)],
+            left=[drawn.left[stage] for stage in on],
+            cut=[drawn.cut[stage] for stage in on],
+            chosen=chosen,
+            u=None if shown.sampling.temperature == 0 else drawn.u,
+            starts=(ends - drawn.probs[-1])[list(ids)],
+            table=table,
+        )
+    return Drawing(picture, screen, f"token-{shown.selected}", widest=760)
 
 
 def _stage_words(name: str, sampling: Sampling) -> str:

@@ -47,7 +47,7 @@ def build_attention(page: Page, shown: gr.State, *, name: str, model: str) -> No
         below = gr.Radio([LAYER, MODEL], value=LAYER, label="Below it")
         every = section.picture(f"{name}-heads")
 
-    def pick(event: gr.EventData, shown, layer, below):  # noqa: ANN001, ANN202
+    def pick(event: gr.EventData, shown, layer, below):
         """Enlarge the head that was clicked in the lower picture."""
         place = clicked(event)
         if shown is None or place is None:
@@ -61,7 +61,7 @@ def build_attention(page: Page, shown: gr.State, *, name: str, model: str) -> No
             found = None if found is None else (int(layer), found)
         return found or (gr.skip(), gr.skip())
 
-    def move(event: gr.EventData, shown):  # noqa: ANN001, ANN202
+    def move(event: gr.EventData, shown):
         """Show the tokens around the place that was clicked in the overview."""
         place = clicked(event)
         if shown is None or place is None:

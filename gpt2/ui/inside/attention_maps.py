@@ -3,26 +3,22 @@
 No components. Imports: engine, figures.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from gpt2.engine import Engine
 from gpt2.figures import (
-    attention_head_alt,
-    attention_head_figure,
-    attention_layer_alt,
-    attention_layer_figure,
-    attention_map_alt,
-    attention_map_figure,
-    overview_alt,
-    overview_figure,
+    AttentionMap,
+    HeadMap,
+    HeadTiles,
+    LayerMaps,
+    OverviewMap,
+    Picture,
+    head_name,
     percent,
-    tiles_alt,
-    tiles_figure,
 )
-from gpt2.records import HEAD_LABELS, HeadScores
+from gpt2.records import HEAD_LABELS
 from gpt2.ui.page import Viewport, note
 from gpt2.ui.picture import Drawing
 
@@ -86,30 +82,22 @@ class AttentionMaps:
 
     def single(self, kind: str) -> Drawing:
         """One map, large."""
-        width = min(self.screen.width, 760)
-        look = {"theme": self.screen.theme, "width": width}
-        pieces, place = self.pieces(), {"layer": self.layer, "head": self.head}
+        tokens = {"pieces": self.pieces(), "words": self.words(), "first": self.first}
         name = f"attention-layer-{self.layer}-head-{self.head}"
         if kind == ROLLOUT:
             window = slice(*self.window)
             shown = self.engine.rollout(self.ids, model=self.model)[window, window]
             title, name = "Rollout: the tokens that each place is made of", "attention-rollout"
+            picture: Picture = AttentionMap(shown, title=title, **tokens)
+        elif kind == HEAD:
+            shown = self._of_head(self.layer_maps(kind))
+            picture = HeadMap(shown, layer=self.layer, head=self.head, **tokens)
         else:
-            maps = self.layer_maps(kind)
-            shown = maps.mean(axis=0) if self.head < 0 else maps[self.head]
-            title = f"Layer {self.layer}, {_head_name(self.head)}: length of what each token takes"
-        if kind == HEAD:
-            figure = attention_head_figure(shown, pieces, **place, **look)
-            alt = attention_head_alt(shown, pieces, **place)
-        elif kind == ROLLOUT:
-            figure = attention_map_figure(shown, pieces, title=title, **look)
-            alt = attention_map_alt(shown, pieces, title=title)
-        else:
-            high = max(float(shown.max()), 1e-9)
-            unit = "length of the weighted vector"
-            figure = attention_map_figure(shown, pieces, title=title, unit=unit, high=high, **look)
-            alt = attention_map_alt(shown, pieces, title=title, high=high)
-        return Drawing(figure, alt, width, name, lambda: _columns(shown, self.words(), self.first))
+            shown = self._of_head(self.layer_maps(kind))
+            title = f"Layer {self.layer}, {head_name(self.head)}: length of what each token takes"
+            look = {"unit": "length of the weighted vector", "high": max(float(shown.max()), 1e-9)}
+            picture = AttentionMap(shown, title=title, **look, **tokens)
+        return Drawing(picture, self.screen, name, widest=760)
 
     def overview(self, kind: str) -> Drawing | str:
         """A text much too long for one map as a whole, with the map's window outlined."""
@@ -118,54 +106,31 @@ class AttentionMaps:
         pooled = self.engine.overview(
             self.ids, self.layer, OVERVIEW_CELLS, model=self.model, weighted=kind == WEIGHTED
         )
-        maps = pooled.weights
-        cells = maps.mean(axis=0) if self.head < 0 else maps[self.head]
-        values = {
-            "tokens": len(self.ids),
-            "window": self.window,
-            "title": f"Layer {self.layer}, {_head_name(self.head)}: the whole text",
-            "high": max(1.0, float(cells.max())),
-        }
-        width = min(self.screen.width, 560)
-        return Drawing(
-            overview_figure(cells, **values, theme=self.screen.theme, width=width),
-            overview_alt(cells, **values),
-            width,
-            f"attention-overview-layer-{self.layer}-head-{self.head}",
-            lambda: _cell_columns(cells, pooled.edges),
-            clickable=True,
-        )
+        cells = self._of_head(pooled.weights)
+        title = f"Layer {self.layer}, {head_name(self.head)}: the whole text"
+        high = max(1.0, float(cells.max()))
+        picture = OverviewMap(cells, pooled.edges, title, window=self.window, high=high)
+        name = f"attention-overview-layer-{self.layer}-head-{self.head}"
+        return Drawing(picture, self.screen, name, widest=560, clickable=True)
 
     def whole_layer(self, kind: str) -> Drawing:
         """The maps of all heads of the layer, small."""
         maps = self.layer_maps(HEAD if kind == ROLLOUT else kind)
         maps = maps / max(1.0, float(maps.max()))
         selected = self.head if self.head >= 0 else None
-        look = {"theme": self.screen.theme, "width": self.screen.width}
-        return Drawing(
-            attention_layer_figure(maps, layer=self.layer, selected=selected, **look),
-            attention_layer_alt(maps, layer=self.layer),
-            self.screen.width,
-            f"attention-layer-{self.layer}",
-            lambda: _head_columns(maps, self.layer, self.first),
-            clickable=True,
-        )
+        picture = LayerMaps(maps, self.layer, selected, self.first)
+        return Drawing(picture, self.screen, f"attention-layer-{self.layer}", clickable=True)
 
     def whole_model(self) -> Drawing:
         """The maps of all heads of all layers, as tiles that say what each was measured to do."""
         maps = self.engine.tiles(self.ids, TILE_CELLS, model=self.model).weights
         found = self.engine.model_heads(model=self.model)
-        layers, heads = maps.shape[:2]
-        labels = [[found.label(layer, head) for head in range(heads)] for layer in range(layers)]
-        look = {"theme": self.screen.theme, "width": self.screen.width}
-        return Drawing(
-            tiles_figure(maps, selected=(self.layer, max(0, self.head)), labels=labels, **look),
-            tiles_alt(maps, labels=labels),
-            self.screen.width,
-            "attention-all-heads",
-            lambda: _score_columns(found),
-            clickable=True,
-        )
+        picture = HeadTiles(maps, found, selected=(self.layer, max(0, self.head)))
+        return Drawing(picture, self.screen, "attention-all-heads", clickable=True)
+
+    def _of_head(self, maps: np.ndarray) -> np.ndarray:
+        """Of the maps of a layer's heads the chosen one, or their mean."""
+        return maps.mean(axis=0) if self.head < 0 else maps[self.head]
 
     def what_it_does(self, kind: str) -> str:
         """What is shown, and what the head was measured to do, in words."""
@@ -185,52 +150,3 @@ class AttentionMaps:
             )
             words += f" Share of its attention, on repeated random tokens: {measured}."
         return note(words)
-
-
-def _columns(values: np.ndarray, pieces: Sequence[str], first: int) -> dict[str, list]:
-    """A map as columns: every pair of tokens, the one that looks and the one looked at."""
-    rows, columns = np.tril_indices(len(values))
-    return {
-        "query": (rows + first).tolist(),
-        "query token": [pieces[row] for row in rows],
-        "key": (columns + first).tolist(),
-        "key token": [pieces[column] for column in columns],
-        "value": values[rows, columns].tolist(),
-    }
-
-
-def _cell_columns(cells: np.ndarray, edges: Sequence[int]) -> dict[str, list]:
-    """An overview as columns: every pair of runs of tokens, by the first token of each."""
-    rows, columns = np.tril_indices(len(cells))
-    return {
-        "query from": [edges[row] for row in rows],
-        "key from": [edges[column] for column in columns],
-        "value": cells[rows, columns].tolist(),
-    }
-
-
-def _head_columns(maps: np.ndarray, layer: int, first: int) -> dict[str, list]:
-    """The maps of a layer's heads as columns."""
-    rows, columns = np.tril_indices(maps.shape[-1])
-    heads = range(len(maps))
-    return {
-        "layer": [layer] * (len(rows) * len(maps)),
-        "head": [head for head in heads for _ in rows],
-        "query": [int(row) + first for _ in heads for row in rows],
-        "key": [int(column) + first for _ in heads for column in columns],
-        "value": [float(value) for one in maps for value in one[rows, columns]],
-    }
-
-
-def _score_columns(found: HeadScores) -> dict[str, list]:
-    """What every head was measured to do, as columns."""
-    _, layers, heads = found.scores.shape
-    places = [(layer, head) for layer in range(layers) for head in range(heads)]
-    table = {"layer": [place[0] for place in places], "head": [place[1] for place in places]}
-    for label, scores in zip(HEAD_LABELS, found.scores, strict=True):
-        table[label] = [float(scores[place]) for place in places]
-    return table
-
-
-def _head_name(head: int) -> str:
-    return "mean over heads" if head < 0 else f"head {head}"

@@ -3,15 +3,12 @@
 Source: nostalgebraist 2020, "interpreting GPT: the logit lens". Imports: gradio, engine, figures.
 """
 
-from collections.abc import Sequence
 from functools import partial
 
 import gradio as gr
-import numpy as np
 
 from gpt2.engine import Engine
-from gpt2.figures import lens_alt, lens_columns, lens_figure, rank_alt, rank_figure
-from gpt2.records import LogitLens
+from gpt2.figures import LensGrid, RankPath, lens_columns
 from gpt2.ui.generate.completion import Shown
 from gpt2.ui.page import Page, Viewport
 from gpt2.ui.picture import Drawing
@@ -43,50 +40,18 @@ def lens_drawings(engine: Engine, shown: Shown, screen: Viewport) -> tuple[Drawi
     positions = range(first, first + count)
     found = engine.logit_lens(shown.ids, positions, model=shown.model)
     read = [shown.ids[place] for place in positions]
-    inputs = engine.catalog.drawn(read, model=shown.model)
-    look = {"theme": screen.theme, "width": screen.width}
-    guesses = [
-        engine.catalog.drawn(row, model=shown.model) for row in found.top_ids[:, :, 0].tolist()
-    ]
-    cells = (guesses, found.top_probs[:, :, 0], inputs)
+    picture = LensGrid(
+        [engine.catalog.drawn(row, model=shown.model) for row in found.top_ids[:, :, 0].tolist()],
+        found.top_probs,
+        engine.catalog.drawn(read, model=shown.model),
+        positions=found.positions,
+        guesses=engine.catalog.words(found.top_ids.ravel().tolist(), model=shown.model),
+        words=engine.catalog.words(read, model=shown.model),
+    )
     column = before - first
     piece = engine.catalog.drawn([shown.ids[shown.selected]], model=shown.model)[0]
-    path = (found.followed_ranks[:, column], found.followed_probs[:, column], piece)
-    narrow = min(screen.width, 760)
+    path = RankPath(found.followed_ranks[:, column], found.followed_probs[:, column], piece)
     return (
-        Drawing(
-            lens_figure(*cells, **look),
-            lens_alt(*cells),
-            screen.width,
-            "logit-lens",
-            lambda: _columns(
-                engine, shown.model, found, engine.catalog.words(read, model=shown.model)
-            ),
-        ),
-        Drawing(
-            rank_figure(*path, theme=screen.theme, width=narrow),
-            rank_alt(*path),
-            narrow,
-            f"rank-of-token-{shown.selected}",
-            lambda: {
-                "layer": range(len(path[0])),
-                "rank": path[0].tolist(),
-                "probability": path[1].tolist(),
-            },
-        ),
+        Drawing(picture, screen, "logit-lens"),
+        Drawing(path, screen, f"rank-of-token-{shown.selected}", widest=760),
     )
-
-
-def _columns(
-    engine: Engine, model: str, found: LogitLens, inputs: Sequence[str]
-) -> dict[str, Sequence]:
-    """Every layer's guesses at every position, as columns."""
-    layers, positions, best = np.indices(found.top_ids.shape).reshape(3, -1).tolist()
-    return {
-        "layer": layers,
-        "position": [int(found.positions[place]) for place in positions],
-        "after token": [inputs[place] for place in positions],
-        "guess": [guess + 1 for guess in best],
-        "token": engine.catalog.words(found.top_ids.ravel().tolist(), model=model),
-        "probability": found.top_probs.ravel().tolist(),
-    }

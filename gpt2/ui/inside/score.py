@@ -4,13 +4,12 @@ Source: Gehrmann et al. 2019, "GLTR: Statistical Detection and Visualization of 
 Imports: gradio, engine, figures.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import gradio as gr
 import numpy as np
 
-from gpt2.figures import score_alt, score_figure
+from gpt2.figures import ScoreBands
 from gpt2.records import Score
 from gpt2.ui.page import MODEL_EVENTS, PRIVATE, VIEWPORT_JS, Page, Viewport, errors_in_words, note
 from gpt2.ui.picture import Drawing
@@ -55,19 +54,9 @@ def build_score(page: Page) -> None:
 
     def draw(scored, screen):  # noqa: ANN001, ANN202
         found = scored.score
-        numbers = (found.ranks, found.entropies, found.logprobs)
-
-        def table() -> dict[str, Sequence]:
-            return {
-                "id": found.ids,
-                "token": engine.catalog.words(found.ids, model=found.model),
-                "logprob": found.logprobs.tolist(),
-                "rank": found.ranks.tolist(),
-                "entropy": found.entropies.tolist(),
-            }
-
-        figure = score_figure(*numbers, theme=screen.theme, width=screen.width)
-        return [Drawing(figure, score_alt(*numbers), screen.width, "score", table)]
+        words = engine.catalog.words(found.ids, model=found.model)
+        picture = ScoreBands(found.ranks, found.entropies, found.logprobs, found.ids, words)
+        return [Drawing(picture, screen, "score")]
 
     gr.on(
         [start.click, text.submit],

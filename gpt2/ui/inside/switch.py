@@ -3,20 +3,14 @@
 Imports: gradio, engine, figures.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 
 import gradio as gr
 import numpy as np
 
 from gpt2.engine import Engine, Scales
-from gpt2.figures import (
-    ablation_alt,
-    ablation_at,
-    ablation_figure,
-    before_after_alt,
-    before_after_figure,
-)
+from gpt2.figures import AblationGrid, BeforeAfter, ablation_at
 from gpt2.records import AblationMap
 from gpt2.ui.generate.completion import Shown
 from gpt2.ui.page import (
@@ -114,17 +108,9 @@ def _map_drawing(
 ) -> tuple[Drawing, dict, dict]:
     config = engine.catalog.config(shown.model)
     piece = engine.catalog.drawn([found.token], model=shown.model)[0]
-    values, width = (found.heads, found.mlps, piece), min(screen.width, 760)
-    figure = ablation_figure(*values, theme=screen.theme, width=width)
+    picture = AblationGrid(found.heads, found.mlps, piece)
     return (
-        Drawing(
-            figure,
-            ablation_alt(*values),
-            width,
-            f"heads-off-token-{shown.selected}",
-            lambda: _map_columns(found.heads, found.mlps),
-            clickable=True,
-        ),
+        Drawing(picture, screen, f"heads-off-token-{shown.selected}", widest=760, clickable=True),
         gr.update(maximum=config.n_layer - 1),
         gr.update(maximum=config.n_head - 1),
     )
@@ -140,20 +126,15 @@ def bars_drawing(
     found = engine.ablate(shown.ids, shown.selected, scales, model=shown.model)
     best = {*_best(found.before), *_best(found.after), found.token} - {-1}
     ids = sorted(best, key=lambda token: -found.before[token])
-    pieces, width = engine.catalog.drawn(ids, model=shown.model), min(screen.width, 760)
-    values = (pieces, found.before[ids], found.after[ids])
-    names = ("as trained", "like this")
-    figure = before_after_figure(*values, names=names, theme=screen.theme, width=width)
-    return note(_said(parts)), Drawing(
-        figure,
-        before_after_alt(*values, names=names),
-        width,
-        f"switched-token-{shown.selected}",
-        lambda: {
-            "token": engine.catalog.words(ids, model=shown.model),
-            **dict(zip(names, map(list, values[1:]), strict=True)),
-        },
+    picture = BeforeAfter(
+        engine.catalog.drawn(ids, model=shown.model),
+        found.before[ids],
+        found.after[ids],
+        names=("as trained", "like this"),
+        words=engine.catalog.words(ids, model=shown.model),
     )
+    drawing = Drawing(picture, screen, f"switched-token-{shown.selected}", widest=760)
+    return note(_said(parts)), drawing
 
 
 def _with(parts: Parts, part: Part, scale: float) -> Parts:
@@ -187,13 +168,3 @@ def _said(parts: Parts) -> str:
 
 def _best(probs: np.ndarray) -> list[int]:
     return np.argsort(-probs, kind="stable")[:SHOWN_TOKENS].tolist()
-
-
-def _map_columns(heads: np.ndarray, mlps: np.ndarray) -> dict[str, Sequence]:
-    """The map as columns, a row for each part."""
-    layers, places = np.indices(heads.shape).reshape(2, -1).tolist()
-    return {
-        "layer": [*layers, *range(len(mlps))],
-        "part": [*(f"head {head}" for head in places), *(["MLP"] * len(mlps))],
-        "change of log-probability (nats)": [*heads.ravel().tolist(), *mlps.tolist()],
-    }

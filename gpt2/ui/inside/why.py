@@ -12,13 +12,8 @@ import gradio as gr
 import numpy as np
 
 from gpt2.engine import Engine
-from gpt2.figures import (
-    attribution_alt,
-    attribution_figure,
-    faithfulness_alt,
-    faithfulness_figure,
-)
-from gpt2.records import METHODS, RANDOM_ORDER, Attribution, Faithfulness
+from gpt2.figures import AttributionBars, FaithfulnessCurves
+from gpt2.records import METHODS, Attribution, Faithfulness
 from gpt2.ui.page import Page, Viewport, note, paced
 from gpt2.ui.picture import Drawing
 from gpt2.ui.section import Section
@@ -134,19 +129,14 @@ def _attribution_drawing(
     if np.isnan(found[-1].scores).any():
         words.append("The tokens further back follow …")
     before = asked.ids[: asked.index]
-    pieces = engine.catalog.drawn(before, model=asked.model)
-    values = (pieces, np.stack([one.scores for one in found]), [one.method for one in found])
-    figure = attribution_figure(*values, target=target, theme=screen.theme, width=screen.width)
-    return note(" ".join(words)), Drawing(
-        figure,
-        attribution_alt(*values, target=target),
-        screen.width,
-        f"why-{asked.index}",
-        lambda: {
-            "token": engine.catalog.words(before, model=asked.model),
-            **{one.method: one.scores.tolist() for one in found},
-        },
+    picture = AttributionBars(
+        engine.catalog.drawn(before, model=asked.model),
+        np.stack([one.scores for one in found]),
+        [one.method for one in found],
+        target,
+        engine.catalog.words(before, model=asked.model),
     )
+    return note(" ".join(words)), Drawing(picture, screen, f"why-{asked.index}")
 
 
 def truth_drawings(
@@ -163,27 +153,15 @@ def truth_drawings(
 
 def _truth(found: Faithfulness, asked: Question, screen: Viewport) -> tuple[Drawing, str]:
     """Deletion and insertion curves of every method, and a table of one number for each."""
-    values = (found.fractions, found.deletion, found.insertion, found.names)
-    random = found.names.index(RANDOM_ORDER) if RANDOM_ORDER in found.names else None
-    more = {"random": random, "unit": f"probability of {asked.name}"}
+    curves = (found.fractions, found.deletion, found.insertion, found.names)
+    picture = FaithfulnessCurves(*curves, unit=f"probability of {asked.name}")
     order = np.argsort(-found.areas, kind="stable")
     rows = "".join(
         f"<tr><td>{escape(found.names[row])}</td><td>{found.areas[row]:+.3f}</td></tr>"
         for row in order
     )
-
-    def columns() -> dict[str, list]:
-        places = list(np.ndindex(found.deletion.shape))
-        return {
-            "method": [found.names[row] for row, _ in places],
-            "fraction": [found.fractions[step] for _, step in places],
-            "deletion": [float(found.deletion[place]) for place in places],
-            "insertion": [float(found.insertion[place]) for place in places],
-        }
-
-    figure = faithfulness_figure(*values, **more, theme=screen.theme, width=screen.width)
     return (
-        Drawing(figure, faithfulness_alt(*values, **more), screen.width, "is-it-true", columns),
+        Drawing(picture, screen, "is-it-true"),
         note("Area between insertion and deletion on this text; more is better.")
         + f'<table class="scores"><tr><th>method</th><th>score</th></tr>{rows}</table>',
     )

@@ -11,8 +11,8 @@ from gpt2.figures import LIGHT
 
 @pytest.mark.parametrize("width", [300, 1040])
 def test_the_window_is_outlined_where_a_click_finds_its_tokens(width: int) -> None:
-    data = {"tokens": 1000, "window": (400, 464), "title": "All"}
-    figure = figures.overview_figure(np.tri(50), **data, width=width)
+    edges = range(0, 1001, 20)
+    figure = figures.OverviewMap(np.tri(50), edges, "All", (400, 464)).figure(width=width)
     (outline,) = figure.axes[0].collections
     assert to_hex(outline.get_edgecolor()[0]) == LIGHT.accent
     corners = outline.get_paths()[0].vertices[[0, 2]]
@@ -23,27 +23,29 @@ def test_the_window_is_outlined_where_a_click_finds_its_tokens(width: int) -> No
 
 
 def test_the_future_is_blank_and_axes_count_tokens() -> None:
-    figure = figures.overview_figure(np.zeros((3, 3)), tokens=900, title="All")
+    figure = figures.OverviewMap(np.zeros((3, 3)), (0, 300, 600, 900), "All").figure()
     assert (cells(figure, 3)[..., 3] == 255).tolist() == np.tri(3, dtype=bool).tolist()
     assert said(figure).count("200") == 2
     assert not [words for words in said(figure) if "outlined" in words]
 
 
 def test_alt_says_how_long_the_text_is_and_what_is_outlined() -> None:
-    words = figures.overview_alt(np.tri(8), tokens=1024, window=(64, 128), title="Rollout")
-    assert words == "Rollout: overview of 1,024 tokens in 8 steps. Outlined: tokens 64 to 127."
+    picture = figures.OverviewMap(np.tri(8), range(0, 1025, 128), "Rollout", (64, 128))
+    assert picture.columns()["query from"][:3] == [0, 128, 128]
+    assert (
+        picture.alt() == "Rollout: overview of 1,024 tokens in 8 steps. Outlined: tokens 64 to 127."
+    )
 
 
 @pytest.mark.parametrize(
     ("pooled", "more", "words"),
     [
-        (np.tri(4) * 2, {"tokens": 8}, r"pooled\[0, 0\] is 2"),
-        (np.tri(4), {"tokens": 3}, "3 tokens cannot have been pooled to 4 cells"),
-        (np.tri(4), {"tokens": 8, "window": (4, 9)}, "window 4 to 9 is not within 8 tokens"),
-        (np.tri(4), {"tokens": 8, "high": 0}, "high is 0"),
+        (np.tri(4) * 2, {}, r"pooled\[0, 0\] is 2"),
+        (np.tri(4), {"edges": range(4)}, "4 edges for 4 cells"),
+        (np.tri(4), {"window": (4, 9)}, "window 4 to 9 is not within 8 tokens"),
+        (np.tri(4), {"high": 0}, "high is 0"),
     ],
 )
 def test_wrong_data_is_refused(pooled: np.ndarray, more: dict, words: str) -> None:
-    for draw in (figures.overview_figure, figures.overview_alt):
-        with pytest.raises(ValueError, match=words):
-            draw(pooled, title="All", **more)
+    with pytest.raises(ValueError, match=words):
+        figures.OverviewMap(pooled, **{"edges": range(0, 9, 2), "title": "All"} | more)

@@ -1,5 +1,7 @@
 """gpt2.figures.attribution and faithfulness: what a choice rests on, and whether that is true."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
@@ -7,7 +9,9 @@ from test_figures import said
 
 from gpt2 import figures
 from gpt2.figures import LIGHT
-from gpt2.figures.faithfulness import CLASS_COLORS
+from gpt2.figures.attribution import MAX_BARS
+from gpt2.figures.base.colors import CLASS_COLORS
+from gpt2.records import RANDOM_ORDER
 
 PIECES = ["The", "·cat", "·sat"]
 VALUES = np.array([(0.5, -1.0, 0.25), (2, 4, 0)])
@@ -15,7 +19,7 @@ NAMES = ("gradient × input", "occlusion")
 
 
 def test_bars_start_at_zero_and_go_to_their_sign() -> None:
-    axes = figures.attribution_figure(PIECES, VALUES, NAMES, target="·on").axes[0]
+    axes = figures.AttributionBars(PIECES, VALUES, NAMES, "·on").figure().axes[0]
     zero, bars = (c.get_paths() for c in axes.collections[:2])
     middle = zero[0].vertices[:4, 0].mean()
     ends = [path.vertices[1, 0] - path.vertices[0, 0] for path in bars]
@@ -27,14 +31,15 @@ def test_bars_start_at_zero_and_go_to_their_sign() -> None:
 
 
 def test_each_method_has_its_own_scale_and_says_its_greatest() -> None:
-    words = said(figures.attribution_figure(PIECES, VALUES, NAMES, target="·on"))
+    words = said(figures.AttributionBars(PIECES, VALUES, NAMES, "·on").figure())
     assert {"max 1", "max 4", *NAMES, *PIECES, "What ·on rests on"} <= set(words)
 
 
 def test_a_score_not_known_yet_is_no_bar() -> None:
     values = np.array([(np.nan, -1.0, 0.25)])
-    axes = figures.attribution_figure(PIECES, values, ["occlusion"], target="·on").axes[0]
-    bars = axes.collections[1].get_paths()
+    picture = figures.AttributionBars(PIECES, values, ["occlusion"], "·on")
+    assert np.isnan(picture.columns()["occlusion"][0])
+    bars = picture.figure().axes[0].collections[1].get_paths()
     assert [np.ptp(path.vertices[:4, 0]) > 0 for path in bars] == [False, True, True]
 
 
@@ -42,23 +47,24 @@ def test_of_a_long_text_the_strongest_stay_in_order_with_their_places() -> None:
     values = np.ones((2, 300)) * 0.1
     values[0, [7, 250]] = -9
     values[1, 31] = 0.3
-    chosen = figures.strongest_tokens(values)
-    assert len(chosen) == figures.MAX_BARS and chosen == sorted(chosen)
+    picture = figures.AttributionBars(["·a"] * 300, values, NAMES, "b")
+    chosen = picture.strongest()
+    assert len(chosen) == MAX_BARS and chosen == sorted(chosen)
     assert {7, 31, 250} <= set(chosen)
-    words = said(figures.attribution_figure(["·a"] * 300, values, NAMES, target="b"))
+    words = said(picture.figure())
     assert {"7 ·a", "31 ·a", "250 ·a"} <= set(words)
-    assert figures.strongest_tokens(VALUES) == [0, 1, 2]
+    assert figures.AttributionBars(PIECES, VALUES, NAMES, "b").strongest() == [0, 1, 2]
 
 
 def test_methods_that_do_not_fit_start_a_new_block() -> None:
     values = np.ones((5, 3))
     for width, blocks in ((1040, 1), (340, 2)):
-        figure = figures.attribution_figure(PIECES, values, list("vwxyz"), target="a", width=width)
+        figure = figures.AttributionBars(PIECES, values, "vwxyz", "a").figure(width=width)
         assert said(figure).count("·sat") == blocks
 
 
 def test_attribution_alt_names_the_strongest_of_each_method() -> None:
-    words = figures.attribution_alt(PIECES, VALUES, NAMES, target="·on")
+    words = figures.AttributionBars(PIECES, VALUES, NAMES, "·on").alt()
     assert words == (
         "What “·on” rests on, over 3 tokens. Strongest by gradient × input: “·cat” (token 1) -1, "
         "“The” (token 0) +0.5, “·sat” (token 2) +0.25. Strongest by occlusion: “·cat” (token 1) "
@@ -66,11 +72,12 @@ def test_attribution_alt_names_the_strongest_of_each_method() -> None:
     )
 
 
+METHODS = ("occlusion", RANDOM_ORDER)
 CURVES = ((0, 0.5, 1), [(0.8, 0.2, 0), (0.8, 0.6, 0)], [(0, 0.6, 0.8), (0, 0.2, 0.8)])
 
 
 def test_lines_fall_and_rise_and_the_random_one_is_grey() -> None:
-    figure = figures.faithfulness_figure(*CURVES, ("occlusion", "random"), random=1)
+    figure = figures.FaithfulnessCurves(*CURVES, METHODS).figure()
     lines = figure.axes[0].lines
     colors = [to_hex(line.get_color()) for line in lines[:4:2]]
     assert colors == [CLASS_COLORS[0], LIGHT.bar]
@@ -82,32 +89,31 @@ def test_lines_fall_and_rise_and_the_random_one_is_grey() -> None:
 
 
 def test_names_stand_in_the_order_of_their_lines() -> None:
-    figure = figures.faithfulness_figure(*CURVES, ("occlusion", "random"), random=1)
+    figure = figures.FaithfulnessCurves(*CURVES, METHODS).figure()
     heights = [t.get_position()[1] for t in figure.texts if t.get_text() == "occlusion"]
-    others = [t.get_position()[1] for t in figure.texts if t.get_text() == "random"]
+    others = [t.get_position()[1] for t in figure.texts if t.get_text() == RANDOM_ORDER]
     assert heights[0] > others[0] and heights[1] < others[1]
 
 
 def test_faithfulness_alt_gives_the_area_of_each_curve() -> None:
-    words = figures.faithfulness_alt(*CURVES, ("occlusion", "random"))
+    words = figures.FaithfulnessCurves(*CURVES, METHODS).alt()
     assert words == (
         "Mean probability of the prediction as tokens are removed, and as they are put back, "
-        "strongest first: occlusion 0.3 and 0.5; random 0.5 and 0.3. Removed: the lower, the "
-        "truer. Put back: the higher, the truer."
+        "strongest first: occlusion 0.3 and 0.5; random order 0.5 and 0.3. Removed: the lower, "
+        "the truer. Put back: the higher, the truer."
     )
 
 
 @pytest.mark.parametrize(
-    ("draw", "words"),
+    ("make", "words"),
     [
-        (lambda: figures.attribution_figure(PIECES, VALUES, ["a"], target=""), "values has shape"),
-        (lambda: figures.attribution_alt("a", [[np.inf]], ["a"], target=""), r"values\[0, 0\]"),
-        (lambda: figures.faithfulness_figure((0,), [[1]], [[1]], ["a"]), "two or more that ascend"),
-        (lambda: figures.faithfulness_alt((1, 0), [[1, 1]], [[1, 1]], ["a"]), "that ascend"),
-        (lambda: figures.faithfulness_alt(*CURVES, ["a"]), r"deletion has shape \[2, 3\]"),
-        (lambda: figures.faithfulness_alt(*CURVES, "ab", random=2), "random is 2"),
+        (lambda: figures.AttributionBars(PIECES, VALUES, ["a"], ""), "values has shape"),
+        (lambda: figures.AttributionBars("a", [[np.inf]], ["a"], ""), r"values\[0, 0\]"),
+        (lambda: figures.FaithfulnessCurves((0,), [[1]], [[1]], ["a"]), "two or more that ascend"),
+        (lambda: figures.FaithfulnessCurves((1, 0), [[1, 1]], [[1, 1]], ["a"]), "that ascend"),
+        (lambda: figures.FaithfulnessCurves(*CURVES, ["a"]), r"deletion has shape \[2, 3\]"),
     ],
 )
-def test_wrong_data_is_refused(draw: object, words: str) -> None:
+def test_wrong_data_is_refused(make: Callable[[], object], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        draw()
+        make()

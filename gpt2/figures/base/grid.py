@@ -6,11 +6,10 @@ Imports: numpy, matplotlib.
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.axes import Axes
 
-from gpt2.figures.canvas import write
-from gpt2.figures.style import DENSITY, Theme, tick_step
-from gpt2.figures.text import text_width
+from gpt2.figures.base.canvas import TURNED, Canvas
+from gpt2.figures.base.style import DENSITY, tick_step
+from gpt2.figures.base.text import text_width
 
 
 @dataclass(frozen=True)
@@ -22,6 +21,7 @@ class Grid:
         rows, columns: how many there are.
         across, down: from one cell to the next, the gap included.
         gap: between cells.
+        head: room above each cell that is the cell's too, where its name is written.
     """
 
     left: float
@@ -31,6 +31,7 @@ class Grid:
     across: float
     down: float
     gap: float = 0
+    head: float = 0
 
     @property
     def right(self) -> float:
@@ -40,12 +41,12 @@ class Grid:
     @property
     def bottom(self) -> float:
         """Where the last row ends."""
-        return self.top + self.rows * self.down - self.gap
+        return self.top + self.rows * self.down - self.gap - self.head
 
     def box(self, row: int, column: int) -> tuple[float, float, float, float]:
         """Left, top, width and height of a cell."""
         left, top = self.left + column * self.across, self.top + row * self.down
-        return left, top, self.across - self.gap, self.down - self.gap
+        return left, top, self.across - self.gap, self.down - self.gap - self.head
 
     def middle(self, row: int, column: int) -> tuple[float, float]:
         """The middle of a cell."""
@@ -54,7 +55,7 @@ class Grid:
 
     def at(self, x: float, y: float) -> tuple[int, int] | None:
         """Row and column of the cell under a place, None outside the grid; gaps go to the left."""
-        row, column = (y - self.top) // self.down, (x - self.left) // self.across
+        row, column = (y - self.top + self.head) // self.down, (x - self.left) // self.across
         if not (0 <= row < self.rows and 0 <= column < self.columns):
             return None
         return int(row), int(column)
@@ -66,8 +67,8 @@ def mosaic(images: np.ndarray, grid: Grid) -> np.ndarray:
     Cells and gaps must be whole CSS pixels; between the cells it is transparent.
     """
     rows, columns, n = images.shape[:3]
-    across, down, gap = (int(DENSITY * value) for value in (grid.across, grid.down, grid.gap))
-    inner = across - gap, down - gap
+    across, down = int(DENSITY * grid.across), int(DENSITY * grid.down)
+    inner = [int(DENSITY * length) for length in grid.box(0, 0)[2:]]
     pick_x, pick_y = (np.arange(length) * n // length for length in inner)
     pixels = np.ascontiguousarray(images).view(np.uint32)[..., 0]  # a pixel moves as one number
     out = np.zeros((rows, down, columns, across), np.uint32)
@@ -76,19 +77,20 @@ def mosaic(images: np.ndarray, grid: Grid) -> np.ndarray:
     return out.view(np.uint8).reshape(rows * down, columns * across, 4)
 
 
-def number_grid(axes: Axes, grid: Grid, *, theme: Theme, size: float) -> None:
+def number_grid(canvas: Canvas, grid: Grid) -> None:
     """Numbers of the heads above and of the layers at the left, thinned where they would touch."""
-    style = {"theme": theme, "size": size, "color": theme.muted}
+    size = canvas.size - 1
+    style = {"size": size, "muted": True}
     wide = text_width(["88"], size) * 1.4
     step = max(1, int(np.ceil(wide / grid.across)))
-    write(axes, 2, grid.top - 9, "head", **style)
+    canvas.write(2, grid.top - 9, "head", **style)
     for head in range(0, grid.columns, step):
         x, _ = grid.middle(0, head)
         if x - wide / 2 > text_width(["head "], size):
-            write(axes, x, grid.top - 9, str(head), ha="center", **style)
+            canvas.write(x, grid.top - 9, str(head), ha="center", **style)
     for layer in range(0, grid.rows, tick_step(grid.rows, grid.down * grid.rows, size)):
         _, y = grid.middle(layer, 0)
-        write(axes, grid.left - 6, y, str(layer), ha="right", **style)
+        canvas.write(grid.left - 6, y, str(layer), ha="right", **style)
     if grid.bottom - grid.top > text_width(["layer"], size):
         middle = (grid.top + grid.bottom) / 2
-        write(axes, 2 + size / 2, middle, "layer", rotation=90, ha="center", va="center", **style)
+        canvas.write(2 + size / 2, middle, "layer", **style, **TURNED)

@@ -6,14 +6,13 @@ Imports: matplotlib.
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from threading import Lock
 
-from matplotlib import rc_context
 from matplotlib.figure import Figure
+
+from gpt2.figures.base.text import settings
 
 # Text stays text, so it can be searched and edited; ids are the same each time.
 _SVG = {"svg.fonttype": "none", "svg.hashsalt": "gpt2"}
-_SETTINGS = Lock()  # matplotlib's settings belong to the whole process
 
 # A cell that begins so is a formula to a spreadsheet (OWASP, "CSV Injection").
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -27,7 +26,7 @@ def to_svg(figure: Figure, *, background: str = "none") -> bytes:
         background: "none" for a transparent one, or a colour such as a theme's background.
     """
     buffer = io.BytesIO()
-    with _SETTINGS, rc_context(_SVG):
+    with settings(_SVG):
         figure.savefig(buffer, format="svg", facecolor=background, metadata={"Date": None})
     return buffer.getvalue()
 

@@ -1,5 +1,7 @@
 """gpt2.figures.waterfall and number_line: from the model's softmax to the draw."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
@@ -8,6 +10,7 @@ from test_figures_inside import fall
 
 from gpt2 import figures
 from gpt2.figures import LIGHT
+from gpt2.records import Waterfall
 
 SMALL = {
     "pieces": ["a", "b", "·c"],
@@ -22,24 +25,24 @@ SMALL = {
 
 
 def test_each_step_says_how_many_tokens_are_left_and_what_it_cut() -> None:
-    words = said(figures.waterfall_figure(**SMALL))
+    words = said(figures.WaterfallBars(**SMALL).figure())
     assert {"model", "temperature 0.8", "top-k 2"} <= set(words)
     assert words.count("50,257 tokens") == 2 and "2 tokens" in words
     assert [text for text in words if text.endswith(" % cut")] == ["15.0 % cut"]
 
 
 def test_a_cut_token_is_hollow_once_and_then_gone() -> None:
-    figure = figures.waterfall_figure(**SMALL)
+    figure = figures.WaterfallBars(**SMALL).figure()
     assert said(figure).count("cut") == 1
     hollow = [c for c in figure.axes[0].collections if not len(c.get_facecolors())]
     assert len(hollow) == 1
     later = SMALL | {"stages": ["model", "top-k 2", "min-p 0.1"], "left": [50257, 2, 2]}
     later["probs"] = np.array([(0.5, 0.3, 0.1), (0.6, 0.4, 0), (0.6, 0.4, 0)])
-    assert said(figures.waterfall_figure(**later)).count("cut") == 1
+    assert said(figures.WaterfallBars(**later).figure()).count("cut") == 1
 
 
 def test_bars_of_all_steps_share_a_scale() -> None:
-    figure = figures.waterfall_figure(**SMALL)
+    figure = figures.WaterfallBars(**SMALL).figure()
     grey = [c for c in figure.axes[0].collections if hexes(c) in ({LIGHT.bar}, {LIGHT.accent})]
     lengths = [np.ptp(c.get_paths()[0].vertices[:, 0]) for c in grey]
     shares = [0.5, 0.3, 0.1, 0.6, 0.25, 0.05, 0.75, 0.25]
@@ -48,7 +51,7 @@ def test_bars_of_all_steps_share_a_scale() -> None:
 
 def test_the_mark_falls_into_the_slice_of_the_drawn_token() -> None:
     for width in (340, 1040):
-        axes = figures.waterfall_figure(**SMALL, width=width).axes[0]
+        axes = figures.WaterfallBars(**SMALL).figure(width=width).axes[0]
         slices = [c for c in axes.collections if hexes(c) == {LIGHT.accent}]
         x = slices[-1].get_paths()[0].vertices[:, 0]
         (mark,) = axes.lines[0].get_xdata()
@@ -61,29 +64,29 @@ def test_the_mark_falls_into_the_slice_of_the_drawn_token() -> None:
 @pytest.mark.parametrize("width", [300, 1040])
 def test_words_at_the_ends_of_the_line_stay_apart(u: float, width: int) -> None:
     data = SMALL | {"u": u, "starts": [0, min(u, 0.75), 0]}
-    figure = figures.waterfall_figure(**data, width=width)
+    figure = figures.WaterfallBars(**data).figure(width=width)
     all_inside(figure)
     none_overlap(figure)
 
 
 def test_without_a_random_number_there_is_no_line() -> None:
     data = SMALL | {"chosen": 0, "u": None}
-    figure = figures.waterfall_figure(**data)
+    figure = figures.WaterfallBars(**data).figure()
     assert not figure.axes[0].lines
     assert [text for text in said(figure) if "No random number" in text]
-    assert "most likely token is taken" in figures.waterfall_alt(**data)
+    assert "most likely token is taken" in figures.WaterfallBars(**data).alt()
 
 
 @pytest.mark.parametrize(("width", "blocks"), [(300, 2), (1040, 1)])
 def test_columns_that_do_not_fit_start_a_new_block(width: int, blocks: int) -> None:
     data = fall([f"label{index}" for index in range(11)])
-    words = said(figures.waterfall_figure(**data, width=width))
+    words = said(figures.WaterfallBars(**data).figure(width=width))
     assert words.count("label1") == blocks  # cut: it has no slice
     assert words.count("12.5 % cut") == 1
 
 
 def test_alt_tells_the_story_of_the_drawn_token() -> None:
-    assert figures.waterfall_alt(**SMALL) == (
+    assert figures.WaterfallBars(**SMALL).alt() == (
         "From the model to the draw. “b” starts at 30.0 %. After temperature 0.8: 25.0 %, "
         "50,257 tokens left. After top-k 2: 25.0 %, 2 tokens left, 15.0 % cut. The random number "
         "0.9000 falls in its slice, 0.7500 to 1.0000."
@@ -103,9 +106,22 @@ def test_alt_tells_the_story_of_the_drawn_token() -> None:
     ],
 )
 def test_wrong_data_is_refused(bad: dict, words: str) -> None:
-    for draw in (figures.waterfall_figure, figures.waterfall_alt):
-        with pytest.raises(ValueError, match=words):
-            draw(**SMALL | bad)
+    with pytest.raises(ValueError, match=words):
+        figures.WaterfallBars(**SMALL | bad)
+
+
+def test_the_table_may_have_the_whole_vocabulary() -> None:
+    probs = np.array([(0.5, 0.25, 0.25), (1, 0, 0)])
+    more = {"left": (3, 1), "cut": (0, 0.5), "u": 0.5, "low": 0, "high": 1, "token": 0}
+    drawn = Waterfall(("softmax", "top_k"), (True, True), probs, **more)
+    table = partial(figures.vocabulary_columns, drawn, lambda ids: ["abc"[token] for token in ids])
+    assert figures.WaterfallBars(**SMALL, table=table).columns() == {
+        "id": range(3),
+        "token": ["a", "b", "c"],
+        "softmax": [0.5, 0.25, 0.25],
+        "top_k": [1, 0, 0],
+    }
+    assert list(figures.WaterfallBars(**SMALL).columns()) == ["token", *SMALL["stages"]]
 
 
 def hexes(collection: object) -> set[str]:

@@ -6,27 +6,28 @@ import math
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib._pylab_helpers import Gcf
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
 from gpt2 import figures
 from gpt2.figures import DARK, LIGHT, Theme
-from gpt2.figures.canvas import Pixels
-from gpt2.figures.style import text_style
-from gpt2.figures.text import fitted, fonts, label
+from gpt2.figures.base.canvas import Pixels
+from gpt2.figures.base.colors import CLASS_COLORS
+from gpt2.figures.base.style import text_style
+from gpt2.figures.base.text import fitted, fonts, label, settings, shorten
 from gpt2.tokenizer import Tokenizer
 
-VOCABULARY = Path(__file__).parent.parent / "checkpoints" / "mini"
+VOCABULARY = Path(__file__).parents[2] / "checkpoints" / "mini"
 LABELS = ("World", "Sports", "Business", "Sci/Tech")
 HARD = ("$$", "$_$", "·$\\frac$", "\\", "^{", "%", "中文", "😀", "U+202E", "\\xE2", "◌́", "a\nb")
 HARD += ("\ud800", "·antidisestablishmentarianism", "WWWWWWWWWWWW", "日本語日本語日本語", "", "ﷺ")
@@ -60,41 +61,35 @@ def curves(count: int, epochs: int = 3) -> tuple[np.ndarray, ...]:
 COUNTS = np.array([[850, 20, 50, 30], [10, 930, 5, 5], [40, 3, 820, 87], [20, 0, 90, 840]])
 
 
-def ten(theme: Theme = LIGHT, width: int = 350, **more: object) -> Figure:
-    """A probability figure: rows 7 to 9 cut, row 2 drawn."""
+def ten() -> figures.TokenBars:
+    """Ten tokens: rows 7 to 9 cut, row 2 drawn."""
     probs = np.linspace(0.19, 0.01, 10)
     after = np.where(np.arange(10) < 7, probs * 1.09, 0)
-    return figures.probability_figure(pieces(10), probs, after, 2, theme=theme, width=width, **more)
+    return figures.TokenBars(pieces(10), probs, after, 2)
 
 
-FIGURES: dict[str, Callable[[Theme, int], Figure]] = {
+PICTURES: dict[str, Callable[[], figures.Picture]] = {
     "probability": ten,
-    "head": lambda theme, width: figures.attention_head_figure(
-        attention(20)[0], pieces(20), layer=1, head=2, theme=theme, width=width
-    ),
-    "layer": lambda theme, width: figures.attention_layer_figure(
-        attention(20, heads=12), layer=1, selected=11, theme=theme, width=width
-    ),
-    "class": lambda theme, width: figures.class_figure(
-        LABELS, topics(1)[0], theme=theme, width=width
-    ),
-    "topic": lambda theme, width: figures.topic_figure(
-        topics(30), pieces(30), LABELS, theme=theme, width=width
-    ),
-    "similarity": lambda theme, width: figures.similarity_figure(
-        np.eye(20), pieces(20), theme=theme, width=width
-    ),
-    "training": lambda theme, width: figures.training_figure(*curves(60), theme=theme, width=width),
-    "confusion": lambda theme, width: figures.confusion_figure(
-        COUNTS, LABELS, theme=theme, width=width
-    ),
+    "head": lambda: figures.HeadMap(attention(20)[0], pieces(20), layer=1, head=2),
+    "layer": lambda: figures.LayerMaps(attention(20, heads=12), layer=1, selected=11),
+    "class": lambda: figures.ClassBars(LABELS, topics(1)[0]),
+    "topic": lambda: figures.TopicLines(topics(30), pieces(30), LABELS),
+    "similarity": lambda: figures.Similarity(np.eye(20), pieces(20)),
+    "training": lambda: figures.TrainingCurves(*curves(60)),
+    "confusion": lambda: figures.ConfusionTable(COUNTS, LABELS),
 }
 
 
 def drawn(figure: Figure) -> Figure:
     """The same figure, laid out."""
-    FigureCanvasAgg(figure).draw()
+    figures.render(figure)
     return figure
+
+
+def extents(found: Iterable[Text]) -> list[Bbox]:
+    """Where texts lie, as the figures' own settings draw them."""
+    with settings():
+        return [text.get_window_extent() for text in found]
 
 
 def said(figure: Figure) -> list[str]:
@@ -105,15 +100,14 @@ def said(figure: Figure) -> list[str]:
 def all_inside(figure: Figure) -> None:
     """Every text lies inside the figure."""
     across, down = figure.bbox.size
-    for text in texts(figure):
-        box = text.get_window_extent()
+    for text, box in zip(texts(figure), extents(texts(figure)), strict=True):
         assert box.x0 >= -1 and box.y0 >= -1, text
         assert box.x1 <= across + 1 and box.y1 <= down + 1, text
 
 
 def none_overlap(figure: Figure) -> None:
     """No text lies on another."""
-    found = [(text, text.get_window_extent()) for text in texts(figure)]
+    found = list(zip(texts(figure), extents(texts(figure)), strict=True))
     assert len(found) >= 3
     for (one, box), (other, second) in itertools.combinations(found, 2):
         across = min(box.x1, second.x1) - max(box.x0, second.x0)
@@ -178,20 +172,20 @@ def test_labels_that_differ_in_a_space_alone_show_it() -> None:
 
 
 def test_shorten_counts_wide_characters_twice() -> None:
-    assert figures.shorten("abcdefghijkl") == "abcdefghijkl"
-    assert figures.shorten("abcdefghijklm") == "abcdefghijk…"
-    assert figures.shorten("日本語日本語") == "日本語日本語"
-    assert figures.shorten("日本語日本語日") == "日本語日本…"
+    assert shorten("abcdefghijkl") == "abcdefghijkl"
+    assert shorten("abcdefghijklm") == "abcdefghijk…"
+    assert shorten("日本語日本語") == "日本語日本語"
+    assert shorten("日本語日本語日") == "日本語日本…"
 
 
 def test_a_character_that_only_the_normal_font_has_can_be_drawn_in_bold() -> None:
     assert label("\U0001d7e6") == "U+1D7E6"
-    drawn(figures.class_figure(("\U0001d7e6", "b"), (0.9, 0.1)))
+    drawn(figures.ClassBars(("\U0001d7e6", "b"), (0.9, 0.1)).figure())
 
 
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", PICTURES)
 def test_no_text_of_a_figure_is_read_as_mathematics(name: str) -> None:
-    figure = drawn(FIGURES[name](LIGHT, 350))
+    figure = drawn(PICTURES[name]().figure(LIGHT, 350))
     texts = [text for text in figure.findobj(Text) if text.get_text()]
     assert texts
     assert not [text.get_text() for text in texts if text.get_parse_math()]
@@ -218,9 +212,9 @@ def test_percent_has_the_digits_that_matter(share: float, words: str) -> None:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", PICTURES)
 def test_every_text_lies_inside_the_figure(name: str, width: int) -> None:
-    all_inside(drawn(FIGURES[name](DARK, width)))
+    all_inside(drawn(PICTURES[name]().figure(DARK, width)))
 
 
 @pytest.mark.parametrize("width", [300, 350, 1040])
@@ -228,50 +222,48 @@ def test_every_text_lies_inside_the_figure(name: str, width: int) -> None:
 def test_tick_labels_never_overlap(tokens: int, width: int) -> None:
     names = pieces(tokens)
     weights = attention(tokens)[0]
-    figure = figures.attention_head_figure(weights, names, layer=0, head=0, width=width)
+    figure = figures.HeadMap(weights, names, layer=0, head=0).figure(width=width)
     all_inside(drawn(figure))
     none_overlap(figure)
-    figure = figures.topic_figure(topics(tokens), names, LABELS, width=width)
-    check_ticks(drawn(figure))
+    figure = figures.TopicLines(topics(tokens), names, LABELS).figure(width=width)
+    all_inside(drawn(figure))
+    none_overlap(figure)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("highest", [1e-6, 0.013, 0.2, 0.999])
-def test_percent_ticks_never_overlap(highest: float, width: int) -> None:
+def test_the_words_of_bars_never_overlap(highest: float, width: int) -> None:
     probs = highest * np.array([1, 0.001])
     after = [1, 0] if highest > 0.1 else [highest, 0]
-    check_ticks(drawn(figures.probability_figure(("a", "b" * 12), probs, after, 0, width=width)))
+    figure = drawn(figures.TokenBars(("a", "b" * 12), probs, after, 0).figure(width=width))
+    all_inside(figure)
+    none_overlap(figure)
 
 
-def check_ticks(figure: Figure) -> None:
-    count = 0
-    for axes in figure.axes:
-        for axis in (axes.xaxis, axes.yaxis):
-            labels = [text for text in axis.get_ticklabels() if text.get_text()]
-            boxes = [text.get_window_extent() for text in labels]
-            count += len(boxes)
-            for one, other in itertools.combinations(boxes, 2):
-                assert not one.overlaps(other)
-    assert count >= 2
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", PICTURES)
+def test_no_text_of_a_figure_lies_on_another(name: str, width: int) -> None:
+    none_overlap(drawn(PICTURES[name]().figure(width=width)))
 
 
 def test_few_tokens_are_all_labelled_and_many_are_thinned() -> None:
     names = [f"t{index}" for index in range(64)]
-    few = figures.attention_head_figure(attention(12)[0], names[:12], layer=0, head=0, width=350)
+    few = figures.HeadMap(attention(12)[0], names[:12], layer=0, head=0).figure(width=350)
     assert set(names[:12]) <= set(said(few))
-    many = figures.attention_head_figure(attention(64)[0], names, layer=0, head=0, width=350)
+    many = figures.HeadMap(attention(64)[0], names, layer=0, head=0).figure(width=350)
     shown = set(names) & set(said(many))
     assert 10 <= len(shown) < 40
 
 
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", PICTURES)
 def test_a_picture_has_twice_the_pixels_of_its_width(name: str) -> None:
-    figure = FIGURES[name](LIGHT, 350)
+    figure = PICTURES[name]().figure(LIGHT, 350)
     picture = figures.render(figure)
     assert picture.dtype == np.uint8
     assert picture.shape[1:] == (700, 4)
     assert (picture[0, -1, 3], picture[-1, 0, 3]) == (0, 0)  # transparent
-    assert imread(io.BytesIO(figures.to_png(figure))).shape == picture.shape
+    read = imread(io.BytesIO(figures.to_png(figure)))
+    np.testing.assert_array_equal((255 * read).round().astype(np.uint8), picture)
     opaque = imread(io.BytesIO(figures.to_png(figure, background="#ff0000")))
     assert opaque[0, -1].tolist() == [1, 0, 0, 1]
 
@@ -279,45 +271,60 @@ def test_a_picture_has_twice_the_pixels_of_its_width(name: str) -> None:
 # Probability bars
 
 
+def widths(figure: Figure, **wanted: object) -> list[float]:
+    """How wide the bars are whose colour, hatch or edge is the wanted one, in CSS pixels."""
+    found = []
+    for bars in figure.axes[0].collections:
+        fill, edge = bars.get_facecolor(), bars.get_edgecolor()
+        looks = {
+            "fill": to_hex(fill[0]) if len(fill) else None,
+            "edge": to_hex(edge[0]) if len(edge) else None,
+            "hatch": bool(bars.get_hatch()),
+        }
+        if wanted.items() <= looks.items():
+            found += [np.ptp(path.vertices[:, 0]) for path in bars.get_paths()]
+    return found
+
+
 def test_cut_tokens_say_so_and_are_hatched() -> None:
-    figure = drawn(ten())
+    figure = drawn(ten().figure())
     words = [text for text in said(figure) if " %" in text]
     assert [("cut" in text) for text in words] == [False] * 7 + [True] * 3
-    bars = [bar for bar in figure.axes[0].patches if bar.get_hatch()]
-    assert len(bars) == 3
+    assert len(widths(figure, hatch=True)) == 3
 
 
 def test_the_token_in_the_text_is_marked_in_words_and_in_colour() -> None:
-    figure = ten()
+    figure = ten().figure()
     words = [text for text in said(figure) if "in the text" in text]
     assert words == ["15.0 → 16.4 % · in the text"]
-    accented = [p for p in figure.axes[0].patches if to_hex(p.get_facecolor()) == LIGHT.accent]
-    assert [round(bar.get_width(), 3) for bar in accented] == [0.15]
+    assert len(widths(figure, fill=LIGHT.accent)) == 1
 
 
 def test_an_outline_shows_the_probability_after_the_settings() -> None:
-    outlines = [p for p in ten().axes[0].patches if not p.get_fill() or not p.get_facecolor()[3]]
-    widths = [bar.get_width() for bar in outlines if not bar.get_hatch()]
-    assert widths == pytest.approx(np.linspace(0.19, 0.01, 10)[:7] * 1.09)
+    figure = ten().figure()
+    outlines, bars = widths(figure, edge=LIGHT.text), widths(figure, fill=LIGHT.bar)
+    assert np.divide(outlines, outlines[0]) == pytest.approx(np.linspace(0.19, 0.01, 10)[:7] / 0.19)
+    assert outlines[0] / bars[0] == pytest.approx(1.09)
 
 
 def test_no_outline_when_the_settings_change_nothing() -> None:
-    figure = figures.probability_figure(("a", "b"), (0.6, 0.4), (0.6, 0.4), None)
-    assert len(figure.axes[0].patches) == 2
+    figure = figures.TokenBars(("a", "b"), (0.6, 0.4), (0.6, 0.4), None).figure()
+    assert len(widths(figure, fill=LIGHT.bar)) == 2 and not widths(figure, edge=LIGHT.text)
     assert not [text for text in said(figure) if "utline" in text]
 
 
 def test_a_drawn_token_beyond_the_ten_has_its_rank_in_words() -> None:
     data = (["a", "b", "·banana"], [0.5, 0.3, 0.0002], [0.5, 0.3, 0.0002], 2)
-    figure = figures.probability_figure(*data, ranks=(1, 2, 1370))
-    assert {"0.02 % · in the text", "·banana\nrank 1,370"} <= set(said(figure))
-    assert "rank 1,370" in figures.probability_alt(*data, ranks=(1, 2, 1370))
+    picture = figures.TokenBars(*data, ranks=(1, 2, 1370))
+    assert {"0.02 % · in the text", "·banana\nrank 1,370"} <= set(said(picture.figure()))
+    assert "rank 1,370" in picture.alt()
+    assert picture.columns()["rank"] == (1, 2, 1370)
 
 
 def test_probability_alt_says_the_best_the_drawn_and_the_cut() -> None:
-    words = figures.probability_alt(("$_$", "b", "c", "d"), (0.4, 0.3, 0.2, 0.1), (0, 1, 0, 0), 1)
+    words = figures.TokenBars(tuple("$bcd"), (0.4, 0.3, 0.2, 0.1), (0, 1, 0, 0), 1).alt()
     assert words == (
-        "Most likely next tokens: “$_$” 40.0 %, “b” 30.0 %, “c” 20.0 %. "
+        "Most likely next tokens: “$” 40.0 %, “b” 30.0 %, “c” 20.0 %. "
         "In the text: “b”, rank 2, 30.0 %, 100 % after the settings. "
         "The settings cut 3 of the 4 shown."
     )
@@ -326,12 +333,12 @@ def test_probability_alt_says_the_best_the_drawn_and_the_cut() -> None:
 @pytest.mark.parametrize("chosen", [-1, 2])
 def test_an_unknown_row_cannot_be_drawn(chosen: int) -> None:
     with pytest.raises(ValueError, match="chosen row"):
-        figures.probability_figure(("a", "b"), (0.5, 0.5), (0.5, 0.5), chosen)
+        figures.TokenBars(("a", "b"), (0.5, 0.5), (0.5, 0.5), chosen)
 
 
 def test_probabilities_above_one_in_sum_are_refused() -> None:
     with pytest.raises(ValueError, match="sum to 1.2"):
-        figures.probability_figure(("a", "b"), (0.6, 0.6), (0.5, 0.5), None)
+        figures.TokenBars(("a", "b"), (0.6, 0.6), (0.5, 0.5), None)
 
 
 # Attention
@@ -340,7 +347,7 @@ def test_probabilities_above_one_in_sum_are_refused() -> None:
 def test_the_future_is_blank_and_a_past_of_zero_is_not() -> None:
     weights = np.zeros((4, 4))
     weights[:, 0] = 1
-    figure = figures.attention_head_figure(weights, list("abcd"), layer=0, head=0, width=350)
+    figure = figures.HeadMap(weights, list("abcd"), layer=0, head=0).figure(width=350)
     painted = cells(figure, 4)
     for query, key in itertools.product(range(4), range(4)):
         assert painted[query, key, 3] == (255 if key <= query else 0)
@@ -348,7 +355,7 @@ def test_the_future_is_blank_and_a_past_of_zero_is_not() -> None:
 
 def test_rows_are_the_tokens_that_look() -> None:
     weights = np.array([[1, 0], [1, 0]])
-    figure = figures.attention_head_figure(weights, ("a", "b"), layer=0, head=0, width=350)
+    figure = figures.HeadMap(weights, ("a", "b"), layer=0, head=0).figure(width=350)
     yellow = cells(figure, 2)[1, 0]
     assert yellow[0] > 200 and yellow[2] < 80
     places = {text.get_text(): text.get_position() for text in figure.findobj(Text)}
@@ -367,32 +374,32 @@ def cells(figure: Figure, count: int) -> np.ndarray:
 def test_a_map_of_any_range_has_its_greatest_value_brightest() -> None:
     values = np.tri(7) * np.linspace(0.5, 7.3, 7)
     more = {"title": "Weighted by values", "unit": "length", "high": 7.3}
-    figure = figures.attention_map_figure(values, list("abcdefg"), **more)
+    figure = figures.AttentionMap(values, list("abcdefg"), **more).figure()
     assert cells(figure, 7)[6, 6].tolist() == [253, 231, 36, 255]
     assert {"Weighted by values", "length", "0", "0.36", "7.3"} <= set(said(figure))
-    words = figures.attention_map_alt(values, list("abcdefg"), title="Rollout", high=7.3)
+    words = figures.AttentionMap(values, list("abcdefg"), "Rollout", high=7.3).alt()
     assert words == ("Rollout, over 7 tokens. Strongest: “g” (token 6) looking at itself, 7.3.")
     with pytest.raises(ValueError, match=r"weights\[6, 6\] is 7.3"):
-        figures.attention_map_figure(values, list("abcdefg"), title="", high=7)
+        figures.AttentionMap(values, list("abcdefg"), "", high=7)
 
 
 def test_the_strongest_pair_is_said_and_the_first_row_does_not_count() -> None:
     weights = np.tri(5) / np.arange(1, 6)[:, None]
     weights[3] = (0.1, 0.7, 0.1, 0.1, 0)
-    assert figures.strongest_pairs(weights, count=1) == [(3, 1, 0.7)]
-    words = figures.attention_head_alt(weights, list("abcde"), layer=2, head=4)
+    assert figures.AttentionMap(weights, list("abcde"), "").strongest(1) == [(3, 1, 0.7)]
+    words = figures.HeadMap(weights, list("abcde"), layer=2, head=4).alt()
     assert words.startswith("Attention of layer 2, head 4, over 5 tokens.")
     assert "“d” (token 3) gives 70.0 % of its attention to “b” (token 1)" in words
 
 
 def test_one_token_has_nothing_to_look_back_at() -> None:
-    assert figures.strongest_pairs([[1.0]]) == []
-    assert "nothing to look back at" in figures.attention_head_alt([[1]], ["a"], layer=0, head=0)
-    assert "over 1 token: 1 head." in figures.attention_layer_alt([[[1]]], layer=0)
+    assert figures.AttentionMap([[1]], ["a"], "Rollout").alt() == "Rollout, over 1 token."
+    assert "nothing to look back at" in figures.HeadMap([[1]], ["a"], layer=0, head=0).alt()
+    assert "over 1 token: 1 head." in figures.LayerMaps([[[1]]], layer=0).alt()
 
 
 def test_head_minus_one_is_called_the_mean() -> None:
-    figure = figures.attention_head_figure(attention(3)[0], list("abc"), layer=5, head=-1)
+    figure = figures.HeadMap(attention(3)[0], list("abc"), layer=5, head=-1).figure()
     assert "Layer 5, mean over heads: where each token looks" in said(figure)
 
 
@@ -402,7 +409,7 @@ def test_each_thumbnail_lies_where_a_click_finds_it(heads: int, width: int) -> N
     for head in {0, heads - 1}:
         weights = np.zeros((heads, 6, 6))
         weights[head] = np.tri(6)
-        picture = figures.render(figures.attention_layer_figure(weights, layer=0, width=width))
+        picture = figures.render(figures.LayerMaps(weights, layer=0).figure(width=width))
         yellow = np.argwhere((picture[..., 0] > 240) & (picture[..., 2] < 60))
         assert len(yellow) > 1000
         for y, x in (yellow[0], yellow[len(yellow) // 2], yellow[-1]):
@@ -412,23 +419,23 @@ def test_each_thumbnail_lies_where_a_click_finds_it(heads: int, width: int) -> N
 
 
 def test_each_thumbnail_is_named_and_the_selected_one_outlined() -> None:
-    figure = figures.attention_layer_figure(attention(4, heads=3), layer=0, selected=2)
+    figure = figures.LayerMaps(attention(4, heads=3), layer=0, selected=2).figure()
     assert {"head 0", "head 1", "head 2"} <= set(said(figure))
-    assert len(figure.axes) == 1 and len(figure.axes[0].images) == 1
-    assert [to_hex(p.get_edgecolor()) for p in figure.axes[0].patches] == [LIGHT.accent]
+    (outline,) = figure.axes[0].collections
+    assert to_hex(outline.get_edgecolor()[0]) == LIGHT.accent
 
 
 def test_layer_alt_names_the_sharpest_head() -> None:
     weights = np.tile(np.tri(4) / np.arange(1, 5)[:, None], (3, 1, 1))
     weights[1] = np.eye(4)
-    assert "Sharpest: head 1, giving 100 %" in figures.attention_layer_alt(weights, layer=0)
+    assert "Sharpest: head 1, giving 100 %" in figures.LayerMaps(weights, layer=0).alt()
 
 
 def test_more_tokens_than_the_limit_are_refused() -> None:
     with pytest.raises(ValueError, match="65 tokens are too many to draw, the limit is 64"):
-        figures.attention_head_figure(np.eye(65), pieces(65), layer=0, head=0)
+        figures.HeadMap(np.eye(65), pieces(65), layer=0, head=0)
     with pytest.raises(ValueError, match="limit is 64"):
-        figures.attention_layer_figure(np.eye(65)[None], layer=0)
+        figures.LayerMaps(np.eye(65)[None], layer=0)
 
 
 # Topics
@@ -437,35 +444,36 @@ def test_more_tokens_than_the_limit_are_refused() -> None:
 @pytest.mark.parametrize("best", range(4))
 def test_classes_keep_their_order_and_colours(best: int) -> None:
     probs = np.where(np.arange(4) == best, 0.7, 0.1)
-    axes = figures.class_figure(LABELS, probs).axes[0]
-    assert tuple(to_hex(bar.get_facecolor()) for bar in axes.patches) == figures.CLASS_COLORS
-    assert [text.get_text() for text in axes.get_yticklabels()] == list(LABELS)
-    assert [t.get_fontweight() == "bold" for t in axes.get_yticklabels()] == [
-        index == best for index in range(4)
-    ]
-    lines = figures.topic_figure([probs], ["a"], LABELS).axes[0].lines
-    assert tuple(to_hex(line.get_color()) for line in lines) == figures.CLASS_COLORS
+    figure = figures.ClassBars(LABELS, probs).figure()
+    lengths = [widths(figure, fill=color) for color in CLASS_COLORS]
+    assert [length for (length,) in lengths] == pytest.approx(lengths[best][0] * probs / 0.7)
+    names = [text for text in texts(figure) if text.get_text() in LABELS]
+    assert [text.get_text() for text in names] == list(LABELS)
+    assert [text.get_fontweight() == "bold" for text in names] == [i == best for i in range(4)]
+    lines = figures.TopicLines([probs], ["a"], LABELS).figure().axes[0].lines
+    assert tuple(to_hex(line.get_color()) for line in lines) == CLASS_COLORS
 
 
 def test_class_alt_begins_with_the_winner() -> None:
-    words = figures.class_alt(LABELS, (0.06, 0.012, 0.018, 0.91))
+    words = figures.ClassBars(LABELS, (0.06, 0.012, 0.018, 0.91)).alt()
     assert words.endswith("first: Sci/Tech 91.0 %, World 6.0 %, Business 1.8 %, Sports 1.2 %.")
 
 
 def test_the_decision_is_where_the_winner_begins_to_lead_for_good() -> None:
     per_token = np.array([(0.9, 0.1), (0.2, 0.8), (0.6, 0.4), (0.3, 0.7), (0.1, 0.9)])
-    assert figures.decided_at(per_token) == 3
-    assert figures.decided_at(per_token[3:]) == 0
-    words = figures.topic_alt(per_token, list("abcde"), ("no", "yes"))
-    assert "ends with yes at 90.0 %, which leads for good from token 3, “d”, on." in words
-    assert "yes leads from “d” on" in said(figures.topic_figure(per_token, "abcde", ("no", "yes")))
+    picture = figures.TopicLines(per_token, "abcde", ("no", "yes"))
+    assert picture.decided_at == 3
+    assert figures.TopicLines(per_token[3:], "de", ("no", "yes")).decided_at == 0
+    words = "ends with yes at 90.0 %, which leads for good from token 3, “d”, on."
+    assert words in picture.alt()
+    assert "yes leads from “d” on" in said(picture.figure())
 
 
 @pytest.mark.parametrize("last", [(0.25,) * 4, (1, 0, 0, 0), (0.5, 0.5, 0, 0)])
 def test_names_at_the_line_ends_never_overlap(last: tuple[float, ...]) -> None:
-    figure = drawn(figures.topic_figure([last, last], ("a", "b"), LABELS, width=350))
+    figure = drawn(figures.TopicLines([last, last], ("a", "b"), LABELS).figure(width=350))
     names = [t for t in figure.findobj(Text) if t.get_text().split(" ")[0] in LABELS]
-    boxes = [text.get_window_extent() for text in names if "%" in text.get_text()]
+    boxes = extents(text for text in names if "%" in text.get_text())
     assert len(boxes) == 4
     assert not [pair for pair in itertools.combinations(boxes, 2) if pair[0].overlaps(pair[1])]
 
@@ -476,7 +484,7 @@ def test_names_at_the_line_ends_never_overlap(last: tuple[float, ...]) -> None:
 def test_zero_similarity_is_neutral_and_signs_differ_in_hue() -> None:
     matrix = np.array([[1, -1], [0, 1.0]])
     for theme in (LIGHT, DARK):
-        figure = figures.similarity_figure(matrix, ("a", "b"), theme=theme, width=350)
+        figure = figures.Similarity(matrix, ("a", "b")).figure(theme, 350)
         painted = cells(figure, 2)
         red, green, blue = (int(value) for value in painted[1, 0, :3])
         assert max(red, green, blue) - min(red, green, blue) < 12
@@ -485,7 +493,7 @@ def test_zero_similarity_is_neutral_and_signs_differ_in_hue() -> None:
 
 def test_similarity_alt_names_the_nearest_and_the_farthest() -> None:
     matrix = np.array([[1, 0.9, -0.5], [0.9, 1, 0], [-0.5, 0, 1]])
-    words = figures.similarity_alt(matrix, list("abc"))
+    words = figures.Similarity(matrix, list("abc")).alt()
     assert words.endswith("Most alike: “a” and “b”, 0.90. Least alike: “a” and “c”, -0.50.")
 
 
@@ -498,7 +506,7 @@ def test_text_is_readable_on_every_tint_and_on_the_page(theme: Theme) -> None:
     assert min(contrast(tint, theme.text) for tint in tints) >= 4.5
     for color in (theme.text, theme.muted, theme.accent):
         assert contrast(color, theme.background) >= 4.5
-    for color in (theme.bar, *figures.CLASS_COLORS):
+    for color in (theme.bar, *CLASS_COLORS):
         assert contrast(color, theme.background) >= 3
 
 
@@ -554,7 +562,7 @@ def test_class_colours_differ_for_every_sight(sight: np.ndarray) -> None:
         x, y, z = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
         return np.array((116 * y - 16, 500 * (x - y), 200 * (y - z)))
 
-    pairs = itertools.combinations([lab(color) for color in figures.CLASS_COLORS], 2)
+    pairs = itertools.combinations([lab(color) for color in CLASS_COLORS], 2)
     assert min(float(np.linalg.norm(one - other)) for one, other in pairs) >= 20
 
 
@@ -562,18 +570,13 @@ def test_class_colours_differ_for_every_sight(sight: np.ndarray) -> None:
 
 NAN = float("nan")
 REFUSALS = {
-    "probability": lambda bad: figures.probability_figure("ab", (0.5, bad), (0.5, 0.5), 0),
-    "sampled": lambda bad: figures.probability_figure("ab", (0.5, 0.5), (0.5, bad), 0),
-    "probability_alt": lambda bad: figures.probability_alt("ab", (0.5, bad), (0.5, 0.5), 0),
-    "head": lambda bad: figures.attention_head_figure([[1, 0], [bad, 1]], "ab", layer=0, head=0),
-    "head_alt": lambda bad: figures.attention_head_alt([[1, 0], [bad, 1]], "ab", layer=0, head=0),
-    "layer": lambda bad: figures.attention_layer_figure([[[1, 0], [bad, 1]]], layer=0),
-    "layer_alt": lambda bad: figures.attention_layer_alt([[[1, 0], [bad, 1]]], layer=0),
-    "class": lambda bad: figures.class_figure("ab", (0.5, bad)),
-    "class_alt": lambda bad: figures.class_alt("ab", (0.5, bad)),
-    "topic": lambda bad: figures.topic_figure([(0.5, bad)], "a", "xy"),
-    "topic_alt": lambda bad: figures.topic_alt([(0.5, bad)], "a", "xy"),
-    "similarity": lambda bad: figures.similarity_figure([[1, bad], [0, 1]], "ab"),
+    "probability": lambda bad: figures.TokenBars("ab", (0.5, bad), (0.5, 0.5), 0),
+    "sampled": lambda bad: figures.TokenBars("ab", (0.5, 0.5), (0.5, bad), 0),
+    "head": lambda bad: figures.HeadMap([[1, 0], [bad, 1]], "ab", layer=0, head=0),
+    "layer": lambda bad: figures.LayerMaps([[[1, 0], [bad, 1]]], layer=0),
+    "class": lambda bad: figures.ClassBars("ab", (0.5, bad)),
+    "topic": lambda bad: figures.TopicLines([(0.5, bad)], "a", "xy"),
+    "similarity": lambda bad: figures.Similarity([[1, bad], [0, 1]], "ab"),
     "token_colors": lambda bad: figures.token_colors((0.5, bad), "probability"),
 }
 
@@ -586,26 +589,47 @@ def test_a_value_that_is_no_share_is_refused_by_name(name: str, bad: float | Non
 
 
 @pytest.mark.parametrize(
-    "draw",
+    "make",
     [
-        lambda: figures.probability_figure([], [], [], None),
-        lambda: figures.probability_figure("ab", [0.5, 0.5], [0.5], None),
-        lambda: figures.probability_figure("ab", [0.5, 0.5], [0.5, 0.5], 0, ranks=[1]),
-        lambda: figures.attention_head_figure(np.eye(3), "ab", layer=0, head=0),
-        lambda: figures.attention_head_figure(np.zeros((0, 0)), "", layer=0, head=0),
-        lambda: figures.attention_layer_figure(np.eye(3), layer=0),
-        lambda: figures.attention_layer_figure(np.zeros((2, 0, 0)), layer=0),
-        lambda: figures.attention_layer_figure(attention(3, heads=2), layer=0, selected=2),
-        lambda: figures.class_figure("abc", [0.5, 0.5]),
-        lambda: figures.topic_figure(np.zeros((0, 4)), [], LABELS),
-        lambda: figures.similarity_figure(np.eye(2), "abc"),
-        lambda: figures.similarity_figure(np.eye(1025), ["a"] * 1025),
-        lambda: figures.class_figure("ab", [0.5, 0.5], width=100),
+        lambda: figures.TokenBars([], [], [], None),
+        lambda: figures.TokenBars("ab", [0.5, 0.5], [0.5], None),
+        lambda: figures.TokenBars("ab", [0.5, 0.5], [0.5, 0.5], 0, ranks=[1]),
+        lambda: figures.HeadMap(np.eye(3), "ab", layer=0, head=0),
+        lambda: figures.HeadMap(np.eye(2), "ab", layer=0, head=0, words="abc"),
+        lambda: figures.HeadMap(np.zeros((0, 0)), "", layer=0, head=0),
+        lambda: figures.LayerMaps(np.eye(3), layer=0),
+        lambda: figures.LayerMaps(np.zeros((2, 0, 0)), layer=0),
+        lambda: figures.LayerMaps(attention(3, heads=2), layer=0, selected=2),
+        lambda: figures.ClassBars("abc", [0.5, 0.5]),
+        lambda: figures.TopicLines(np.zeros((0, 4)), [], LABELS),
+        lambda: figures.Similarity(np.eye(2), "abc"),
+        lambda: figures.Similarity(np.eye(1025), ["a"] * 1025),
+        lambda: figures.ClassBars("ab", [0.5, 0.5]).figure(width=100),
     ],
 )
-def test_wrong_shapes_are_refused(draw: Callable[[], Figure]) -> None:
+def test_wrong_shapes_are_refused(make: Callable[[], object]) -> None:
     with pytest.raises(ValueError):
-        draw()
+        make()
+
+
+# Numbers
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_every_picture_has_its_numbers_as_columns_of_one_length(name: str) -> None:
+    lines = figures.to_csv(PICTURES[name]().columns()).splitlines()
+    assert len(lines) > 4 and "," in lines[0]
+
+
+def test_a_map_gives_every_pair_with_the_tokens_own_words() -> None:
+    picture = figures.AttentionMap(np.tri(2) / 2, ("⏎", "b"), "", words=("\n", "b"), first=7)
+    assert picture.columns() == {
+        "query": [7, 8, 8],
+        "query token": ["\n", "b", "b"],
+        "key": [7, 7, 8],
+        "key token": ["\n", "\n", "b"],
+        "value": [0.5, 0.5, 0.5],
+    }
 
 
 # Threads, imports, speed
@@ -615,10 +639,10 @@ def test_eight_threads_draw_at_once_as_one_would() -> None:
     def draw(number: int) -> tuple[list[str], np.ndarray]:
         seed = number % 5
         if seed < 4:
-            weights = attention(3, heads=2, seed=seed)
-            figure = figures.attention_layer_figure(weights, layer=seed, width=300)
+            picture = figures.LayerMaps(attention(3, heads=2, seed=seed), layer=seed)
         else:
-            figure = figures.class_figure(HARD[seed : seed + 4], topics(1)[0], width=300)
+            picture = figures.ClassBars(HARD[seed : seed + 4], topics(1)[0])
+        figure = picture.figure(width=300)
         return said(figure), figures.render(figure)
 
     alone = [draw(number) for number in range(5)]
@@ -634,7 +658,7 @@ def test_eight_threads_draw_at_once_as_one_would() -> None:
 def test_figures_need_neither_torch_nor_pyplot() -> None:
     code = "import sys, gpt2.figures; print([m for m in sys.modules if m in %r])"
     unwanted = ("torch", "matplotlib.pyplot", "gradio", "tiktoken")
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-c", code % (unwanted,)], cwd=root, capture_output=True, text=True
     )
@@ -646,7 +670,7 @@ def test_twelve_thumbnails_are_fast() -> None:
     seconds = []
     for _ in range(4):
         start = time.perf_counter()
-        figures.to_png(figures.attention_layer_figure(weights, layer=0, width=1040))
+        figures.to_png(figures.LayerMaps(weights, layer=0).figure())
         seconds.append(time.perf_counter() - start)
     assert min(seconds) < 0.8  # about 0.2 on two quiet cores
 
@@ -656,30 +680,35 @@ def test_twelve_thumbnails_are_fast() -> None:
 
 @pytest.mark.parametrize("count", [1, 7, 500])
 def test_training_curves_draw_for_any_number_of_points(count: int) -> None:
-    figure = drawn(figures.training_figure(*curves(count, min(count, 3))))
+    figure = drawn(figures.TrainingCurves(*curves(count, min(count, 3))).figure())
     assert {"loss (nats)", "accuracy (%)", "texts read"} <= set(said(figure))
-    above, below = figure.axes
-    assert above.get_ylim()[0] == 0
-    assert below.get_ylim() == (0, 100)
+    all_inside(figure)
+    none_overlap(figure)
 
 
 def test_held_out_accuracy_is_drawn_where_it_was_measured() -> None:
-    read = curves(60)
-    figure = drawn(figures.training_figure(*read))
-    marks = figure.axes[1].lines[-1]
-    np.testing.assert_allclose(marks.get_xdata(), read[3])
-    np.testing.assert_allclose(marks.get_ydata(), 100 * read[4])
+    picture = figures.TrainingCurves(*curves(60))
+    lines = picture.figure().axes[0].lines
+    (marks,) = (line for line in lines if len(line.get_xdata()) == 3 and line.get_ydata().std())
+    x, y = (
+        np.asarray(lines[0].get_xdata()),
+        {t.get_text(): t.get_position()[1] for t in texts(picture.figure())},
+    )
+    across = np.interp(picture.held_out_texts, picture.texts, x)
+    np.testing.assert_allclose(marks.get_xdata(), across)
+    down = y["25"] + (y["75"] - y["25"]) * (picture.held_out - 0.25) / 0.5
+    np.testing.assert_allclose(marks.get_ydata(), down)
 
 
 def test_training_alt_says_where_it_began_and_ended() -> None:
-    alt = figures.training_alt(*curves(60))
+    alt = figures.TrainingCurves(*curves(60)).alt()
     assert "1,920 texts" in alt
     assert "90.0 %" in alt
     assert "from 1.3" in alt
 
 
 def test_every_cell_of_a_confusion_matrix_is_written() -> None:
-    figure = drawn(figures.confusion_figure(COUNTS, LABELS))
+    figure = drawn(figures.ConfusionTable(COUNTS, LABELS).figure())
     words = said(figure)
     for count in COUNTS.ravel():
         assert any(word.split("\n")[0] == f"{count}" for word in words)
@@ -688,16 +717,23 @@ def test_every_cell_of_a_confusion_matrix_is_written() -> None:
 
 
 def test_confusion_alt_names_the_most_frequent_mistake() -> None:
-    alt = figures.confusion_alt(COUNTS, LABELS)
+    alt = figures.ConfusionTable(COUNTS, LABELS).alt()
     assert "3,800 rows" in alt
     assert "Sci/Tech taken for Business, 90 rows" in alt
-    assert "wrong" not in figures.confusion_alt(np.eye(4), LABELS)
+    assert "wrong" not in figures.ConfusionTable(np.eye(4), LABELS).alt()
 
 
 def test_figures_of_training_refuse_what_can_not_be() -> None:
     with pytest.raises(ValueError, match="counts has shape"):
-        figures.confusion_figure(COUNTS[:3], LABELS)
+        figures.ConfusionTable(COUNTS[:3], LABELS)
     read = list(curves(9))
     read[1] = read[1] * math.nan
     with pytest.raises(ValueError, match="loss"):
-        figures.training_figure(*read)
+        figures.TrainingCurves(*read)
+
+
+def test_held_out_accuracy_has_rows_of_its_own_in_the_table() -> None:
+    columns = figures.TrainingCurves(*curves(9)).columns()
+    assert columns["texts"][-4:] == [288, 96, 192, 288]
+    assert columns["accuracy"][-3:] == [None] * 3
+    assert columns["held-out accuracy"][-4:] == pytest.approx([None, 0.8, 0.85, 0.9])

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gpt2.figures.style import LIGHT, Theme, check_array
+from gpt2.figures.base.picture import check_array
+from gpt2.figures.base.style import LIGHT, Theme
 
 TokenQuantity = Literal["probability", "rank", "entropy"]
 
@@ -42,19 +43,18 @@ def token_colors(values: Any, by: TokenQuantity, *, theme: Theme = LIGHT) -> lis
     Raises:
         ValueError: an unknown quantity, or a value that is NaN or out of range.
     """
-    if by not in _SCALES:
-        raise ValueError(f"by is {by!r}; it must be one of {', '.join(_SCALES)}")
+    stops = _stops(by)
     if np.size(values) == 0:
         return []
     low, high = _RANGES[by]
     array = check_array(by, values, (None,), low=low, high=high)
-    pale, deep = _SCALES[by][0][1], _SCALES[by][-1][1]
+    pale, deep = stops[0][1], stops[-1][1]
     if by != "entropy":
         array, pale, deep = np.log(array.clip(1e-9)), np.log(pale), np.log(deep)
     places = ((array - pale) / (deep - pale)).clip(0, 1)
-    stops = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in theme.tint])
-    at = np.linspace(0, 1, len(stops))
-    channels = np.stack([np.interp(places, at, stops[:, i]) for i in range(3)], axis=1)
+    tints = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in theme.tint])
+    at = np.linspace(0, 1, len(tints))
+    channels = np.stack([np.interp(places, at, tints[:, i]) for i in range(3)], axis=1)
     return [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in channels.round().astype(int)]
 
 
@@ -64,7 +64,11 @@ def color_legend(by: TokenQuantity, *, theme: Theme = LIGHT) -> list[tuple[str, 
     Raises:
         ValueError: an unknown quantity.
     """
+    labels, values = zip(*_stops(by), strict=True)
+    return list(zip(labels, token_colors(values, by, theme=theme), strict=True))
+
+
+def _stops(by: str) -> tuple[tuple[str, float], ...]:
     if by not in _SCALES:
         raise ValueError(f"by is {by!r}; it must be one of {', '.join(_SCALES)}")
-    labels, values = zip(*_SCALES[by], strict=True)
-    return list(zip(labels, token_colors(values, by, theme=theme), strict=True))
+    return _SCALES[by]

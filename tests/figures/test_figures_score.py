@@ -1,21 +1,30 @@
 """gpt2.figures.score: bands of ranks, and two histograms."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 from test_figures import said
 
-from gpt2 import figures
-from gpt2.figures import LIGHT
+from gpt2.figures import LIGHT, ScoreBands
 
 RANKS = [1, 1, 10, 11, 100, 101, 1000, 1001, 50257, 2]
 ENTROPIES = np.linspace(0, 10, 10)
 LOGPROBS = np.full(10, -2.0)
-DATA = (RANKS, ENTROPIES, LOGPROBS)
+
+
+def bands(
+    ranks: Sequence[int], entropies: Sequence[float], logprobs: Sequence[float]
+) -> ScoreBands:
+    return ScoreBands(ranks, entropies, logprobs, range(len(ranks)), ["a"] * len(ranks))
+
+
+DATA = bands(RANKS, ENTROPIES, LOGPROBS)
 
 
 def test_bands_hold_the_ranks_they_say() -> None:
-    figure = figures.score_figure(*DATA)
+    figure = DATA.figure()
     words = said(figure)
     assert {"1 to 10: 4 (40.0 %)", "11 to 100: 2 (20.0 %)", "more: 2 (20.0 %)"} <= set(words)
     assert "First choice: 2 of 10 tokens; perplexity 7.4" in words
@@ -26,12 +35,12 @@ def test_bands_hold_the_ranks_they_say() -> None:
 
 
 def test_an_empty_band_is_named_and_takes_no_room() -> None:
-    words = said(figures.score_figure([1, 2], [0, 1], [-1, -1]))
+    words = said(bands([1, 2], [0, 1], [-1, -1]).figure())
     assert "more: 0 (0 %)" in words and "1 to 10: 2 (100 %)" in words
 
 
 def test_histograms_count_every_token_once() -> None:
-    axes = figures.score_figure(*DATA).axes[0]
+    axes = DATA.figure().axes[0]
     histograms = [c for c in axes.collections if to_hex(c.get_facecolors()[0]) == LIGHT.bar]
     ranks, entropies = ([np.ptp(p.vertices[:, 1]) for p in c.get_paths()] for c in histograms)
     one = min(height for height in entropies if height > 0)
@@ -42,14 +51,14 @@ def test_histograms_count_every_token_once() -> None:
 
 
 def test_score_alt_says_the_counts() -> None:
-    assert figures.score_alt(*DATA) == (
+    assert DATA.alt() == (
         "First choice: 2 of 10 tokens; perplexity 7.4. Ranks: 1 to 10: 4, 11 to 100: 2, 101 to "
         "1,000: 2, more: 2. Median rank 56, mean entropy 5.00 nats."
     )
 
 
 def test_a_hopeless_text_has_a_perplexity_that_can_be_written() -> None:
-    assert "perplexity above 900,000" in figures.score_alt([50257], [1], [-900])
+    assert "perplexity above 900,000" in bands([50257], [1], [-900]).alt()
 
 
 @pytest.mark.parametrize(
@@ -63,6 +72,5 @@ def test_a_hopeless_text_has_a_perplexity_that_can_be_written() -> None:
     ],
 )
 def test_wrong_data_is_refused(data: tuple, words: str) -> None:
-    for draw in (figures.score_figure, figures.score_alt):
-        with pytest.raises(ValueError, match=words):
-            draw(*data)
+    with pytest.raises(ValueError, match=words):
+        bands(*data)

@@ -1,4 +1,4 @@
-"""gpt2.figures.export: SVG and CSV files."""
+"""Exported files: SVG and CSV."""
 
 import base64
 import csv
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 from test_figures import HARD, pieces
-from test_figures_inside import FIGURES, tiles
+from test_figures_inside import PICTURES, head_tiles, tiles
 
 from gpt2 import figures
 from gpt2.figures import LIGHT
@@ -23,9 +23,9 @@ def svg(data: bytes) -> ElementTree.Element:
     return ElementTree.fromstring(data)
 
 
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", PICTURES)
 def test_an_svg_has_its_texts_as_text_and_the_width_of_the_figure(name: str) -> None:
-    figure = FIGURES[name](["a", "·b", "$x$", "\\frac"] * 16, LIGHT, 760)
+    figure = PICTURES[name](["a", "·b", "$x$", "\\frac"] * 16, 760).figure(LIGHT, 760)
     root = svg(figures.to_svg(figure))
     assert root.get("viewBox").split()[2] == "760"
     words = {text.text.strip() for text in root.iter(f"{NAMES[0]}text") if text.text}
@@ -35,15 +35,14 @@ def test_an_svg_has_its_texts_as_text_and_the_width_of_the_figure(name: str) -> 
 
 def test_the_same_figure_gives_the_same_svg_without_a_date() -> None:
     def draw() -> bytes:
-        figure = figures.tiles_figure(tiles(3, 2, 2), selected=(0, 1))
-        return figures.to_svg(figure)
+        return figures.to_svg(head_tiles(tiles(3, 2, 2), selected=(0, 1)).figure())
 
     assert draw() == draw()
     assert b"<dc:date>" not in draw()
 
 
 def test_a_picture_in_an_svg_lies_where_the_png_has_it() -> None:
-    root = svg(figures.to_svg(figures.tiles_figure(np.zeros((2, 3, 4, 4)), width=760)))
+    root = svg(figures.to_svg(head_tiles(np.zeros((2, 3, 4, 4))).figure(width=760)))
     (image,) = root.iter(f"{NAMES[0]}image")
     box = [float(image.get(key)) for key in ("x", "y", "width", "height")]
     assert box == [38, -62, 180, 120]  # three tiles of 60 pixels, two below each other
@@ -59,13 +58,19 @@ def test_threads_write_svg_at_once_and_leave_the_settings_alone() -> None:
 
     def draw(seed: int) -> bytes:
         probs = np.random.default_rng(seed % 3).dirichlet(np.ones(4))
-        return figures.to_svg(figures.class_figure(HARD[:4], probs, width=300))
+        return figures.to_svg(figures.ClassBars(HARD[:4], probs).figure(width=300))
 
     alone = [draw(seed) for seed in range(3)]
     with ThreadPoolExecutor(4) as pool:
         at_once = list(pool.map(draw, range(24)))
     assert all(data == alone[seed % 3] for seed, data in enumerate(at_once))
     assert matplotlib.rcParams["svg.fonttype"] == before == "path"
+
+
+def test_neither_importing_nor_drawing_leaves_a_setting_of_matplotlib_changed() -> None:
+    figures.to_png(figures.ClassBars(("a", "b"), (0.5, 0.5)).figure())
+    left = {**matplotlib.rcParams, "backend": None}
+    assert left == {**matplotlib.rcParamsDefault, "backend": None}
 
 
 def test_csv_gives_back_every_token_and_number() -> None:
@@ -87,3 +92,8 @@ def test_a_token_is_never_a_formula_but_numbers_stay_numbers(token: str) -> None
 def test_columns_of_different_lengths_are_refused() -> None:
     with pytest.raises(ValueError, match="'a': 1, 'b': 2"):
         figures.to_csv({"a": [1], "b": [1, 2]})
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_every_picture_has_its_numbers_as_columns_of_one_length(name: str) -> None:
+    assert len(figures.to_csv(PICTURES[name](pieces(64), 760).columns())) > 40

@@ -1,5 +1,7 @@
 """gpt2.figures.ablation and before_after: what switching parts off changes."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex, to_rgb
@@ -14,7 +16,7 @@ MLPS = np.array([-3.9, 0.7])
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK])
 def test_zero_is_neutral_and_the_signs_have_their_hues(theme: Theme) -> None:
-    figure = figures.ablation_figure([[-1, 0, 1]], [0.0], "a", theme=theme)
+    figure = figures.AblationGrid([[-1, 0, 1]], [0.0], "a").figure(theme)
     low, zero, high, mlp = figure.axes[0].collections[0].get_facecolors()[:, :3]
     assert low[2] > low[0] and high[0] > high[2]
     assert np.ptp(zero) < 0.05 and zero.tolist() == mlp.tolist()
@@ -22,7 +24,7 @@ def test_zero_is_neutral_and_the_signs_have_their_hues(theme: Theme) -> None:
 
 
 def test_the_scale_is_the_same_on_both_sides_of_zero() -> None:
-    figure = figures.ablation_figure(8 * HEADS, [-40.0, 0.7], "a")
+    figure = figures.AblationGrid(8 * HEADS, [-40.0, 0.7], "a").figure()
     places = [(text.get_text(), text.get_position()) for text in figure.texts]
     line = next(at[1] for words, at in places if words == "-4")
     x = {words: at[0] for words, at in places if at[1] == line}  # the numbers of the colour bar
@@ -31,7 +33,7 @@ def test_the_scale_is_the_same_on_both_sides_of_zero() -> None:
 
 
 def test_the_strongest_are_named_and_outlined() -> None:
-    figure = figures.ablation_figure(HEADS, MLPS, "·tax")
+    figure = figures.AblationGrid(HEADS, MLPS, "·tax").figure()
     words = said(figure)
     listed = words[words.index("strongest:") + 1 :][:3]
     assert listed == ["layer 0, MLP: -3.90", "layer 1, MLP: +0.70", "layer 0, head 1: -0.50"]
@@ -41,7 +43,7 @@ def test_the_strongest_are_named_and_outlined() -> None:
 
 
 def test_a_strong_mlp_does_not_make_the_heads_pale() -> None:
-    figure = figures.ablation_figure(HEADS, [-50.0, 0.01], "a")
+    figure = figures.AblationGrid(HEADS, [-50.0, 0.01], "a").figure()
     colors = figure.axes[0].collections[0].get_facecolors()
     assert colors[1].tolist() == colors[3].tolist()  # the strongest head and the MLP past the scale
     assert {"-50.00", "+0.01"} <= set(said(figure))
@@ -50,7 +52,9 @@ def test_a_strong_mlp_does_not_make_the_heads_pale() -> None:
 @pytest.mark.parametrize("width", [300, 340, 1040])
 @pytest.mark.parametrize(("layers", "heads"), [(2, 3), (12, 12), (48, 25)])
 def test_a_click_finds_the_head_or_the_mlp(layers: int, heads: int, width: int) -> None:
-    figure = figures.ablation_figure(np.zeros((layers, heads)), np.zeros(layers), "a", width=width)
+    figure = figures.AblationGrid(np.zeros((layers, heads)), np.zeros(layers), "a").figure(
+        width=width
+    )
     size = figure.get_size_inches() * 72
     paths = figure.axes[0].collections[0].get_paths()  # row by row, the MLP last in each
     wanted = [
@@ -65,17 +69,17 @@ def test_a_click_finds_the_head_or_the_mlp(layers: int, heads: int, width: int) 
 def test_layers_not_known_yet_stay_empty() -> None:
     heads, mlps = HEADS.copy(), MLPS.copy()
     heads[0] = mlps[0] = np.nan
-    figure = figures.ablation_figure(heads, mlps, "a")
+    figure = figures.AblationGrid(heads, mlps, "a").figure()
     alphas = figure.axes[0].collections[0].get_facecolors()[:, 3]
     assert alphas.tolist() == [0] * 4 + [1] * 4
     assert "layer 1, MLP: +0.70" in said(figure)
     assert "Known so far: 1 of them. Strongest: layer 1, MLP, +0.70" in (
-        figures.ablation_alt(heads, mlps, "a")
+        figures.AblationGrid(heads, mlps, "a").alt()
     )
 
 
 def test_alt_names_the_strongest_with_their_unit() -> None:
-    assert figures.ablation_alt(HEADS, MLPS, "·tax") == (
+    assert figures.AblationGrid(HEADS, MLPS, "·tax").alt() == (
         "Change of the log-probability of “·tax” when each of 2 layers of 3 heads or an MLP is "
         "off. Strongest: layer 0, MLP, -3.90 nats; layer 1, MLP, +0.70 nats; layer 0, head 1, "
         "-0.50 nats."
@@ -83,7 +87,7 @@ def test_alt_names_the_strongest_with_their_unit() -> None:
 
 
 def test_bars_before_and_after_share_a_scale() -> None:
-    figure = figures.before_after_figure(("a", "b"), (0.5, 0.1), (0.25, 0.4), names=("on", "off"))
+    figure = figures.BeforeAfter(("a", "b"), (0.5, 0.1), (0.25, 0.4), ("on", "off")).figure()
     bars = {
         color: [
             float(np.ptp(c.get_paths()[0].vertices[:, 0]))
@@ -99,22 +103,28 @@ def test_bars_before_and_after_share_a_scale() -> None:
 
 
 def test_before_after_alt_says_both_bests_and_the_greatest_change() -> None:
-    words = figures.before_after_alt(("a", "b"), (0.5, 0.1), (0.25, 0.4), names=("on", "off"))
-    assert words == (
+    picture = figures.BeforeAfter(("a", "b"), (0.5, 0.1), (0.25, 0.4), ("on", "off"))
+    assert picture.columns() == {"token": ("a", "b"), "on": [0.5, 0.1], "off": [0.25, 0.4]}
+    assert picture.alt() == (
         "Probability of the next token. Most likely on: “a” 50.0 %, “b” 10.0 %. Most likely off: "
         "“b” 40.0 %, “a” 25.0 %. Greatest change: “b”, 10.0 → 40.0 %."
     )
 
 
+def test_the_table_has_a_row_for_each_part() -> None:
+    columns = figures.AblationGrid([[1, 2]], [3], "a").columns()
+    assert list(columns.values()) == [[0, 0, 0], ["head 0", "head 1", "MLP"], [1, 2, 3]]
+
+
 @pytest.mark.parametrize(
-    ("draw", "words"),
+    ("make", "words"),
     [
-        (lambda: figures.ablation_figure(HEADS, MLPS[:1], "a"), r"mlps has shape \[1\]"),
-        (lambda: figures.ablation_alt([[np.inf]], [0], "a"), r"heads\[0, 0\] is inf"),
-        (lambda: figures.before_after_figure("ab", (1, 0), (1,)), r"after has shape \[1\]"),
-        (lambda: figures.before_after_alt("ab", (1.5, 0), (1, 0)), r"before\[0\] is 1.5"),
+        (lambda: figures.AblationGrid(HEADS, MLPS[:1], "a"), r"mlps has shape \[1\]"),
+        (lambda: figures.AblationGrid([[np.inf]], [0], "a"), r"heads\[0, 0\] is inf"),
+        (lambda: figures.BeforeAfter("ab", (1, 0), (1,)), r"after has shape \[1\]"),
+        (lambda: figures.BeforeAfter("ab", (1.5, 0), (1, 0)), r"before\[0\] is 1.5"),
     ],
 )
-def test_wrong_data_is_refused(draw: object, words: str) -> None:
+def test_wrong_data_is_refused(make: Callable[[], object], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        draw()
+        make()

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 from test_figures import said
-from test_figures_inside import tiles
+from test_figures_inside import head_tiles, tiles
 
 from gpt2 import figures
 from gpt2.figures import LIGHT
+from gpt2.records import HEAD_LABELS
 
-WORDS = [["previous", "", "first"], ["", "previous", "induction"]]
+PREVIOUS, FIRST, _, INDUCTION = HEAD_LABELS
+WORDS = [[PREVIOUS, "", FIRST], ["", PREVIOUS, INDUCTION]]
 
 
 @pytest.mark.parametrize("width", [300, 340, 1040])
@@ -20,7 +22,7 @@ def test_each_tile_lies_where_a_click_finds_it(layers: int, heads: int, width: i
     for at in {(0, 0), (layers - 1, 0), (layers // 2, heads - 1)}:
         maps = np.zeros((layers, heads, 4, 4))
         maps[at] = np.tri(4)
-        picture = figures.render(figures.tiles_figure(maps, width=width))
+        picture = figures.render(head_tiles(maps).figure(width=width))
         yellow = np.argwhere((picture[..., 0] > 240) & (picture[..., 2] < 60))
         assert len(yellow) > 100
         for y, x in (yellow[0], yellow[len(yellow) // 2], yellow[-1]):
@@ -31,15 +33,15 @@ def test_each_tile_lies_where_a_click_finds_it(layers: int, heads: int, width: i
 
 
 def test_the_future_is_blank_and_the_past_is_not() -> None:
-    picture = figures.render(figures.tiles_figure(np.zeros((1, 1, 2, 2)), width=300))
+    picture = figures.render(head_tiles(np.zeros((1, 1, 2, 2))).figure(width=300))
     opaque = np.argwhere((picture[124:, 76:, 3] == 255) & (picture[124:, 76:, 0] < 80))
     counts = np.bincount(opaque[:, 0])
     assert counts[-5] == 2 * counts[5] > 0  # two cells in the lower row, one in the upper
 
 
 def test_letters_mark_what_heads_do_and_a_key_says_so() -> None:
-    figure = figures.tiles_figure(tiles(3, 2, 3), labels=WORDS)
-    assert "marked: F first · I induction · P previous" in said(figure)
+    figure = head_tiles(tiles(3, 2, 3), WORDS).figure()
+    assert "marked: F first token · I induction · P previous token" in said(figure)
     assert [len(line.get_xdata()) for line in figure.axes[0].lines] == [1, 1, 2]
     for line, places in zip(
         figure.axes[0].lines, ([(0, 2)], [(1, 2)], [(0, 0), (1, 1)]), strict=True
@@ -51,18 +53,17 @@ def test_letters_mark_what_heads_do_and_a_key_says_so() -> None:
 
 
 def test_tiles_too_small_for_letters_have_none() -> None:
-    figure = figures.tiles_figure(tiles(3, 48, 25), labels=[["first"] * 25] * 48, width=340)
+    figure = head_tiles(tiles(3, 48, 25), [[FIRST] * 25] * 48).figure(width=340)
     assert not figure.axes[0].lines
     assert not [words for words in said(figure) if "marked" in words]
 
 
-def test_words_with_the_same_first_letter_get_different_ones() -> None:
-    words = said(figures.tiles_figure(tiles(3, 1, 3), labels=[["first", "far", ""]]))
-    assert "marked: F far · I first" in words
+def test_no_two_kinds_of_heads_begin_with_the_same_letter() -> None:
+    assert len({word[0] for word in HEAD_LABELS}) == len(HEAD_LABELS)
 
 
 def test_the_selected_head_is_outlined() -> None:
-    figure = figures.tiles_figure(tiles(3, 2, 3), selected=(1, 2))
+    figure = head_tiles(tiles(3, 2, 3), selected=(1, 2)).figure()
     (outline,) = figure.axes[0].collections
     assert to_hex(outline.get_edgecolor()[0]) == LIGHT.accent
     x, y = outline.get_paths()[0].vertices[:4].mean(0)
@@ -71,10 +72,15 @@ def test_the_selected_head_is_outlined() -> None:
 
 
 def test_alt_counts_the_heads_and_names_the_labelled_ones() -> None:
-    assert figures.tiles_alt(tiles(3, 2, 3), labels=WORDS) == (
-        "Attention of 2 layers of 3 heads, a tile each. First: layer 0 head 2. Induction: layer 1 "
-        "head 2. Previous: layer 0 head 0, layer 1 head 1."
+    picture = head_tiles(tiles(3, 2, 3), WORDS)
+    assert picture.alt() == (
+        "Attention of 2 layers of 3 heads, a tile each. First token: layer 0 head 2. Induction: "
+        "layer 1 head 2. Previous token: layer 0 head 0, layer 1 head 1."
     )
+    columns = picture.columns()
+    assert list(columns) == ["layer", "head", *HEAD_LABELS]
+    assert columns["layer"] == [0, 0, 0, 1, 1, 1] and columns["head"] == [0, 1, 2] * 2
+    assert columns[PREVIOUS] == [1, 0, 0, 0, 1, 0]
 
 
 @pytest.mark.parametrize(
@@ -84,12 +90,17 @@ def test_alt_counts_the_heads_and_names_the_labelled_ones() -> None:
         (np.zeros((2, 2, 2)), {}, r"maps has shape \[2, 2, 2\]"),
         (np.zeros((1, 1, 65, 65)), {}, "65 cells are too fine to draw, the limit is 64"),
         (np.zeros((2, 3, 2, 2)), {"selected": (0, 3)}, "layer 0, head 3 is not one of 2 layers"),
-        (np.zeros((2, 3, 2, 2)), {"labels": [["a"]]}, "labels must be 2 lists of 3 words"),
     ],
 )
 def test_wrong_maps_are_refused(maps: np.ndarray, more: dict, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        figures.tiles_figure(maps, **more)
+        head_tiles(maps, **more)
+
+
+def test_scores_of_another_model_are_refused() -> None:
+    found = head_tiles(tiles(3, 2, 3)).found
+    with pytest.raises(ValueError, match="scores are of"):
+        figures.HeadTiles(tiles(3, 3, 3), found)
 
 
 def test_a_hundred_tiles_are_fast() -> None:
@@ -97,6 +108,6 @@ def test_a_hundred_tiles_are_fast() -> None:
     seconds = []
     for _ in range(4):
         start = time.process_time()
-        figures.to_png(figures.tiles_figure(maps, width=1040))
+        figures.to_png(head_tiles(maps).figure())
         seconds.append(time.process_time() - start)
     assert min(seconds) < 0.6  # about 0.15 on a quiet core
