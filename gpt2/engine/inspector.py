@@ -98,7 +98,7 @@ class Inspector:
     ) -> np.ndarray:
         """A part of it, [H, rows, columns]."""
         with self._reading(ids, model) as reading:
-            return reading.attention_window(layer, rows=rows, columns=columns, weighted=weighted)
+            return reading.attention(layer, rows=rows, columns=columns, weighted=weighted)
 
     def overview(
         self, ids: Sequence[int], layer: int, cells: int, *, model: str, weighted: bool = False

@@ -115,41 +115,35 @@ class Reading:
 
     # --- attention -------------------------------------------------------------------------------
 
-    def attention(self, layer: int, *, weighted: bool = False) -> np.ndarray:
-        """Attention of all heads of one block.
+    def attention(
+        self,
+        layer: int,
+        *,
+        rows: tuple[int, int] | None = None,
+        columns: tuple[int, int] | None = None,
+        weighted: bool = False,
+    ) -> np.ndarray:
+        """Attention of all heads of one block, or a part of it where the text is long.
 
         Args:
             layer: 0 to n_layer - 1.
+            rows: (first, past the last) of the tokens that look back, all by default.
+            columns: the same of the tokens they look at.
             weighted: as `maps`.
 
         Returns:
-            [H, T, T] in float32; row t says how much token t took from each token up to itself.
-
-        Raises:
-            ValueError: no such layer.
-        """
-        return self.maps(layer, weighted=weighted).cpu().numpy()
-
-    def attention_window(
-        self, layer: int, *, rows: tuple[int, int], columns: tuple[int, int], weighted: bool = False
-    ) -> np.ndarray:
-        """A part of the attention of a long text.
-
-        Args:
-            rows: (first, past the last) of the tokens that look back.
-            columns: the same of the tokens they look at.
-
-        Returns:
-            [H, number of rows, number of columns].
+            [H, rows, columns] in float32; row t says how much token t took from each token up to
+            itself.
 
         Raises:
             ValueError: no such layer, or a window that is empty or outside the text.
         """
-        count = len(self.read)
+        whole = 0, len(self.read)
+        rows, columns = rows or whole, columns or whole
         for name, (start, stop) in (("rows", rows), ("columns", columns)):
-            if not 0 <= start < stop <= count:
+            if not 0 <= start < stop <= whole[1]:
                 raise ValueError(
-                    f"{name} are {start} to {stop}; choose a range within 0 to {count}"
+                    f"{name} are {start} to {stop}; choose a range within 0 to {whole[1]}"
                 )
         maps = self.maps(layer, weighted=weighted)
         return maps[:, slice(*rows), slice(*columns)].cpu().numpy()

@@ -135,7 +135,7 @@ def test_weighted_attention_is_the_length_of_what_each_token_gives(pairs):
 def test_a_window_is_a_part_of_the_map(long_model, weighted):
     reading = Reading.of(long_model, LONG)
     whole = reading.attention(2, weighted=weighted)
-    part = reading.attention_window(2, rows=(250, 300), columns=(7, 31), weighted=weighted)
+    part = reading.attention(2, rows=(250, 300), columns=(7, 31), weighted=weighted)
     np.testing.assert_array_equal(part, whole[:, 250:300, 7:31])
 
 
@@ -143,7 +143,7 @@ def test_a_window_is_a_part_of_the_map(long_model, weighted):
 def test_a_window_outside_the_text_is_refused(pairs, rows):
     reading = Reading.of(pairs[0][0], IDS)
     with pytest.raises(ValueError, match=f"rows are {rows[0]} to {rows[1]}; .* within 0 to 12"):
-        reading.attention_window(0, rows=rows, columns=(0, 3))
+        reading.attention(0, rows=rows, columns=(0, 3))
 
 
 def test_attention_looks_back_only_and_adds_up_to_1(pairs):
