@@ -29,8 +29,8 @@ from gpt2.devices import device_name, pick_device
 from gpt2.tokenizer import Tokenizer, load_tokenizer
 from gpt2.training.processes import process_group, rank, wait_for_all, world_size
 from gpt2.training.state import sole_writer
-from gpt2.vocabulary import keep_max_length
 from gpt2.weights.hub import find_directory
+from gpt2.weights.vocabulary_files import keep_max_length
 
 HELP = {
     "train": f"what is trained: {', '.join(TRAIN_MODES)}",

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "gpt2"
 ROOMS = {
     "basics": ["checks", "command", "records", "text_files"],
     "the model": [
-        *("config", "model", "cache", "vocabulary", "tokenizer", "classifier"),
+        *("config", "model", "cache", "vocabulary", "visible", "tokenizer", "classifier"),
         *("sampling", "prediction", "generate"),
     ],
     "devices": ["devices"],

@@ -12,7 +12,7 @@ from gpt2 import weights
 from gpt2.config import GPT2Config
 from gpt2.engine import Engine, Request, Sampling
 from gpt2.tokenizer import ENDOFTEXT, Tokenizer, load_tokenizer
-from gpt2.vocabulary import copy_vocabulary
+from gpt2.weights.vocabulary_files import copy_vocabulary
 
 PROSE = (
     "Der Präsident sagte am Montag, dass die Gespräche über den Haushalt weitergehen müssen. "

@@ -16,11 +16,11 @@ from torch import Tensor
 
 from gpt2.classifier import GPT2Classifier
 from gpt2.model import GPT2
-from gpt2.vocabulary import copy_vocabulary
 from gpt2.weights.atomic import check_space, whole_directory
 from gpt2.weights.configuration import config_json
 from gpt2.weights.files import CONFIG_FILE, WEIGHTS_FILE
 from gpt2.weights.tensors import TRANSPOSED, stored_name, stored_shapes
+from gpt2.weights.vocabulary_files import copy_vocabulary
 
 _SAFETENSORS_TYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
 
