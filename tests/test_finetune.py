@@ -19,6 +19,7 @@ from gpt2 import evaluate, weights
 from gpt2.agnews import finetune
 from gpt2.agnews.finetune import _stalled
 from gpt2.tokenizer import Tokenizer
+from gpt2.training.progress import Point
 
 WORDS = ("treaty minister border", "goal striker cup", "oil shares profit", "probe software planet")
 RUN = [
@@ -230,8 +231,8 @@ def test_a_run_that_gets_no_better_stops_early(command, tmp_path):
     ],
 )
 def test_patience_counts_epochs_since_the_best(accuracies, patience, stalled):
-    points = [{"held_out": {"accuracy": value, "nll": 1.0}} for value in accuracies]
-    assert _stalled([{"loss": 1.0}, *points], patience) == stalled
+    points = [Point(1, 1.0, held_out={"accuracy": value, "nll": 1.0}) for value in accuracies]
+    assert _stalled([Point(1, 1.0), *points], patience) == stalled
 
 
 @pytest.mark.parametrize("accuracies", [(0.9, 0.2, 0.3), (0.2, 0.9, 0.9), (0.1, 0.2, 0.3)])

@@ -18,6 +18,7 @@ from gpt2.config import GPT2Config
 from gpt2.model import GPT2
 from gpt2.training import next_token
 from gpt2.training.losses import head_loss
+from gpt2.training.state import RunSettings, State
 from gpt2.training.trainer import Trainer, TrainSettings
 
 SHAPE = ["--layers", "2", "--heads", "2", "--embd", "32", "--context", "32"]
@@ -158,7 +159,7 @@ def test_an_interrupted_run_resumes_and_ends_with_the_same_bits(
         patch.setattr(next_token.NextToken, "__call__", interrupted_at_the_fifth)
         assert_fails_in_one_sentence(capsys, command, "stopped; --resume goes on")
     assert not (tmp_path / "killed").exists()
-    assert (tmp_path / "killed.state").is_file()
+    assert (tmp_path / "killed.state" / "pretraining.pt").is_file()
 
     read = []
     monkeypatch.setattr(
@@ -175,7 +176,7 @@ def test_an_interrupted_run_resumes_and_ends_with_the_same_bits(
 def test_a_killed_run_resumes_and_ends_with_the_same_bits(command, finished, tmp_path, root):
     """SIGKILL as soon as a state stands there."""
     command = [*command, "--save-minutes", "0"]
-    state = tmp_path / "out.state"
+    state = tmp_path / "out.state" / "pretraining.pt"
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with subprocess.Popen(
         [sys.executable, "-m", "gpt2.pretrain", *command],
@@ -208,7 +209,7 @@ def test_resuming_with_other_settings_or_data_ends_in_one_sentence(
         assert_fails_in_one_sentence(
             capsys, [*command, "--save-minutes", "0", "--eval-every", "2"], "stopped"
         )
-    assert (tmp_path / "out.state").is_file()
+    assert (tmp_path / "out.state" / "pretraining.pt").is_file()
     other = tmp_path / "other.txt"
     other.write_text(text.read_text().replace("cat", "cow"))
     options = [str(other) if word == "other" else word for word in options]
@@ -269,10 +270,10 @@ def test_no_held_out_document_is_trained_on(text, tokenizer):
         (["--lr", "0"], "lr is 0"),
         (["--average", "1"], "average is 1"),
         (["--average", "nan"], "average is nan"),
-        (["--lr", "nan"], "--lr: it is nan"),
-        (["--save-minutes", "nan"], "--save-minutes: it is nan"),
-        (["--seed", "-1"], "--seed: it is -1"),
-        (["--warmup", "1.5"], "--warmup: invalid whole number value: '1.5'"),
+        (["--lr", "nan"], "error: lr is nan"),
+        (["--save-minutes", "nan"], "error: save_minutes is nan"),
+        (["--seed", "-1"], "error: seed is -1"),
+        (["--warmup", "1.5"], "--warmup: invalid int value: '1.5'"),
         (["--tokens", "127"], "--tokens is 127; one step takes 128"),
         (["--hold-out-every", "1"], "holding out"),
         (["--device", "mps"], "mps is not available"),
@@ -304,12 +305,12 @@ def test_resuming_from_a_state_that_does_not_fit_ends_in_one_sentence(
     command, capsys, tmp_path, embd
 ):
     """A damaged state, or that of a run with another --embd, gave a traceback."""
-    state = tmp_path / "out.state"
+    state = State(RunSettings(out=str(tmp_path / "out")), {})
     if embd == "32":
-        state.write_bytes(b"not what torch wrote")
+        (state.directory / "pretraining.pt").write_bytes(b"not what torch wrote")
     else:
         model = GPT2(GPT2Config(n_ctx=32, n_embd=32, n_layer=2, n_head=2))
-        Trainer(model, TrainSettings(steps=6, lr=1e-3)).save(state, run={})
+        Trainer(model, TrainSettings(steps=6, lr=1e-3)).save(state, "pretraining")
     assert_fails_in_one_sentence(capsys, [*command, "--embd", embd, "--resume"], "out.state")
 
 

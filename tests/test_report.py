@@ -3,16 +3,15 @@
 import json
 
 from gpt2.agnews import report
+from gpt2.training.progress import Point
 
 HELD_OUT = {"accuracy": 0.5, "macro_f1": 0.4, "rows": 4, "confusion": [[1, 0, 0, 0]] * 4}
 POINTS = [
-    {"stage": "language", "step": 1, "texts": 9, "loss": 5.0},
-    {"stage": "classifier-1", "step": 1, "texts": 8, "loss": 1.0, "accuracy": 0.3},
-    {"stage": "classifier-1", "step": 2, "texts": 16, "loss": 0.9, "accuracy": 0.4},
-    {"stage": "classifier-2", "step": 1, "texts": 8, "loss": 0.8, "accuracy": 0.5},
+    Point(1, 5.0, stage="language", read=9),
+    Point(1, 1.0, stage="classifier-1", read=17, accuracy=0.3),
+    Point(2, 0.9, stage="classifier-1", read=25, accuracy=0.4, held_out={"accuracy": 0.45}),
+    Point(1, 0.8, stage="classifier-2", read=33, accuracy=0.5, held_out={"accuracy": 0.5}),
 ]
-POINTS[2]["held_out"] = {"accuracy": 0.45, "nll": 1.0}
-POINTS[3]["held_out"] = {"accuracy": 0.5, "nll": 0.9}
 
 
 def test_the_curve_runs_on_over_the_trainings_of_a_classifier(tmp_path):

@@ -9,8 +9,9 @@ from torch import nn
 
 from gpt2.model import GPT2, init_weights
 from gpt2.training import processes
-from gpt2.training import state as checkpoint
+from gpt2.training import state as states
 from gpt2.training.losses import head_loss
+from gpt2.training.progress import Point
 from gpt2.training.trainer import Trainer, TrainSettings
 
 SETTINGS = TrainSettings(steps=6, lr=1e-2, warmup=2, average=0.9, accumulate=2)
@@ -52,6 +53,11 @@ def linear_run(settings, *, width=4):
 
 def bits(model):
     return torch.cat([value.flatten() for value in model.state_dict().values()])
+
+
+def kept(tmp_path):
+    """A state beside tmp_path/out."""
+    return states.State(states.RunSettings(out=str(tmp_path / "out")), {"lr": 1})
 
 
 def run(trainer, loss_of, **options):
@@ -226,12 +232,13 @@ def test_a_run_that_was_stopped_and_resumed_ends_with_the_same_bits(new_run, tmp
     torch.manual_seed(1)
     first, loss_of = new_run(SETTINGS)
     run(first, loss_of, until=stop)
-    first.save(tmp_path / "run.state", run={"lr": 1}, notes={"seen": [3.5]})
+    state = kept(tmp_path)
+    first.save(state, "a", [Point(stop, 3.5, held_out={"loss": 3.25})])
     run(first, loss_of, until=stop + 1)  # lost when the run is killed
 
     torch.manual_seed(1234)  # another process: other weights, other random numbers
     second, loss_of = new_run(SETTINGS, seed=9)
-    assert second.load(tmp_path / "run.state", run={"lr": 1}) == {"seen": [3.5]}
+    assert second.load(state, "a") == [Point(stop, 3.5, held_out={"loss": 3.25})]
     assert second.step == stop
     reports = run(second, loss_of)
 
@@ -244,18 +251,19 @@ def test_a_run_that_was_stopped_and_resumed_ends_with_the_same_bits(new_run, tmp
 def test_a_save_that_fails_keeps_the_state_before_it(monkeypatch, new_run, tmp_path):
     trainer, loss_of = new_run(SETTINGS)
     run(trainer, loss_of, until=1)
-    trainer.save(tmp_path / "run.state", run={})
+    state = kept(tmp_path)
+    trainer.save(state, "a")
     run(trainer, loss_of, until=2)
 
     def disk_full(state, file):
         file.write(b"half of")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint.torch, "save", disk_full)
+    monkeypatch.setattr(states.torch, "save", disk_full)
     with pytest.raises(OSError):
-        trainer.save(tmp_path / "run.state", run={})
+        trainer.save(state, "a")
     other, _ = new_run(SETTINGS)
-    other.load(tmp_path / "run.state", run={})
+    other.load(state, "a")
     assert other.step == 1
 
 

@@ -6,31 +6,48 @@ train.csv choose the epoch and stop a run that no longer gets better; the test r
 once, at the end. Imports: torch.
 """
 
-import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
-from pathlib import Path
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor, nn
 
-from gpt2.agnews.adapt import TRAIN_MODES, choose_parameters, merge_lora, set_dropout
+from gpt2.agnews.adapt import TRAIN_MODES, TrainMode, choose_parameters, merge_lora, set_dropout
 from gpt2.agnews.rows import Rows, news_scores
 from gpt2.agnews.topic_loss import Objective
 from gpt2.checks import check_number
 from gpt2.classifier import GPT2Classifier
 from gpt2.training.processes import wait_for_all
-from gpt2.training.state import read_state, write_state
+from gpt2.training.progress import Point
+from gpt2.training.state import State
 from gpt2.training.trainer import Trainer, TrainSettings
 
-MOST = 1_000_000  # of epochs, minutes and weights of losses
+MOST = 1_000_000  # of epochs and weights of losses
 
 
 @dataclass(frozen=True)
 class FinetuneSettings:
-    """What finetune_agnews.py's flags set; its --help says what each means."""
+    """What makes the classifier; a state is resumed under the same settings only.
 
-    train: str = "full"
+    Args:
+        train: what is trained: the head alone, the last block or two with it, thin matrices beside
+            all projections (lora), or all.
+        epochs: passes over the training rows for the classifier, above 0.
+        patience: stop after so many passes without a better held-out score, 0 = never.
+        lm_epochs: passes of next-token training on their texts before that.
+        batch_size: texts in a step, over all processes.
+        lr: peak learning rate, above 0.
+        max_length: tokens kept of a text.
+        lm_weight: weight of the next-token loss beside the classifier's.
+        smoothing: label smoothing, from 0 to below 1.
+        dropout: dropout while training, from 0 to below 1.
+        weight_decay: AdamW's decoupled decay of matrices.
+        average: decay of the weights' running average, from 0 for none to below 1.
+        runs: trainings in other orders of rows whose weights are averaged.
+        seed: of the split, the order of rows, dropout and the head.
+    """
+
+    train: TrainMode = "full"
     epochs: float = 2.0
     patience: int = 2
     lm_epochs: float = 0.0
@@ -64,34 +81,9 @@ class FinetuneSettings:
         TrainSettings(steps=1, lr=self.lr, average=self.average)  # refuses what it can't take
 
 
-@dataclass(frozen=True)
-class State:
-    """Where a run keeps what resuming needs.
-
-    Args:
-        directory: seen by all processes.
-        run: settings, data and model of the run by name; resuming wants the same.
-        resume: go on from what stands there.
-        minutes: between states saved within an epoch; there is one at each epoch's end too.
-    """
-
-    directory: Path
-    run: Mapping[str, object]
-    resume: bool = False
-    minutes: float = 1.0
-
-    def file(self, stage: str) -> Path:
-        """The trainer's state in a stage."""
-        return self.directory / f"{stage}.pt"
-
-    def best(self, stage: str) -> Path:
-        """The weights of a stage's best epoch."""
-        return self.directory / f"{stage}-best.pt"
-
-
 def finetune(
     model: GPT2Classifier, rows: Rows, held_out: Rows, settings: FinetuneSettings, *, state: State
-) -> Iterator[dict]:
+) -> Iterator[Point]:
     """Train a classifier in place; after the last yield it holds the finished weights.
 
     They are those of the best epoch; with several runs, the mean of the runs' best epochs
@@ -103,21 +95,20 @@ def finetune(
         state: resumed from, and saved to.
 
     Yields:
-        Points of the training curve, those before a resume too: stage, step and texts read in the
-        stage, loss, accuracy (on training rows, with dropout); at the end of an epoch held_out,
-        the scores on held-out rows.
+        Points of the training curve, those before a resume too. Those of the classifier have an
+        accuracy, at the end of an epoch also the scores on held-out rows.
 
     Raises:
         ValueError: the state is damaged or of another run.
         FloatingPointError, LostProcess: as Trainer.run.
     """
     set_dropout(model, settings.dropout)
-    size, seed = settings.batch_size, settings.seed
+    size, seed, read = settings.batch_size, settings.seed, 0
     if settings.lm_epochs:
         model.score.requires_grad_(False)
         reading = {"topic_weight": 0.0, "language_weight": 1.0}
         task = Objective(model, rows, batch_size=size, seed=seed, **reading)
-        yield from _stage("language", task, held_out, settings, state)
+        read = yield from _stage("language", task, held_out, settings, state, read)
         model.score.requires_grad_(True)
     torch.manual_seed(seed)  # of LoRA's matrices
     choose_parameters(model, settings.train)
@@ -130,11 +121,10 @@ def finetune(
     for run, stage in enumerate(stages):
         model.load_state_dict(start)
         task = Objective(model, rows, batch_size=size, seed=seed + run, **weighing)
-        yield from _stage(stage, task, held_out, settings, state)
-    device = model.score.weight.device
-    wait_for_all(device)  # until the first process has written the last of them
-    best = [read_state(state.best(stage), run=state.run, device=device) for stage in stages]
-    wait_for_all(device)  # until all have read: the caller may delete them
+        read = yield from _stage(stage, task, held_out, settings, state, read)
+    wait_for_all(state.device)  # until the first process has written the last of them
+    best = [state.read(f"{stage}-best") for stage in stages]
+    wait_for_all(state.device)  # until all have read: the caller may delete them
     model.load_state_dict(_mean(best))
     if settings.train == "lora":
         merge_lora(model.transformer)
@@ -143,9 +133,21 @@ def finetune(
 
 
 def _stage(
-    name: str, task: Objective, held_out: Rows, settings: FinetuneSettings, state: State
-) -> Iterator[dict]:
-    """Train on one task until its epochs are done or the held-out scores stop rising."""
+    name: str,
+    task: Objective,
+    held_out: Rows,
+    settings: FinetuneSettings,
+    state: State,
+    before: int,
+) -> Generator[Point, None, int]:
+    """Train on one task until its epochs are done or the held-out scores stop rising.
+
+    Args:
+        before: texts read in earlier stages.
+
+    Returns:
+        Texts read in all so far.
+    """
     model, per_epoch = task.model, task.batches_per_epoch
     epochs = settings.epochs if task.topic_weight else settings.lm_epochs
     steps = max(1, round(epochs * per_epoch))
@@ -161,42 +163,46 @@ def _stage(
             seed=task.seed,
         ),
     )
-    points: list[dict] = []
-    if state.resume and state.file(name).is_file():
-        points = trainer.load(state.file(name), run=state.run)["points"]
-        yield from points
-    saved = time.monotonic()
-    every = 10 if model.transformer.device.type == "cuda" else 1  # a report waits for the GPU
-    while trainer.step < steps and not _stalled(points, settings.patience):
-        until = min((trainer.step // per_epoch + 1) * per_epoch, steps)
-        for report in trainer.run(task, report_every=every, until=until):
-            texts = round(report.step / per_epoch * len(task.rows))
-            point = {"stage": name, "step": report.step, "texts": texts, "loss": report.loss}
-            if task.topic_weight:
-                point["accuracy"] = task.take_accuracy()
-                if report.step == until:
-                    point["held_out"] = _measure(trainer, held_out, points, state, name)
-            points.append(point)
-            if report.step == until or time.monotonic() - saved >= 60 * state.minutes:
-                trainer.save(state.file(name), run=state.run, notes={"points": points})
-                saved = time.monotonic()
-            yield point
+
+    def complete(point: Point, earlier: Sequence[Point]) -> Point:
+        texts = round(point.step / per_epoch * len(task.rows))
+        point = replace(point, read=before + texts)
+        if not task.topic_weight:
+            return point
+        point = replace(point, accuracy=task.take_accuracy())
+        if point.step % per_epoch and point.step != steps:
+            return point
+        return replace(point, held_out=_measure(trainer, held_out, earlier, state, name))
+
+    read = before
+    for point in trainer.run_stage(
+        task,
+        state,
+        name=name,
+        complete=complete,
+        report_every=10 if model.transformer.device.type == "cuda" else 1,  # it waits for the GPU
+        part=per_epoch,
+        stop=lambda points: _stalled(points, settings.patience),
+    ):
+        read = point.read
+        yield point
+    return read
 
 
 def _measure(
-    trainer: Trainer, held_out: Rows, points: list[dict], state: State, stage: str
+    trainer: Trainer, held_out: Rows, points: Sequence[Point], state: State, stage: str
 ) -> dict[str, float]:
     """Scores on held-out rows; weights that beat those of the epochs in `points` are kept."""
     with trainer.averaged() as model:
         full = news_scores(model, held_out)
         found = {name: value for name, value in full.items() if isinstance(value, float)}
         if all(_rank_of(found) > _rank_of(earlier) for earlier in _measured(points)):
-            write_state(state.best(stage), model.state_dict(), run=state.run)
+            state.write(f"{stage}-best", model.state_dict())
     return found
 
 
-def _measured(points: list[dict]) -> list[dict]:
-    return [point["held_out"] for point in points if "held_out" in point]
+def _measured(points: Sequence[Point]) -> list[dict[str, float]]:
+    return [point.held_out for point in points if point.held_out is not None]
 
 
 def _rank_of(measured: dict[str, float]) -> tuple[float, float]:
@@ -204,7 +210,7 @@ def _rank_of(measured: dict[str, float]) -> tuple[float, float]:
     return measured["accuracy"], -measured["nll"]
 
 
-def _stalled(points: list[dict], patience: int) -> bool:
+def _stalled(points: Sequence[Point], patience: int) -> bool:
     """Whether `patience` epochs have passed since the best one; never with a patience of 0."""
     ranks = [_rank_of(measured) for measured in _measured(points)]
     return bool(ranks) and 0 < patience <= len(ranks) - 1 - ranks.index(max(ranks))

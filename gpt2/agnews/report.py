@@ -1,13 +1,14 @@
 """What a fine-tuning leaves beside its weights: metrics.json, pictures and a table."""
 
-import json
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from gpt2.training.progress import Point, thinned, write_metrics
 from gpt2.weights import hash_file
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,7 +57,7 @@ def commit() -> str | None:
     return f"{head}+" if changed else head
 
 
-def curves(points: Sequence[dict]) -> tuple[list[float], ...]:
+def curves(points: Sequence[Point]) -> tuple[list[float], ...]:
     """A classifier's training curve, thinned to 500 points or so.
 
     Args:
@@ -67,18 +68,18 @@ def curves(points: Sequence[dict]) -> tuple[list[float], ...]:
     """
     thin, measured = _classifier_points(points)
     return (
-        [point["texts"] for point in thin],
-        [point["loss"] for point in thin],
-        [point["accuracy"] for point in thin],
-        [point["texts"] for point in measured],
-        [point["held_out"]["accuracy"] for point in measured],
+        [point.read for point in thin],
+        [point.loss for point in thin],
+        [point.accuracy for point in thin],
+        [point.read for point in measured],
+        [point.held_out["accuracy"] for point in measured],
     )
 
 
 def write(
     directory: Path,
     metrics: dict[str, Any],
-    points: Sequence[dict],
+    points: Sequence[Point],
     pictures: Mapping[str, tuple[bytes, str]],
 ) -> None:
     """Write metrics.json and the pictures, whose alt texts stand in it.
@@ -93,26 +94,25 @@ def write(
     for name, (picture, _) in pictures.items():
         (directory / name).write_bytes(picture)
     alts = {name: alt for name, (_, alt) in pictures.items()}
-    full = {**metrics, "figures": alts, "epochs": measured, "curve": thin}
-    (directory / "metrics.json").write_text(json.dumps(full, indent=1) + "\n", encoding="utf-8")
+    epochs, curve = ([_record(point) for point in some] for some in (measured, thin))
+    write_metrics(directory, {**metrics, "figures": alts, "epochs": epochs, "curve": curve})
 
 
-def _classifier_points(points: Sequence[dict]) -> tuple[list[dict], list[dict]]:
-    """Those of the classifier's stages, thinned, and those at the ends of epochs."""
-    classifier = _running([point for point in points if "accuracy" in point])
-    thin = classifier[:: max(1, len(classifier) // 500)]
-    return thin, [point for point in classifier if "held_out" in point]
+def _classifier_points(points: Sequence[Point]) -> tuple[Sequence[Point], list[Point]]:
+    """Those of the classifier's stages, thinned, and those at the ends of epochs.
+
+    Texts count from the first that a classifier read.
+    """
+    before = max((point.read for point in points if point.accuracy is None), default=0)
+    own = [replace(p, read=p.read - before) for p in points if p.accuracy is not None]
+    return thinned(own, 500), [point for point in own if point.held_out is not None]
 
 
-def _running(points: Sequence[dict]) -> list[dict]:
-    """The points with the texts of all their stages so far, and not of their own stage."""
-    made: list[dict] = []
-    before = 0
-    for point in points:
-        if made and made[-1]["stage"] != point["stage"]:
-            before = made[-1]["texts"]
-        made.append({**point, "texts": before + point["texts"]})
-    return made
+def _record(point: Point) -> dict[str, Any]:
+    """A classifier's point as metrics.json has it."""
+    made = {"stage": point.stage, "step": point.step, "texts": point.read}
+    made |= {"loss": point.loss, "accuracy": point.accuracy}
+    return made if point.held_out is None else {**made, "held_out": point.held_out}
 
 
 def table(metrics: dict[str, Any], *, name: str) -> str:

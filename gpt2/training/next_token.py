@@ -3,6 +3,7 @@
 Imports: torch, numpy.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +28,7 @@ class Corpus:
 
 
 def read_corpus(
-    paths: list[str], tokenizer: Tokenizer, *, hold_out_every: int, context: int
+    paths: Sequence[str], tokenizer: Tokenizer, *, hold_out_every: int, context: int
 ) -> Corpus:
     """Read files; one named twice counts twice, with the same documents held out."""
     rule = {"every": hold_out_every, "end_id": tokenizer.end_id, "least": context + 1}

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, distributed
 
 from gpt2.command import LostProcess
+from gpt2.devices import device_name
 
 
 def rank() -> int:
@@ -18,6 +19,11 @@ def rank() -> int:
 def world_size() -> int:
     """Number of processes, 1 when alone."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def machines(device: torch.device) -> dict[str, str | int]:
+    """What a run computes on, for its metrics."""
+    return {"device": device_name(device), "processes": world_size()}
 
 
 @contextmanager

@@ -7,17 +7,17 @@ counts. Imports: torch, numpy.
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from gpt2.training.processes import rank, sum_over_processes
-from gpt2.training.state import read_state, write_state
+from gpt2.training.progress import Point
+from gpt2.training.state import State
 
 
 @dataclass(frozen=True)
@@ -66,17 +66,6 @@ class TrainSettings:
         return floor + (self.lr - floor) * 0.5 * (1 + math.cos(math.pi * done))
 
 
-@dataclass(frozen=True)
-class Report:
-    """Where a run stands: steps done, mean loss since the last report, and rates."""
-
-    step: int
-    loss: float
-    lr: float
-    gradient_norm: float
-    seconds: float
-
-
 class Trainer:
     """A model, its optimizer and how many steps they have done."""
 
@@ -98,7 +87,7 @@ class Trainer:
 
     def run(
         self, loss_of: Callable[[int], Tensor], *, report_every: int = 1, until: int | None = None
-    ) -> Iterator[Report]:
+    ) -> Iterator[Point]:
         """Train, yielding every report_every steps and at the end.
 
         Args:
@@ -112,7 +101,8 @@ class Trainer:
         """
         until = self.settings.steps if until is None else min(until, self.settings.steps)
         self.model.train()
-        counted, start = 0, time.perf_counter()
+        counted, before = 0, self.step
+        worked, start = 0.0, time.perf_counter()
         running = torch.zeros((), device=self.trained[0].device)
         while self.step < until:
             loss, norm = self._take_step(loss_of)
@@ -125,9 +115,10 @@ class Trainer:
                     raise FloatingPointError(
                         f"the loss is {mean} at step {self.step}; a lower --lr may help"
                     )
-                elapsed = time.perf_counter() - start
-                lr = self.settings.lr_at(self.step - 1)
-                yield Report(self.step, mean, lr, float(norm), elapsed)
+                worked += time.perf_counter() - start
+                lr, rate = self.settings.lr_at(self.step - 1), (self.step - before) / worked
+                yield Point(self.step, mean, lr, float(norm), rate)
+                start = time.perf_counter()
                 self.model.train()
                 running.zero_()
                 counted = 0
@@ -177,31 +168,66 @@ class Trainer:
                 for parameter, value in zip(self.trained, kept, strict=False):
                     parameter.copy_(value)
 
-    def save(self, path: Path, *, run: Mapping, notes: Mapping | None = None) -> None:
-        """Write all that resuming needs, atomically.
+    def run_stage(
+        self,
+        loss_of: Callable[[int], Tensor],
+        state: State,
+        *,
+        name: str,
+        complete: Callable[[Point, Sequence[Point]], Point],
+        report_every: int = 1,
+        part: int | None = None,
+        stop: Callable[[Sequence[Point]], bool] = lambda _: False,
+    ) -> Iterator[Point]:
+        """Train to the end, resumed from a state and saved to it when it is due.
 
         Args:
-            run: settings and data of the run; resuming wants the same.
-            notes: what else load shall give back.
+            loss_of, report_every: as for run.
+            name: of the stage, and of its file.
+            complete: fills in what only the task knows of a point, given those before it.
+            part: steps after which a state is saved in any case and `stop` may end the stage; all
+                of them if None.
+
+        Yields:
+            All points of the stage, those before a resume too.
+
+        Raises:
+            ValueError: the state is damaged or of another run.
+            FloatingPointError, LostProcess: as run.
         """
-        state = {
+        points = self.load(state, name) if state.holds(name) else []
+        yield from points
+        steps = self.settings.steps
+        part = part or steps
+        while self.step < steps and not stop(points):
+            until = min((self.step // part + 1) * part, steps)
+            for bare in self.run(loss_of, report_every=report_every, until=until):
+                point = complete(replace(bare, stage=name), points)
+                points.append(point)
+                if point.step == until or state.due():
+                    self.save(state, name, points)
+                yield point
+
+    def save(self, state: State, name: str, points: Sequence[Point] = ()) -> None:
+        """Write all that resuming needs, and the curve so far, into a file of a state."""
+        content = {
             "step": self.step,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": self._average,
-            "notes": dict(notes or {}),
+            "points": [asdict(point) for point in points],
         }
-        write_state(path, state, run=run)
+        state.write(name, content)
 
-    def load(self, path: Path, *, run: Mapping) -> dict:
-        """Go on from what save wrote; returns its notes.
+    def load(self, state: State, name: str) -> list[Point]:
+        """Go on from what save wrote; returns its points.
 
         Raises:
             ValueError: the file is damaged, or of another run.
         """
-        state = read_state(path, run=run, device=self.trained[0].device)
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self._average = state["average"]
-        self.step = state["step"]
-        return state["notes"]
+        found = state.read(name)
+        self.model.load_state_dict(found["model"])
+        self.optimizer.load_state_dict(found["optimizer"])
+        self._average = found["average"]
+        self.step = found["step"]
+        return [Point(**point) for point in found["points"]]
