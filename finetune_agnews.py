@@ -17,7 +17,6 @@ from gpt2.command import add_debug_flag, add_settings, run_training, settings_of
 from gpt2.devices import pick_device
 from gpt2.training.processes import process_group, rank
 from gpt2.training.progress import Point
-from gpt2.training.state import sole_writer
 
 
 def parser() -> argparse.ArgumentParser:
@@ -31,7 +30,10 @@ def parser() -> argparse.ArgumentParser:
 
 def draw(metrics: dict[str, Any], points: Sequence[Point]) -> dict[str, tuple[bytes, str]]:
     """How the training went, and which classes are confused: PNG files and alt texts by name."""
-    curves = report.curves(points)
+    found = report.curves(points)
+    curves = [[point[key] for point in found["curve"]] for key in ("texts", "loss", "accuracy")]
+    curves.append([point["texts"] for point in found["epochs"]])
+    curves.append([point["held_out"]["accuracy"] for point in found["epochs"]])
     counts = metrics.get("test", metrics["held_out"])["confusion"]
     made = {
         "training.png": (figures.training_figure(*curves), figures.training_alt(*curves)),
@@ -62,14 +64,13 @@ def main(argv: list[str] | None = None) -> int:
     def work() -> int:
         device = pick_device(args.device)
         where, settings = settings_of(FinetuneRun, args), settings_of(FinetuneSettings, args)
-        with process_group(device), sole_writer(where.out):
+        with process_group(device, where.out):
             job, leads = Finetuning(settings, where, device), rank() == 0
             for _ in shown(job.train(), total=job.total_texts, unit="text", quiet=not leads):
                 if leads:
                     tell(job.points)
             metrics = {"command": typed("python finetune_agnews.py", argv), **job.metrics()}
             if leads:
-                metrics |= job.baselines()
                 job.write(metrics, draw(metrics, job.points))
         if leads:
             name = f"this run: {Path(where.base).name}, {settings.train}"

@@ -13,7 +13,6 @@ from gpt2.command import add_debug_flag, add_settings, run_training, settings_of
 from gpt2.devices import pick_device
 from gpt2.training.pretraining import Pretraining, PretrainRun, PretrainSettings
 from gpt2.training.processes import process_group, rank
-from gpt2.training.state import sole_writer
 
 
 def parser() -> argparse.ArgumentParser:
@@ -38,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
 
     def work() -> int:
         device = pick_device(where.device)
-        with process_group(device), sole_writer(where.out):
+        with process_group(device, where.out):
             job, leads = Pretraining(settings, where, device), rank() == 0
             for point in shown(job.train(), total=job.total_tokens, unit="tok", quiet=not leads):
                 if point.held_out is not None and leads:

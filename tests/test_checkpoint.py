@@ -50,7 +50,7 @@ def test_states_of_an_older_version_are_refused_by_name(tmp_path):
         state.read("a")
     state.remove()
     state.directory.write_text("one file")
-    with pytest.raises(ValueError, match=r"m\.state can't be resumed from: it is a file"):
+    with pytest.raises(ValueError, match=r"m\.state is a file"):
         opened(tmp_path)
 
 

@@ -162,57 +162,43 @@ def _stage(
             average=settings.average if task.topic_weight else 0.0,
             seed=task.seed,
         ),
+        state=state,
+        stage=name,
     )
 
-    def complete(point: Point, earlier: Sequence[Point]) -> Point:
-        texts = round(point.step / per_epoch * len(task.rows))
-        point = replace(point, read=before + texts)
+    def complete(point: Point) -> Point:
+        """With texts, accuracy and, at the end of an epoch, held-out scores; keeps the best."""
+        point = replace(point, read=before + round(point.step / per_epoch * len(task.rows)))
         if not task.topic_weight:
             return point
         point = replace(point, accuracy=task.take_accuracy())
         if point.step % per_epoch and point.step != steps:
             return point
-        return replace(point, held_out=_measure(trainer, held_out, earlier, state, name))
+        with trainer.averaged():
+            found = news_scores(model, held_out)
+            numbers = {key: value for key, value in found.items() if isinstance(value, float)}
+            point = replace(point, held_out=numbers)
+            if max(_ranks([*trainer.points, point])) not in _ranks(trainer.points):
+                state.write(f"{name}-best", model.state_dict())
+        return point
 
-    read = before
-    for point in trainer.run_stage(
-        task,
-        state,
-        name=name,
-        complete=complete,
-        report_every=10 if model.transformer.device.type == "cuda" else 1,  # it waits for the GPU
-        part=per_epoch,
-        stop=lambda points: _stalled(points, settings.patience),
-    ):
-        read = point.read
-        yield point
-    return read
-
-
-def _measure(
-    trainer: Trainer, held_out: Rows, points: Sequence[Point], state: State, stage: str
-) -> dict[str, float]:
-    """Scores on held-out rows; weights that beat those of the epochs in `points` are kept."""
-    with trainer.averaged() as model:
-        full = news_scores(model, held_out)
-        found = {name: value for name, value in full.items() if isinstance(value, float)}
-        if all(_rank_of(found) > _rank_of(earlier) for earlier in _measured(points)):
-            state.write(f"{stage}-best", model.state_dict())
-    return found
+    yield from trainer.points
+    every = 10 if model.transformer.device.type == "cuda" else 1  # a report waits for the GPU
+    while trainer.step < steps and not _stalled(trainer.points, settings.patience):
+        until = min((trainer.step // per_epoch + 1) * per_epoch, steps)
+        yield from trainer.run(task, complete, report_every=every, until=until)
+    return trainer.points[-1].read
 
 
-def _measured(points: Sequence[Point]) -> list[dict[str, float]]:
-    return [point.held_out for point in points if point.held_out is not None]
-
-
-def _rank_of(measured: dict[str, float]) -> tuple[float, float]:
-    """What makes one epoch better than another: accuracy, then likelihood."""
-    return measured["accuracy"], -measured["nll"]
+def _ranks(points: Sequence[Point]) -> list[tuple[float, float]]:
+    """What makes one measured epoch better than another: accuracy, then likelihood."""
+    measured = [point.held_out for point in points if point.held_out is not None]
+    return [(found["accuracy"], -found["nll"]) for found in measured]
 
 
 def _stalled(points: Sequence[Point], patience: int) -> bool:
     """Whether `patience` epochs have passed since the best one; never with a patience of 0."""
-    ranks = [_rank_of(measured) for measured in _measured(points)]
+    ranks = _ranks(points)
     return bool(ranks) and 0 < patience <= len(ranks) - 1 - ranks.index(max(ranks))
 
 

@@ -20,7 +20,7 @@ from gpt2.agnews.news import AGNEWS_LABELS, read_split
 from gpt2.agnews.rows import Rows, news_scores
 from gpt2.classifier import GPT2Classifier
 from gpt2.tokenizer import Tokenizer, load_tokenizer
-from gpt2.training.processes import machines, wait_for_all
+from gpt2.training.processes import machines, rank, wait_for_all
 from gpt2.training.progress import Point
 from gpt2.training.state import RunSettings, State
 from gpt2.vocabulary import keep_max_length
@@ -96,7 +96,7 @@ class Finetuning:
     def metrics(self) -> dict[str, Any]:
         """What came of it, measured on held-out rows and on test rows; all processes share."""
         rate = None if self.where.resume else self.points[-1].read / self.seconds
-        return {
+        found: dict[str, Any] = {
             "settings": asdict(self.settings),
             "base": {"name": self.where.base, "sha256": self.base_hash},
             "data": self.files,
@@ -106,35 +106,32 @@ class Finetuning:
             **machines(self.device),
             "train_seconds": self.seconds,  # of this call, which may have gone on from a state
             "train_texts_per_second": rate,
-            **self._scores(),
         }
-
-    def _scores(self) -> dict[str, Any]:
-        """Of held-out rows and of test rows, and texts read a second meanwhile."""
         start, read = time.perf_counter(), len(self.held_out)
-        found: dict[str, Any] = {"held_out": news_scores(self.model, self.held_out)}
+        found["held_out"] = news_scores(self.model, self.held_out)
         if self.split.has_test:
             found["test"] = news_scores(self.model, self.test)
             read += len(self.test)
-        return {**found, "texts_per_second": read / (time.perf_counter() - start)}
-
-    def baselines(self) -> dict[str, Any]:
-        """Those that were asked for, measured on the same rows."""
-        if not self.where.baseline:
-            return {}
-        return {"baselines": list(baselines.measure(self.split.train, self.split.test))}
+        found["texts_per_second"] = read / (time.perf_counter() - start)
+        if self.where.baseline and rank() == 0:
+            found["baselines"] = list(baselines.measure(self.split.train, self.split.test))
+        return found
 
     def write(self, metrics: dict[str, Any], pictures: Mapping[str, tuple[bytes, str]]) -> None:
-        """Write the classifier's directory with its report; the state is done with.
+        """Write the classifier's directory with its metrics and curve; the state is done with.
 
         Args:
-            pictures: as for report.write.
+            pictures: a PNG file and its alt text by the file's name.
         """
         dtype = getattr(torch, self.where.save_dtype)
+        alts = {name: alt for name, (_, alt) in pictures.items()}
+        full = {**metrics, "figures": alts, **report.curves(self.points)}
         with weights.whole_directory(self.out) as work:
             weights.write_model(self.model, work, vocabulary=self.base, dtype=dtype)
             keep_max_length(work, self.settings.max_length)
-            report.write(work, metrics, self.points, pictures)
+            for name, (picture, _) in pictures.items():
+                (work / name).write_bytes(picture)
+            weights.write_json(work / "metrics.json", full)
         self.state.remove()
 
 

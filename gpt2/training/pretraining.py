@@ -4,8 +4,9 @@ Source: Radford et al. 2019, sections 2 and 2.3. Imports: torch, numpy.
 """
 
 import hashlib
+import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,9 @@ from gpt2.tokenizer import Tokenizer
 from gpt2.training.flops import utilisation
 from gpt2.training.next_token import NextToken, read_corpus
 from gpt2.training.processes import machines, rank
-from gpt2.training.progress import Point, thinned, write_metrics
+from gpt2.training.progress import Point
 from gpt2.training.state import RunSettings, State
 from gpt2.training.trainer import Trainer, TrainSettings
-
-MANY = 10**18  # of anything that is counted
 
 
 @dataclass(frozen=True)
@@ -69,9 +68,9 @@ class PretrainSettings:
 
     def __post_init__(self) -> None:
         for name in ("tokens", "batch_size", "accumulate", "hold_out_every"):
-            check_number(name, getattr(self, name), 1, MANY, whole=True)
+            check_number(name, getattr(self, name), 1, math.inf, whole=True)
         check_number("lr", self.lr, 0, 1000)
-        check_number("warmup", self.warmup, 0, MANY, whole=True)
+        check_number("warmup", self.warmup, 0, math.inf, whole=True)
         check_number("weight_decay", self.weight_decay, 0, 1000)
         check_number("seed", self.seed, 0, 2**63 - 1, whole=True)
 
@@ -101,7 +100,7 @@ class PretrainRun(RunSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("report_every", "eval_every"):
-            check_number(name, getattr(self, name), 1, MANY, whole=True)
+            check_number(name, getattr(self, name), 1, math.inf, whole=True)
         check_number("sample_tokens", self.sample_tokens, 0, 10**6, whole=True)
         check_number("peak_tflops", self.peak_tflops, 0, 10**9)
 
@@ -153,7 +152,6 @@ class Pretraining:
             average=settings.average,
             seed=settings.seed,
         )
-        self.trainer = Trainer(self.model, optimizing)
         self.task = NextToken(
             self.model,
             corpus,
@@ -165,29 +163,22 @@ class Pretraining:
         digest = hashlib.sha256(np.ascontiguousarray(corpus.train)).hexdigest()
         run = {**asdict(settings), "training tokens": digest[:16]}
         self.state = State(where, run, device)
+        self.trainer = Trainer(self.model, optimizing, state=self.state, stage="pretraining")
         self.total_tokens = optimizing.steps * self.step_tokens
-        self.points: list[Point] = []
         self.seconds = 0.0
 
     def train(self) -> Iterator[Point]:
         """Points of the curve, those before a resume too; measures, samples and saves on the way.
 
         Raises:
-            FloatingPointError, LostProcess, ValueError: as Trainer.run_stage.
+            FloatingPointError, LostProcess, ValueError: as Trainer.run.
         """
-        start = time.perf_counter()
-        for point in self.trainer.run_stage(
-            self.task,
-            self.state,
-            name="pretraining",
-            complete=self._complete,
-            report_every=self.where.report_every,
-        ):
-            self.points.append(point)
-            yield point
+        start, every = time.perf_counter(), self.where.report_every
+        yield from self.trainer.points
+        yield from self.trainer.run(self.task, self._complete, report_every=every)
         self.seconds = time.perf_counter() - start
 
-    def _complete(self, point: Point, _: Sequence[Point]) -> Point:
+    def _complete(self, point: Point) -> Point:
         """A point with the tokens read, and with what is measured there."""
         point, where = replace(point, read=point.step * self.step_tokens), self.where
         last = point.step == self.trainer.settings.steps
@@ -209,7 +200,7 @@ class Pretraining:
 
     def metrics(self) -> dict[str, Any]:
         """What came of it, once it is trained."""
-        last = self.record(self.points[-1])
+        last = self.record(self.trainer.points[-1])
         rate, given = last["tokens_per_second"], self.where.peak_tflops
         return {
             "parameters": sum(p.numel() for p in self.model.parameters()),
@@ -225,14 +216,15 @@ class Pretraining:
 
     def write(self, metrics: dict[str, Any]) -> None:
         """Write the model directory with its metrics and curve; the state is done with."""
+        points = self.trainer.points
         curves = {
-            "curve": [self.record(point) for point in thinned(self.points, 200)],
-            "samples": [self.record(point) for point in self.points if point.sample is not None],
+            "curve": [self.record(point) for point in points[:: max(1, len(points) // 200)]],
+            "samples": [self.record(point) for point in points if point.sample is not None],
         }
         dtype = getattr(torch, self.where.save_dtype)
         with self.trainer.averaged(), weights.whole_directory(Path(self.where.out)) as work:
             weights.write_model(self.model, work, vocabulary=self.where.vocab, dtype=dtype)
-            write_metrics(work, {**metrics, **curves})
+            weights.write_json(work / "metrics.json", {**metrics, **curves})
         self.state.remove()
 
 

@@ -1,12 +1,6 @@
-"""How a training goes: the points that its loop yields, and what is kept of them.
+"""How a training goes: the points that its loop yields. Imports: stdlib."""
 
-Imports: stdlib.
-"""
-
-import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -36,14 +30,3 @@ class Point:
     accuracy: float | None = None
     held_out: dict[str, float] | None = None
     sample: str | None = None
-
-
-def thinned(points: Sequence[Point], most: int) -> Sequence[Point]:
-    """Some of the points at even distances: fewer than twice `most`."""
-    return points[:: max(1, len(points) // most)]
-
-
-def write_metrics(directory: Path, metrics: Mapping[str, object]) -> None:
-    """Write metrics.json, for people to read too."""
-    text = json.dumps(metrics, indent=1) + "\n"
-    (directory / "metrics.json").write_text(text, encoding="utf-8")

@@ -7,7 +7,6 @@ import os
 import shutil
 import time
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -15,7 +14,6 @@ from typing import Any, Literal
 
 import torch
 
-from gpt2 import weights
 from gpt2.checks import check_number
 from gpt2.training.processes import rank, wait_for_all
 
@@ -44,15 +42,6 @@ class RunSettings:
         check_number("save_minutes", self.save_minutes, 0, 1_000_000)
 
 
-def sole_writer(out: str | Path) -> AbstractContextManager[None]:
-    """No other program may write --out meanwhile; of several processes the first sees to it.
-
-    Raises:
-        ValueError: another writes it now.
-    """
-    return weights.sole_writer(out) if rank() == 0 else nullcontext()
-
-
 class State:
     """The directory OUT.state beside OUT, which all processes see and the first one writes."""
 
@@ -74,10 +63,7 @@ class State:
         self.directory = out.with_name(out.name + ".state")
         self._seconds = 60 * where.save_minutes
         if self.directory.is_file():
-            raise ValueError(
-                f"{self.directory} can't be resumed from: it is a file, as an older version wrote; "
-                "delete it to start anew"
-            )
+            raise ValueError(f"{self.directory} is a file, as an older version wrote; delete it")
         if not where.resume and rank() == 0:
             self.remove()
         wait_for_all(self.device)

@@ -7,9 +7,10 @@ counts. Imports: torch, numpy.
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,12 +68,28 @@ class TrainSettings:
 
 
 class Trainer:
-    """A model, its optimizer and how many steps they have done."""
+    """A model, its optimizer, how many steps they have done, and the points of their curve."""
 
-    def __init__(self, model: nn.Module, settings: TrainSettings) -> None:
-        self.model = model
-        self.settings = settings
+    def __init__(
+        self,
+        model: nn.Module,
+        settings: TrainSettings,
+        *,
+        state: State | None = None,
+        stage: str = "training",
+    ) -> None:
+        """Start, or go on from a state.
+
+        Args:
+            state: what is resumed from and saved to, in a file of the stage's name.
+
+        Raises:
+            ValueError: the state is damaged, or of another run.
+        """
+        self.model, self.settings = model, settings
+        self.state, self.stage = state, stage
         self.step = 0
+        self.points: list[Point] = []
         self.trained = [p for p in model.parameters() if p.requires_grad]
         decay = [p for p in self.trained if p.dim() >= 2]
         rest = [p for p in self.trained if p.dim() < 2]
@@ -84,15 +101,23 @@ class Trainer:
             groups, lr=settings.lr, betas=(0.9, settings.beta2), fused=self.trained[0].is_cuda
         )
         self._average = [p.detach().clone() for p in self.trained] if settings.average else []
+        if state is not None and state.holds(stage):
+            self._resume(state.read(stage))
 
     def run(
-        self, loss_of: Callable[[int], Tensor], *, report_every: int = 1, until: int | None = None
+        self,
+        loss_of: Callable[[int], Tensor],
+        complete: Callable[[Point], Point] = lambda point: point,
+        *,
+        report_every: int = 1,
+        until: int | None = None,
     ) -> Iterator[Point]:
-        """Train, yielding every report_every steps and at the end.
+        """Train, yielding every report_every steps and at the end; then a state is saved if due.
 
         Args:
             loss_of: this process's part of the loss of batch number i; the parts of all processes
                 add up to the loss. Step s trains on batches s * accumulate and on.
+            complete: fills in what only the task knows of a point.
             until: stop after this many steps in all; settings.steps if None.
 
         Raises:
@@ -117,7 +142,11 @@ class Trainer:
                     )
                 worked += time.perf_counter() - start
                 lr, rate = self.settings.lr_at(self.step - 1), (self.step - before) / worked
-                yield Point(self.step, mean, lr, float(norm), rate)
+                point = complete(Point(self.step, mean, lr, float(norm), rate, stage=self.stage))
+                self.points.append(point)
+                if self.state is not None and (self.step == until or self.state.due()):
+                    self._save(self.state)
+                yield point
                 start = time.perf_counter()
                 self.model.train()
                 running.zero_()
@@ -168,66 +197,19 @@ class Trainer:
                 for parameter, value in zip(self.trained, kept, strict=False):
                     parameter.copy_(value)
 
-    def run_stage(
-        self,
-        loss_of: Callable[[int], Tensor],
-        state: State,
-        *,
-        name: str,
-        complete: Callable[[Point, Sequence[Point]], Point],
-        report_every: int = 1,
-        part: int | None = None,
-        stop: Callable[[Sequence[Point]], bool] = lambda _: False,
-    ) -> Iterator[Point]:
-        """Train to the end, resumed from a state and saved to it when it is due.
-
-        Args:
-            loss_of, report_every: as for run.
-            name: of the stage, and of its file.
-            complete: fills in what only the task knows of a point, given those before it.
-            part: steps after which a state is saved in any case and `stop` may end the stage; all
-                of them if None.
-
-        Yields:
-            All points of the stage, those before a resume too.
-
-        Raises:
-            ValueError: the state is damaged or of another run.
-            FloatingPointError, LostProcess: as run.
-        """
-        points = self.load(state, name) if state.holds(name) else []
-        yield from points
-        steps = self.settings.steps
-        part = part or steps
-        while self.step < steps and not stop(points):
-            until = min((self.step // part + 1) * part, steps)
-            for bare in self.run(loss_of, report_every=report_every, until=until):
-                point = complete(replace(bare, stage=name), points)
-                points.append(point)
-                if point.step == until or state.due():
-                    self.save(state, name, points)
-                yield point
-
-    def save(self, state: State, name: str, points: Sequence[Point] = ()) -> None:
-        """Write all that resuming needs, and the curve so far, into a file of a state."""
+    def _save(self, state: State) -> None:
         content = {
             "step": self.step,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": self._average,
-            "points": [asdict(point) for point in points],
+            "points": [asdict(point) for point in self.points],
         }
-        state.write(name, content)
+        state.write(self.stage, content)
 
-    def load(self, state: State, name: str) -> list[Point]:
-        """Go on from what save wrote; returns its points.
-
-        Raises:
-            ValueError: the file is damaged, or of another run.
-        """
-        found = state.read(name)
+    def _resume(self, found: dict[str, Any]) -> None:
         self.model.load_state_dict(found["model"])
         self.optimizer.load_state_dict(found["optimizer"])
         self._average = found["average"]
         self.step = found["step"]
-        return [Point(**point) for point in found["points"]]
+        self.points = [Point(**point) for point in found["points"]]
