@@ -1,6 +1,5 @@
 """Fine-tune a GPT-2 to name the topic of AG News texts; alone or under torchrun."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,22 +9,12 @@ from tqdm import tqdm
 
 from gpt2 import figures
 from gpt2.agnews import report
-from gpt2.agnews.finetune import FinetuneSettings
-from gpt2.agnews.job import FinetuneRun, Finetuning
+from gpt2.agnews.finetune import FinetuneRun, FinetuneSettings, Finetuning
 from gpt2.agnews.news import AGNEWS_LABELS
-from gpt2.command import add_debug_flag, add_settings, run_training, settings_of, shown, typed
+from gpt2.command import parser_for, run_training, settings_of, shown, typed
 from gpt2.devices import pick_device
 from gpt2.training.processes import process_group, rank
 from gpt2.training.progress import Point
-
-
-def parser() -> argparse.ArgumentParser:
-    """Command line, with defaults and units."""
-    made = argparse.ArgumentParser(description=__doc__)
-    add_settings(made, FinetuneRun)
-    add_settings(made, FinetuneSettings)
-    add_debug_flag(made)
-    return made
 
 
 def draw(metrics: dict[str, Any], points: Sequence[Point]) -> dict[str, tuple[bytes, str]]:
@@ -59,7 +48,7 @@ def tell(points: Sequence[Point]) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run from the command line."""
-    args = parser().parse_args(argv)
+    args = parser_for(__doc__, FinetuneRun, FinetuneSettings).parse_args(argv)
 
     def work() -> int:
         device = pick_device(args.device)

@@ -69,6 +69,15 @@ def add_settings(parser: argparse.ArgumentParser, kind: type, *, place: str = ""
             parser.add_argument("--" + field.name.replace("_", "-"), **options)
 
 
+def parser_for(description: str, *kinds: type, prog: str | None = None) -> argparse.ArgumentParser:
+    """The command line of a program: the flags of some dataclasses, and --debug."""
+    made = argparse.ArgumentParser(prog=prog, description=description)
+    for kind in kinds:
+        add_settings(made, kind)
+    add_debug_flag(made)
+    return made
+
+
 def settings_of(kind: type[Settings], args: argparse.Namespace) -> Settings:
     """The dataclass that add_settings's flags make."""
     given = {field.name: getattr(args, field.name) for field in fields(kind)}  # type: ignore[arg-type]
@@ -96,9 +105,7 @@ def shown(points: Iterable[Any], *, total: int, unit: str, quiet: bool) -> Itera
     """Pass the points of a training on, each shown in one progress bar as it comes.
 
     Args:
-        points: with what gpt2.training.progress.Point has.
-        total: what `read` of the last point is at most.
-        unit: what is read.
+        points: of gpt2.training.progress; they read `total` units in all.
     """
     from tqdm import tqdm
 

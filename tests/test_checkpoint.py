@@ -1,5 +1,6 @@
 """gpt2.training.state: a state is read by its own run, or refused in a sentence."""
 
+import io
 import resource
 import subprocess
 import sys
@@ -70,20 +71,18 @@ def test_another_run_is_told_what_differs(tmp_path, run, mention):
     assert mention in str(error.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"not what torch wrote", None])
+def bytes_of(something):
+    torch.save(something, file := io.BytesIO())
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("content", [b"", b"not what torch wrote", bytes_of([1, 2]), None])
 def test_a_damaged_state_is_named(tmp_path, content):
     state = opened(tmp_path)
     state.write("a", STATE)
     path = state.directory / "a.pt"
     path.write_bytes(path.read_bytes()[:-300] if content is None else content)
     with pytest.raises(ValueError, match=r"a\.pt can't be resumed from: it is damaged"):
-        state.read("a")
-
-
-def test_a_state_of_something_else_is_damaged(tmp_path):
-    state = opened(tmp_path)
-    torch.save([1, 2], state.directory / "a.pt")
-    with pytest.raises(ValueError, match="damaged"):
         state.read("a")
 
 

@@ -14,12 +14,8 @@ import pytest
 import torch
 
 from gpt2 import pretrain, weights
-from gpt2.config import GPT2Config
-from gpt2.model import GPT2
 from gpt2.training import next_token
 from gpt2.training.losses import head_loss
-from gpt2.training.state import RunSettings, State
-from gpt2.training.trainer import Trainer, TrainSettings
 
 SHAPE = ["--layers", "2", "--heads", "2", "--embd", "32", "--context", "32"]
 STEPS = 6
@@ -196,7 +192,11 @@ def test_a_killed_run_resumes_and_ends_with_the_same_bits(command, finished, tmp
 
 @pytest.mark.parametrize(
     ("options", "mention"),
-    [(["--lr", "1e-3"], "lr 0.003, and this one has 0.001"), (["--data", "other"], "tokens")],
+    [
+        (["--lr", "1e-3"], "lr 0.003, and this one has 0.001"),
+        (["--embd", "64"], "embd 32, and this one has 64"),  # gave a traceback
+        (["--data", "other"], "tokens"),
+    ],
 )
 def test_resuming_with_other_settings_or_data_ends_in_one_sentence(
     command, capsys, tmp_path, text, vocabulary, tokenizer, monkeypatch, options, mention
@@ -300,32 +300,14 @@ def test_a_loss_that_is_no_number_ends_in_one_sentence(monkeypatch, command, cap
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("embd", ["32", "64"])
-def test_resuming_from_a_state_that_does_not_fit_ends_in_one_sentence(
-    command, capsys, tmp_path, embd
-):
-    """A damaged state, or that of a run with another --embd, gave a traceback."""
-    state = State(RunSettings(out=str(tmp_path / "out")), {})
-    if embd == "32":
-        (state.directory / "pretraining.pt").write_bytes(b"not what torch wrote")
-    else:
-        model = GPT2(GPT2Config(n_ctx=32, n_embd=32, n_layer=2, n_head=2))
-        trainer = Trainer(model, TrainSettings(steps=1, lr=1e-3), state=state, stage="pretraining")
-        list(trainer.run(lambda i: model.wte.weight.sum()))
-    assert_fails_in_one_sentence(capsys, [*command, "--embd", embd, "--resume"], "out.state")
-
-
 # --- two processes ---------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def by_two(text, vocabulary, tmp_path_factory, root):
-    """The same run shared by two processes on this machine: its directory and what it printed."""
-    out = tmp_path_factory.mktemp("two") / "out"
+def by_torchrun(command, root):
+    """What two processes on this machine print."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    options = ["--data", str(text), "--out", str(out), "--vocab", str(vocabulary), *RUN]
     result = subprocess.run(
-        [*launcher, "-m", "gpt2.pretrain", *options],
+        [*launcher, "-m", "gpt2.pretrain", *command],
         cwd=root,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -333,7 +315,15 @@ def by_two(text, vocabulary, tmp_path_factory, root):
         timeout=180,
     )
     assert result.returncode == 0, result.stderr[-3000:]
-    return out, result.stdout
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def by_two(text, vocabulary, tmp_path_factory, root):
+    """The same run shared by two processes: its directory and what it printed."""
+    out = tmp_path_factory.mktemp("two") / "out"
+    command = ["--data", str(text), "--out", str(out), "--vocab", str(vocabulary), *RUN]
+    return out, by_torchrun(command, root)
 
 
 def test_two_processes_end_with_the_held_out_loss_of_one(by_two, finished):
@@ -349,19 +339,10 @@ def test_two_processes_print_their_result_once(by_two):
     assert by_two[1].count('"step": 3,') == 1
 
 
-def test_more_processes_than_windows_of_a_batch(text, vocabulary, tmp_path, root, command):
+def test_more_processes_than_windows_of_a_batch(tmp_path, root, command):
     """A process without a share ended the run with an error."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     command = [*command, "--batch-size", "1", "--tokens", str(2 * 32)]
-    result = subprocess.run(
-        [*launcher, "-m", "gpt2.pretrain", *command],
-        cwd=root,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
+    by_torchrun(command, root)
     two = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert pretrain.main(command) == 0
     one = json.loads((tmp_path / "out" / "metrics.json").read_text())

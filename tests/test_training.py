@@ -71,14 +71,14 @@ def run(trainer, loss_of, *complete, **options):
 
 
 def test_the_learning_rate_rises_linearly_then_falls_along_a_cosine():
-    settings = TrainSettings(steps=110, lr=2.0, warmup=10, final_lr=0.1)
+    settings = TrainSettings(steps=110, lr=2.0, warmup=10)
     assert [settings.lr_at(step) for step in range(10)] == pytest.approx(
         [0.2 * (step + 1) for step in range(10)]
     )
     assert settings.lr_at(10) == 2.0
-    assert settings.lr_at(60) == pytest.approx(1.1)  # halfway between 2 and 0.2
-    assert settings.lr_at(35) == pytest.approx(0.2 + 1.8 * 0.5 * (1 + math.sqrt(0.5)))
-    assert settings.lr_at(109) == pytest.approx(0.2, abs=1e-3)
+    assert settings.lr_at(60) == pytest.approx(1.0)  # halfway between 2 and 0
+    assert settings.lr_at(35) == pytest.approx(1 + math.sqrt(0.5))
+    assert settings.lr_at(109) == pytest.approx(0, abs=1e-3)
     falling = [settings.lr_at(step) for step in range(10, 110)]
     assert falling == sorted(falling, reverse=True)
 

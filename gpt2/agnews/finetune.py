@@ -6,21 +6,32 @@ train.csv choose the epoch and stop a run that no longer gets better; the test r
 once, at the end. Imports: torch.
 """
 
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
 
+from gpt2 import weights
+from gpt2.agnews import baselines, report
 from gpt2.agnews.adapt import TRAIN_MODES, TrainMode, choose_parameters, merge_lora, set_dropout
+from gpt2.agnews.download import find_or_download
+from gpt2.agnews.news import AGNEWS_LABELS, read_split
 from gpt2.agnews.rows import Rows, news_scores
 from gpt2.agnews.topic_loss import Objective
 from gpt2.checks import check_number
 from gpt2.classifier import GPT2Classifier
-from gpt2.training.processes import wait_for_all
+from gpt2.tokenizer import Tokenizer, load_tokenizer
+from gpt2.training.processes import machines, rank, wait_for_all
 from gpt2.training.progress import Point
-from gpt2.training.state import State
+from gpt2.training.state import RunSettings, State
 from gpt2.training.trainer import Trainer, TrainSettings
+from gpt2.vocabulary import keep_max_length
+from gpt2.weights.hub import find_directory
 
 MOST = 1_000_000  # of epochs and weights of losses
 
@@ -66,13 +77,12 @@ class FinetuneSettings:
         for field in fields(self):
             if field.type is float:
                 check_number(field.name, getattr(self, field.name), 0, MOST)
-        check_number("patience", self.patience, 0, MOST, whole=True)
-        check_number("seed", self.seed, 0, 2**63 - 1, whole=True)
+        for name in ("patience", "seed"):
+            check_number(name, getattr(self, name), 0, 2**63 - 1, whole=True)
         if self.train not in TRAIN_MODES:
             raise ValueError(f"train is {self.train!r}; it must be one of {', '.join(TRAIN_MODES)}")
         for name in ("batch_size", "max_length", "runs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+            check_number(name, getattr(self, name), 1, 2**63 - 1, whole=True)
         for name in ("smoothing", "dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be from 0 to below 1")
@@ -81,79 +91,118 @@ class FinetuneSettings:
         TrainSettings(steps=1, lr=self.lr, average=self.average)  # refuses what it can't take
 
 
-def finetune(
-    model: GPT2Classifier, rows: Rows, held_out: Rows, settings: FinetuneSettings, *, state: State
-) -> Iterator[Point]:
-    """Train a classifier in place; after the last yield it holds the finished weights.
-
-    They are those of the best epoch; with several runs, the mean of the runs' best epochs
-    (Wortsman et al. 2022, "Model soups"), all started from the same weights but reading the rows in
-    other orders.
+@dataclass(frozen=True, kw_only=True)
+class FinetuneRun(RunSettings):
+    """What a fine-tuning reads, and measures beside it.
 
     Args:
-        rows, held_out: rows to train on, and those that choose the epoch.
-        state: resumed from, and saved to.
-
-    Yields:
-        Points of the training curve, those before a resume too. Those of the classifier have an
-        accuracy, at the end of an epoch also the scores on held-out rows.
-
-    Raises:
-        ValueError: the state is damaged or of another run.
-        FloatingPointError, LostProcess: as Trainer.run.
+        data: directory of train.csv and test.csv; if left out, downloaded.
+        base: language model to start from, by name or directory.
+        limit: use so many random rows of train.csv, 0 = all.
+        baseline: measure TF-IDF + linear models on the same rows.
     """
-    set_dropout(model, settings.dropout)
-    size, seed, read = settings.batch_size, settings.seed, 0
-    if settings.lm_epochs:
-        model.score.requires_grad_(False)
-        reading = {"topic_weight": 0.0, "language_weight": 1.0}
-        task = Objective(model, rows, batch_size=size, seed=seed, **reading)
-        read = yield from _stage("language", task, held_out, settings, state, read)
-        model.score.requires_grad_(True)
-    torch.manual_seed(seed)  # of LoRA's matrices
-    choose_parameters(model, settings.train)
-    start = _copy(model)
-    weighing = {
-        "smoothing": settings.smoothing,
-        "language_weight": settings.lm_weight if settings.train != "head" else 0.0,
-    }
-    stages = [f"classifier-{run + 1}" for run in range(settings.runs)]
-    for run, stage in enumerate(stages):
-        model.load_state_dict(start)
-        task = Objective(model, rows, batch_size=size, seed=seed + run, **weighing)
-        read = yield from _stage(stage, task, held_out, settings, state, read)
-    wait_for_all(state.device)  # until the first process has written the last of them
-    best = [state.read(f"{stage}-best") for stage in stages]
-    wait_for_all(state.device)  # until all have read: the caller may delete them
-    model.load_state_dict(_mean(best))
-    if settings.train == "lora":
-        merge_lora(model.transformer)
-    model.requires_grad_(True)
-    model.eval()
+
+    data: str | None = None
+    base: str = "mini"
+    limit: int = 0
+    baseline: bool = False
+    save_minutes: float = 1.0
 
 
-def _stage(
-    name: str,
-    task: Objective,
-    held_out: Rows,
-    settings: FinetuneSettings,
-    state: State,
-    before: int,
-) -> Generator[Point, None, int]:
-    """Train on one task until its epochs are done or the held-out scores stop rising.
+class Finetuning:
+    """A classifier to be, the rows it reads, and its curve so far."""
 
-    Args:
-        before: texts read in earlier stages.
+    def __init__(
+        self, settings: FinetuneSettings, where: FinetuneRun, device: torch.device
+    ) -> None:
+        """Read what it needs.
 
-    Returns:
-        Texts read in all so far.
-    """
-    model, per_epoch = task.model, task.batches_per_epoch
-    epochs = settings.epochs if task.topic_weight else settings.lm_epochs
-    steps = max(1, round(epochs * per_epoch))
-    trainer = Trainer(
-        model,
-        TrainSettings(
+        Raises:
+            OSError, ValueError: files or settings that can't be used.
+        """
+        self.settings, self.where, self.device = settings, where, device
+        if where.baseline:
+            baselines.check_installed()
+        self.out, self.base = Path(where.out), find_directory(where.base)
+        if self.out.exists() and not self.out.is_dir():
+            raise ValueError(f"{self.out} is a file; --out takes a directory")
+        self.model, tokenizer = new_classifier(self.base, settings)
+        self.model.to(device)
+        data = find_data(where.data, device)
+        self.split = read_split(data, limit=where.limit, seed=settings.seed)
+        self.rows, self.held_out, self.test = (
+            Rows(news, tokenizer, max_length=settings.max_length)
+            for news in (self.split.train, self.split.held_out, self.split.test)
+        )
+        self.files, self.base_hash = report.files_of(data), weights.hash_weights(self.base)
+        run = {
+            **asdict(settings),
+            "limit": where.limit,
+            "base": self.base_hash,
+            "train.csv": self.files["train.csv"],
+        }
+        self.state = State(where, run, device)
+        passes = settings.lm_epochs + settings.runs * settings.epochs
+        self.total_texts = round(len(self.rows) * passes)
+        self.points: list[Point] = []
+        self.seconds = 0.0
+
+    def train(self) -> Iterator[Point]:
+        """Train the classifier; after the last point it holds the finished weights.
+
+        They are those of the best epoch; with several runs, the mean of the runs' best epochs
+        (Wortsman et al. 2022, "Model soups"), all started from the same weights but reading the
+        rows in other orders.
+
+        Yields:
+            Points of the training curve, those before a resume too. Those of the classifier have
+            an accuracy, at the end of an epoch also the scores on held-out rows.
+
+        Raises:
+            ValueError: the state is damaged or of another run.
+            FloatingPointError, LostProcess: as Trainer.run.
+        """
+        start = time.perf_counter()
+        for point in self._stages():
+            self.points.append(point)
+            yield point
+        self.seconds = time.perf_counter() - start
+
+    def _stages(self) -> Iterator[Point]:
+        model, settings, state = self.model, self.settings, self.state
+        set_dropout(model, settings.dropout)
+        objective = partial(Objective, model, self.rows, batch_size=settings.batch_size)
+        if settings.lm_epochs:
+            model.score.requires_grad_(False)
+            task = objective(seed=settings.seed, topic_weight=0.0, language_weight=1.0)
+            yield from self._stage("language", task)
+            model.score.requires_grad_(True)
+        torch.manual_seed(settings.seed)  # of LoRA's matrices
+        choose_parameters(model, settings.train)
+        first = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+        language = settings.lm_weight if settings.train != "head" else 0.0
+        classify = partial(objective, smoothing=settings.smoothing, language_weight=language)
+        stages = [f"classifier-{run + 1}" for run in range(settings.runs)]
+        for run, stage in enumerate(stages):
+            model.load_state_dict(first)
+            yield from self._stage(stage, classify(seed=settings.seed + run))
+        wait_for_all(self.device)  # until the first process has written the last of them
+        best = [state.read(f"{stage}-best") for stage in stages]
+        wait_for_all(self.device)  # until all have read: the caller may delete them
+        mean = {name: torch.stack([one[name] for one in best]).mean(0) for name in first}
+        model.load_state_dict(mean)
+        if settings.train == "lora":
+            merge_lora(model.transformer)
+        model.requires_grad_(True)
+        model.eval()
+
+    def _stage(self, name: str, task: Objective) -> Iterator[Point]:
+        """Train on one task until its epochs are done or the held-out scores stop rising."""
+        settings, per_epoch = self.settings, task.batches_per_epoch
+        before = self.points[-1].read if self.points else 0
+        epochs = settings.epochs if task.topic_weight else settings.lm_epochs
+        steps = max(1, round(epochs * per_epoch))
+        optimizing = TrainSettings(
             steps=steps,
             lr=settings.lr,
             warmup=min(100, steps // 10 + 1),
@@ -161,33 +210,104 @@ def _stage(
             beta2=0.98,
             average=settings.average if task.topic_weight else 0.0,
             seed=task.seed,
-        ),
-        state=state,
-        stage=name,
-    )
+        )
+        trainer = Trainer(self.model, optimizing, state=self.state, stage=name)
 
-    def complete(point: Point) -> Point:
-        """With texts, accuracy and, at the end of an epoch, held-out scores; keeps the best."""
-        point = replace(point, read=before + round(point.step / per_epoch * len(task.rows)))
-        if not task.topic_weight:
+        def complete(point: Point) -> Point:
+            """With texts, accuracy and, at the end of an epoch, scores; keeps the best weights."""
+            point = replace(point, read=before + round(point.step / per_epoch * len(self.rows)))
+            if not task.topic_weight:
+                return point
+            point = replace(point, accuracy=task.take_accuracy())
+            if point.step % per_epoch and point.step != steps:
+                return point
+            with trainer.averaged() as model:
+                found = news_scores(model, self.held_out)
+                numbers = {key: value for key, value in found.items() if isinstance(value, float)}
+                point = replace(point, held_out=numbers)
+                if max(_ranks([*trainer.points, point])) not in _ranks(trainer.points):
+                    self.state.write(f"{name}-best", model.state_dict())
             return point
-        point = replace(point, accuracy=task.take_accuracy())
-        if point.step % per_epoch and point.step != steps:
-            return point
-        with trainer.averaged():
-            found = news_scores(model, held_out)
-            numbers = {key: value for key, value in found.items() if isinstance(value, float)}
-            point = replace(point, held_out=numbers)
-            if max(_ranks([*trainer.points, point])) not in _ranks(trainer.points):
-                state.write(f"{name}-best", model.state_dict())
-        return point
 
-    yield from trainer.points
-    every = 10 if model.transformer.device.type == "cuda" else 1  # a report waits for the GPU
-    while trainer.step < steps and not _stalled(trainer.points, settings.patience):
-        until = min((trainer.step // per_epoch + 1) * per_epoch, steps)
-        yield from trainer.run(task, complete, report_every=every, until=until)
-    return trainer.points[-1].read
+        yield from trainer.points
+        every = 10 if self.device.type == "cuda" else 1  # a report waits for the GPU
+        while trainer.step < steps and not _stalled(trainer.points, settings.patience):
+            until = min((trainer.step // per_epoch + 1) * per_epoch, steps)
+            yield from trainer.run(task, complete, report_every=every, until=until)
+
+    def metrics(self) -> dict[str, Any]:
+        """What came of it, measured on held-out rows and on test rows; all processes share."""
+        texts = self.points[-1].read
+        found: dict[str, Any] = {
+            "settings": asdict(self.settings),
+            "base": {"name": self.where.base, "sha256": self.base_hash},
+            "data": self.files,
+            "train_rows": len(self.rows),
+            "commit": report.commit(),
+            "versions": report.versions(),
+            **machines(self.device),
+            "train_seconds": self.seconds,  # of this call, which may have gone on from a state
+            "train_texts_per_second": None if self.where.resume else texts / self.seconds,
+        }
+        start, read = time.perf_counter(), len(self.held_out)
+        found["held_out"] = news_scores(self.model, self.held_out)
+        if self.split.has_test:
+            found["test"] = news_scores(self.model, self.test)
+            read += len(self.test)
+        found["texts_per_second"] = read / (time.perf_counter() - start)
+        if self.where.baseline and rank() == 0:
+            found["baselines"] = list(baselines.measure(self.split.train, self.split.test))
+        return found
+
+    def write(self, metrics: dict[str, Any], pictures: Mapping[str, tuple[bytes, str]]) -> None:
+        """Write the classifier's directory with its metrics and curve; the state is done with.
+
+        Args:
+            pictures: a PNG file and its alt text by the file's name.
+        """
+        dtype = getattr(torch, self.where.save_dtype)
+        alts = {name: alt for name, (_, alt) in pictures.items()}
+        full = {**metrics, "figures": alts, **report.curves(self.points)}
+        with weights.whole_directory(self.out) as work:
+            weights.write_model(self.model, work, vocabulary=self.base, dtype=dtype)
+            keep_max_length(work, self.settings.max_length)
+            for name, (picture, _) in pictures.items():
+                (work / name).write_bytes(picture)
+            weights.write_json(work / "metrics.json", full)
+        self.state.remove()
+
+
+def find_data(given: str | None, device: torch.device) -> Path:
+    """The directory of the CSVs; downloads them if none was given, one process for all."""
+    if given:
+        return Path(given)
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        find_or_download()
+    wait_for_all(device)
+    return find_or_download()
+
+
+def new_classifier(base: Path, settings: FinetuneSettings) -> tuple[GPT2Classifier, Tokenizer]:
+    """A language model with a fresh head that names AG News's labels, and its vocabulary.
+
+    Raises:
+        ValueError: it can't read texts of max_length, or its vocabulary is another model's.
+    """
+    config = weights.read_config(base)
+    if settings.max_length > config.n_ctx:
+        raise ValueError(
+            f"max_length is {settings.max_length}; {base.name} reads up to {config.n_ctx} tokens"
+        )
+    tokenizer = load_tokenizer(base, rows=config.vocab_size)
+    backbone = weights.load_language_model(base)
+    pad = config.pad_token_id
+    if pad is None or pad >= config.vocab_size:  # other programs look for the last token before it
+        pad = tokenizer.end_id
+    backbone.config = replace(backbone.config, labels=AGNEWS_LABELS, pad_token_id=pad)
+    torch.manual_seed(settings.seed)
+    model = GPT2Classifier(backbone)
+    torch.nn.init.normal_(model.score.weight, std=0.02)
+    return model, tokenizer
 
 
 def _ranks(points: Sequence[Point]) -> list[tuple[float, float]]:
@@ -200,11 +320,3 @@ def _stalled(points: Sequence[Point], patience: int) -> bool:
     """Whether `patience` epochs have passed since the best one; never with a patience of 0."""
     ranks = _ranks(points)
     return bool(ranks) and 0 < patience <= len(ranks) - 1 - ranks.index(max(ranks))
-
-
-def _copy(model: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-
-
-def _mean(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    return {name: torch.stack([state[name] for state in states]).mean(0) for name in states[0]}

@@ -107,7 +107,8 @@ class State:
         path, run = self._path(name), self.run
         try:
             found = torch.load(path, map_location=self.device, weights_only=True)
-            theirs, content = found["run"], found["state"]
+            theirs: dict[str, Any] = found["run"]
+            content: dict[str, Any] = found["state"]
         except (RuntimeError, KeyError, TypeError, ValueError, EOFError, UnpicklingError) as error:
             raise ValueError(
                 f"{path} can't be resumed from: it is damaged; delete it to start anew"

@@ -28,8 +28,7 @@ class TrainSettings:
     Args:
         steps: optimizer steps in all.
         lr: peak learning rate.
-        warmup: steps of linear rise to it; after them a cosine falls to final_lr * lr.
-        final_lr: last learning rate as a share of the peak.
+        warmup: steps of linear rise to it; after them a cosine falls to 0.
         weight_decay: AdamW's decoupled decay, on matrices only (Loshchilov & Hutter 2019).
         beta2: AdamW's second moment decay.
         clip: gradient norm above which gradients are scaled down (Pascanu et al. 2013).
@@ -41,7 +40,6 @@ class TrainSettings:
     steps: int
     lr: float
     warmup: int = 0
-    final_lr: float = 0.0
     weight_decay: float = 0.1
     beta2: float = 0.95
     clip: float = 1.0
@@ -63,8 +61,7 @@ class TrainSettings:
         if step < self.warmup:
             return self.lr * (step + 1) / self.warmup
         done = (step - self.warmup) / max(1, self.steps - self.warmup)
-        floor = self.final_lr * self.lr
-        return floor + (self.lr - floor) * 0.5 * (1 + math.cos(math.pi * done))
+        return self.lr * 0.5 * (1 + math.cos(math.pi * done))
 
 
 class Trainer:
