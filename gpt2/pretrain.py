@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -232,7 +231,7 @@ class Pretraining:
             "samples": [self.record(point) for point in points if point.sample is not None],
         }
         dtype = getattr(torch, self.where.save_dtype)
-        with self.trainer.averaged(), weights.whole_directory(Path(self.where.out)) as work:
+        with self.trainer.averaged(), weights.whole_directory(self.where.out) as work:
             weights.write_model(self.model, work, vocabulary=self.where.vocab, dtype=dtype)
             weights.write_json(work / "metrics.json", {**metrics, **curves})
         self.state.remove()

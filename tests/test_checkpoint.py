@@ -86,6 +86,16 @@ def test_a_damaged_state_is_named(tmp_path, content):
         state.read("a")
 
 
+@pytest.mark.parametrize(("program", "minutes"), [(pretrain, 5.0), (finetune_agnews, 1.0)])
+def test_help_tells_units_and_defaults(program, minutes, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        program.main(["--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"minutes between states to resume from, 0 to 1,000,000 ({minutes})" in said
+    assert "decay of the weights' running average, from 0 for none to below 1 (0." in said
+    assert "--resume go on from the last saved state, if any --" in said
+
+
 # --- one program at a time, and a full disk ---------------------------------------------------
 
 HOLDS = """

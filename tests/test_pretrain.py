@@ -294,6 +294,12 @@ def test_a_flag_that_can_not_be_ends_in_one_sentence(
     assert not out.exists()
 
 
+def test_a_file_in_the_place_of_the_output_is_found_before_training(command, tmp_path, capsys):
+    """It was found when all steps were done."""
+    (tmp_path / "out").write_text("mine")
+    assert_fails_in_one_sentence(capsys, command, "out is a file")
+
+
 def test_a_loss_that_is_no_number_ends_in_one_sentence(monkeypatch, command, capsys, tmp_path):
     monkeypatch.setattr(next_token, "head_loss", lambda h, w, t, **_: h.sum() * float("nan"))
     assert_fails_in_one_sentence(capsys, command, "nan at step 1", "--lr")

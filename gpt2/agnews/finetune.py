@@ -123,9 +123,7 @@ class Finetuning:
         self.settings, self.where, self.device = settings, where, device
         if where.baseline:
             baselines.check_installed()
-        self.out, self.base = Path(where.out), find_directory(where.base)
-        if self.out.exists() and not self.out.is_dir():
-            raise ValueError(f"{self.out} is a file; --out takes a directory")
+        self.base = find_directory(where.base)
         self.model, tokenizer = new_classifier(self.base, settings)
         self.model.to(device)
         data = find_data(where.data, device)
@@ -268,7 +266,7 @@ class Finetuning:
         dtype = getattr(torch, self.where.save_dtype)
         alts = {name: alt for name, (_, alt) in pictures.items()}
         full = {**metrics, "figures": alts, **report.curves(self.points)}
-        with weights.whole_directory(self.out) as work:
+        with weights.whole_directory(self.where.out) as work:
             weights.write_model(self.model, work, vocabulary=self.base, dtype=dtype)
             keep_max_length(work, self.settings.max_length)
             for name, (picture, _) in pictures.items():

@@ -55,11 +55,13 @@ class State:
             device: what is read goes to it.
 
         Raises:
-            ValueError: a file stands there.
+            ValueError: a file stands there, or in the place of OUT.
         """
         self.run = {**run, **FORMAT}
         self.device = torch.device(device)
         out = Path(where.out)
+        if out.is_file():
+            raise ValueError(f"{out} is a file; --out takes a directory")
         self.directory = out.with_name(out.name + ".state")
         self._seconds = 60 * where.save_minutes
         if self.directory.is_file():
