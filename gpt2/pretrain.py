@@ -162,7 +162,7 @@ class Pretraining:
             compiled=device.type == "cuda",
         )
         self.measured = self.task.held_out_windows()[:, 1:].size
-        digest = hashlib.sha256(np.ascontiguousarray(corpus.train)).hexdigest()
+        digest = hashlib.sha256(np.ascontiguousarray(corpus.train).data).hexdigest()
         run = {**asdict(settings), "training tokens": digest[:16]}
         self.state = State(where, run, device)
         self.trainer = Trainer(self.model, optimizing, state=self.state, stage="pretraining")

@@ -2,7 +2,3 @@
 
 Of the rooms it sees the model, weights and training.
 """
-
-from gpt2.agnews.news import read_agnews
-
-__all__ = ["read_agnews"]

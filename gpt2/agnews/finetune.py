@@ -219,12 +219,12 @@ class Finetuning:
             point = replace(point, accuracy=task.take_accuracy())
             if point.step % per_epoch and point.step != steps:
                 return point
-            with trainer.averaged() as model:
-                found = news_scores(model, self.held_out)
+            with trainer.averaged():
+                found = news_scores(self.model, self.held_out)
                 numbers = {key: value for key, value in found.items() if isinstance(value, float)}
                 point = replace(point, held_out=numbers)
                 if max(_ranks([*trainer.points, point])) not in _ranks(trainer.points):
-                    self.state.write(f"{name}-best", model.state_dict())
+                    self.state.write(f"{name}-best", self.model.state_dict())
             return point
 
         yield from trainer.points

@@ -109,7 +109,9 @@ class Trainer:
         report_every: int = 1,
         until: int | None = None,
     ) -> Iterator[Point]:
-        """Train, yielding every report_every steps and at the end; then a state is saved if due.
+        """Train, yielding every report_every steps and at the end.
+
+        A state is saved before a point is yielded, if it is due or the end.
 
         Args:
             loss_of: this process's part of the loss of batch number i; the parts of all processes
