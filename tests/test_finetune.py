@@ -6,13 +6,13 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from runs import ENVIRONMENT, LAUNCHER, by_torchrun, kill_when
 
 import finetune_agnews
 from gpt2 import evaluate, weights
@@ -28,7 +28,6 @@ RUN = [
 ]
 # Everything that draws or carries state: dropout, both stages, an average, two runs.
 BUSY = [*RUN, "--lm-epochs", "1", "--lm-weight", "0.2", "--runs", "2"]
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
 def csv(rows, *, seed):
@@ -257,19 +256,7 @@ def test_the_best_epochs_weights_are_kept(monkeypatch, command, tmp_path, accura
 # --- killed ----------------------------------------------------------------------------------
 
 
-def kill_when(seen, command, root):
-    """Run the program and kill it, as kill -9 does, as soon as `seen` holds."""
-    with subprocess.Popen(
-        [sys.executable, "finetune_agnews.py", *command],
-        cwd=root,
-        env=ENVIRONMENT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        while process.poll() is None and not seen():
-            time.sleep(0.0005)
-        process.kill()
-    return process.returncode
+PROGRAM = "finetune_agnews.py"
 
 
 def test_a_run_killed_again_and_again_ends_with_the_same_bits(command, finished, tmp_path, root):
@@ -283,7 +270,7 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bits(command, finished,
         lambda: (state / "classifier-2-best.pt").exists(),
     ]
     for seen in moments:
-        assert kill_when(seen, command, root) == -signal.SIGKILL
+        assert kill_when(seen, [PROGRAM, *command], root) == -signal.SIGKILL
         assert not (tmp_path / "out").exists()
     assert finetune_agnews.main(command) == 0
     assert torch.equal(parameters(tmp_path / "out"), parameters(finished(BUSY)))
@@ -297,10 +284,10 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bits(command, finished,
 def half_done(data, model_directory, tmp_path_factory, root):
     """The state of a run that was killed within an epoch."""
     out = tmp_path_factory.mktemp("killed") / "out"
-    command = ["--data", str(data), "--base", str(model_directory), "--out", str(out)]
+    words = [PROGRAM, "--data", str(data), "--base", str(model_directory), "--out", str(out)]
     state = out.with_name("out.state")
     seen = (state / "classifier-1.pt").exists
-    assert kill_when(seen, [*command, *RUN, "--save-minutes", "0"], root) == -signal.SIGKILL
+    assert kill_when(seen, [*words, *RUN, "--save-minutes", "0"], root) == -signal.SIGKILL
     return state
 
 
@@ -333,23 +320,14 @@ def test_without_resume_a_run_starts_anew(killed, finished, tmp_path):
 
 # --- several processes -----------------------------------------------------------------------
 
-LAUNCHER = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 # 58 rows in batches of 19: the last one holds a single row, so one process has no share of it.
 UNEVEN = [*RUN, "--batch-size", "19", "--dropout", "0", "--lm-epochs", "1", "--lm-weight", "0.3"]
 
 
 def test_two_processes_end_with_the_metrics_of_one(command, finished, tmp_path, root):
     """To 1e-4; shares of texts and of tokens are uneven, and the last batch is one text."""
-    result = subprocess.run(
-        [*LAUNCHER, "finetune_agnews.py", *command, *UNEVEN],
-        cwd=root,
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
-    assert result.stdout.count("measured here") == 1
+    said = by_torchrun([PROGRAM, *command, *UNEVEN], root)
+    assert said.count("measured here") == 1
     one, two = metrics_of(finished(UNEVEN)), metrics_of(tmp_path / "out")
     assert two["processes"] == 2
     for part in ("held_out", "test"):
@@ -361,10 +339,9 @@ def test_two_processes_end_with_the_metrics_of_one(command, finished, tmp_path, 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc")
 def test_a_killed_process_ends_the_others_and_the_run_resumes(command, tmp_path, root):
-    command = [*command, *RUN, "--save-minutes", "0"]
-    launch = [*LAUNCHER, "finetune_agnews.py", *command]
-    options = {"cwd": root, "env": ENVIRONMENT, "text": True}
-    with subprocess.Popen(launch, stderr=subprocess.PIPE, **options) as process:
+    words = [PROGRAM, *command, *RUN, "--save-minutes", "0"]
+    options = {"cwd": root, "env": ENVIRONMENT, "text": True, "stderr": subprocess.PIPE}
+    with subprocess.Popen([*LAUNCHER, *words], **options) as process:
         while process.poll() is None and not (tmp_path / "out.state/classifier-1.pt").exists():
             time.sleep(0.001)
         os.kill(child_of_rank(1, process.pid), signal.SIGKILL)
@@ -372,13 +349,9 @@ def test_a_killed_process_ends_the_others_and_the_run_resumes(command, tmp_path,
     assert process.returncode == 1
     assert "finetune_agnews.py: process 0 stops, since another process" in error
     assert not (tmp_path / "out").exists()
-    result = subprocess.run(
-        [*launch, "--resume"], cwd=root, env=ENVIRONMENT, capture_output=True, timeout=180
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
+    by_torchrun([*words, "--resume"], root)
     resumed = parameters(tmp_path / "out")
-    whole = subprocess.run(launch, cwd=root, env=ENVIRONMENT, capture_output=True, timeout=180)
-    assert whole.returncode == 0
+    by_torchrun(words, root)
     assert torch.equal(parameters(tmp_path / "out"), resumed)
 
 

@@ -1,22 +1,20 @@
 """gpt2.pretrain: from text to a model directory, alone, interrupted, and in two processes."""
 
 import json
-import os
 import random
 import re
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from runs import by_torchrun, kill_when
 
 from gpt2 import pretrain, weights
 from gpt2.training import next_token
 from gpt2.training.losses import head_loss
 
+PROGRAM = ["-m", "gpt2.pretrain"]
 SHAPE = ["--layers", "2", "--heads", "2", "--embd", "32", "--context", "32"]
 STEPS = 6
 RUN = [
@@ -173,18 +171,7 @@ def test_a_killed_run_resumes_and_ends_with_the_same_bits(command, finished, tmp
     """SIGKILL as soon as a state stands there."""
     command = [*command, "--save-minutes", "0"]
     state = tmp_path / "out.state" / "pretraining.pt"
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        [sys.executable, "-m", "gpt2.pretrain", *command],
-        cwd=root,
-        env=environment,
-        stderr=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-    ) as process:
-        while not state.is_file() and process.poll() is None:
-            time.sleep(0.001)
-        process.kill()
-    assert process.returncode == -9
+    assert kill_when(state.is_file, [*PROGRAM, *command], root) == -9
     assert not (tmp_path / "out").exists()
     assert pretrain.main([*command, "--resume"]) == 0
     assert torch.equal(parameters(tmp_path / "out"), parameters(finished))
@@ -309,27 +296,12 @@ def test_a_loss_that_is_no_number_ends_in_one_sentence(monkeypatch, command, cap
 # --- two processes ---------------------------------------------------------------------------
 
 
-def by_torchrun(command, root):
-    """What two processes on this machine print."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    result = subprocess.run(
-        [*launcher, "-m", "gpt2.pretrain", *command],
-        cwd=root,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
-    return result.stdout
-
-
 @pytest.fixture(scope="module")
 def by_two(text, vocabulary, tmp_path_factory, root):
     """The same run shared by two processes: its directory and what it printed."""
     out = tmp_path_factory.mktemp("two") / "out"
     command = ["--data", str(text), "--out", str(out), "--vocab", str(vocabulary), *RUN]
-    return out, by_torchrun(command, root)
+    return out, by_torchrun([*PROGRAM, *command], root)
 
 
 def test_two_processes_end_with_the_held_out_loss_of_one(by_two, finished):
@@ -348,7 +320,7 @@ def test_two_processes_print_their_result_once(by_two):
 def test_more_processes_than_windows_of_a_batch(tmp_path, root, command):
     """A process without a share ended the run with an error."""
     command = [*command, "--batch-size", "1", "--tokens", str(2 * 32)]
-    by_torchrun(command, root)
+    by_torchrun([*PROGRAM, *command], root)
     two = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert pretrain.main(command) == 0
     one = json.loads((tmp_path / "out" / "metrics.json").read_text())

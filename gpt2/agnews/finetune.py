@@ -126,7 +126,10 @@ class Finetuning:
         self.base = find_directory(where.base)
         self.model, tokenizer = new_classifier(self.base, settings)
         self.model.to(device)
-        data = find_data(where.data, device)
+        if not where.data and os.environ.get("LOCAL_RANK", "0") == "0":
+            find_or_download()  # one process for all
+        wait_for_all(device)
+        data = Path(where.data) if where.data else find_or_download()
         self.split = read_split(data, limit=where.limit, seed=settings.seed)
         self.rows, self.held_out, self.test = (
             Rows(news, tokenizer, max_length=settings.max_length)
@@ -273,16 +276,6 @@ class Finetuning:
                 (work / name).write_bytes(picture)
             weights.write_json(work / "metrics.json", full)
         self.state.remove()
-
-
-def find_data(given: str | None, device: torch.device) -> Path:
-    """The directory of the CSVs; downloads them if none was given, one process for all."""
-    if given:
-        return Path(given)
-    if os.environ.get("LOCAL_RANK", "0") == "0":
-        find_or_download()
-    wait_for_all(device)
-    return find_or_download()
 
 
 def new_classifier(base: Path, settings: FinetuneSettings) -> tuple[GPT2Classifier, Tokenizer]:
