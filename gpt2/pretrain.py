@@ -115,11 +115,7 @@ class Pretraining:
     def __init__(
         self, settings: PretrainSettings, where: PretrainRun, device: torch.device
     ) -> None:
-        """Read what it needs.
-
-        Raises:
-            OSError, ValueError: files or settings that can't be used, or a state of another run.
-        """
+        """Read what it needs, or raise an OSError or a ValueError that says why it can't."""
         self.where, self.device = where, device
         self.step_tokens = settings.batch_size * settings.context * settings.accumulate
         if settings.tokens < self.step_tokens:
@@ -140,12 +136,8 @@ class Pretraining:
             n_head=settings.heads,
             dropout=settings.dropout,
         )
-        corpus = read_corpus(
-            where.data,
-            self.tokenizer,
-            hold_out_every=settings.hold_out_every,
-            context=settings.context,
-        )
+        context, every = settings.context, settings.hold_out_every
+        corpus = read_corpus(where.data, self.tokenizer, hold_out_every=every, context=context)
         self.model = GPT2(self.config)
         init_weights(self.model, seed=settings.seed)
         self.model.to(device)
@@ -154,13 +146,8 @@ class Pretraining:
             steps=settings.tokens // self.step_tokens,
             **{name: getattr(settings, name) for name in shared},
         )
-        self.task = NextToken(
-            self.model,
-            corpus,
-            batch_size=settings.batch_size,
-            seed=settings.seed,
-            compiled=device.type == "cuda",
-        )
+        batch_size, seed = settings.batch_size, settings.seed
+        self.task = NextToken(self.model, corpus, batch_size=batch_size, seed=seed)
         self.measured = self.task.held_out_windows()[:, 1:].size
         digest = hashlib.sha256(np.ascontiguousarray(corpus.train).data).hexdigest()
         run = {**asdict(settings), "training tokens": digest[:16]}
@@ -170,11 +157,7 @@ class Pretraining:
         self.seconds = 0.0
 
     def train(self) -> Iterator[Point]:
-        """Points of the curve, those before a resume too; measures, samples and saves on the way.
-
-        Raises:
-            FloatingPointError, LostProcess, ValueError: as Trainer.run.
-        """
+        """Points of the curve, those before a resume too; measures and samples on the way."""
         start, every = time.perf_counter(), self.where.report_every
         yield from self.trainer.points
         yield from self.trainer.run(self.task, self._complete, report_every=every)

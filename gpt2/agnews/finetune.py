@@ -115,11 +115,7 @@ class Finetuning:
     def __init__(
         self, settings: FinetuneSettings, where: FinetuneRun, device: torch.device
     ) -> None:
-        """Read what it needs.
-
-        Raises:
-            OSError, ValueError: files or settings that can't be used.
-        """
+        """Read what it needs, or raise an OSError or a ValueError that says why it can't."""
         self.settings, self.where, self.device = settings, where, device
         if where.baseline:
             baselines.check_installed()
@@ -158,10 +154,6 @@ class Finetuning:
         Yields:
             Points of the training curve, those before a resume too. Those of the classifier have
             an accuracy, at the end of an epoch also the scores on held-out rows.
-
-        Raises:
-            ValueError: the state is damaged or of another run.
-            FloatingPointError, LostProcess: as Trainer.run.
         """
         start = time.perf_counter()
         for point in self._stages():

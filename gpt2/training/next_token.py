@@ -44,14 +44,13 @@ def read_corpus(
 class NextToken:
     """The loss of batch number i, and of the held-out tokens."""
 
-    def __init__(
-        self, model: GPT2, corpus: Corpus, *, batch_size: int, seed: int, compiled: bool
-    ) -> None:
+    def __init__(self, model: GPT2, corpus: Corpus, *, batch_size: int, seed: int) -> None:
         self.model, self.corpus = model, corpus
         self.batch_size, self.seed = batch_size, seed
-        self.hidden = torch.compile(model.hidden) if compiled else model.hidden
+        self.hidden = model.hidden
         self.chunk: dict[str, Any] = {}
-        if compiled:
+        if model.device.type == "cuda":
+            self.hidden = torch.compile(model.hidden)
             self.chunk = {"compute": compiled_chunk(), "chunk_size": 16384}
 
     def __call__(self, batch: int) -> Tensor:

@@ -75,14 +75,7 @@ class Trainer:
         state: State | None = None,
         stage: str = "training",
     ) -> None:
-        """Start, or go on from a state.
-
-        Args:
-            state: what is resumed from and saved to, in a file of the stage's name.
-
-        Raises:
-            ValueError: the state is damaged, or of another run.
-        """
+        """Start, or go on from what the state holds under the stage's name; save to it too."""
         self.model, self.settings = model, settings
         self.state, self.stage = state, stage
         self.step = 0
