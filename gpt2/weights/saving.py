@@ -43,6 +43,18 @@ def save(
     Raises:
         OSError, ValueError: the disk is full, or the vocabulary is missing; nothing has changed.
     """
+    with whole_directory(directory) as work:
+        write_model(model, work, vocabulary=vocabulary, dtype=dtype)
+
+
+def write_model(
+    model: GPT2 | GPT2Classifier,
+    work: Path,
+    *,
+    vocabulary: str | Path,
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """The files of a model directory, into one of whole_directory; the rest as for save."""
     if isinstance(model, GPT2Classifier):
         config = model.transformer.config
     else:
@@ -53,10 +65,9 @@ def save(
         value = state[name].t() if name.endswith(TRANSPOSED) else state[name]
         return value.detach().to("cpu", dtype)
 
-    with whole_directory(directory) as work:
-        write_safetensors(work / WEIGHTS_FILE, stored_shapes(config), tensor, dtype=dtype)
-        write_json(work / CONFIG_FILE, config_json(config, dtype))
-        copy_vocabulary(vocabulary, work)
+    write_safetensors(work / WEIGHTS_FILE, stored_shapes(config), tensor, dtype=dtype)
+    write_json(work / CONFIG_FILE, config_json(config, dtype))
+    copy_vocabulary(vocabulary, work)
 
 
 def write_safetensors(
