@@ -611,6 +611,7 @@ def test_wrong_shapes_are_refused(draw: Callable[[], Figure]) -> None:
 # Threads, imports, speed
 
 
+@pytest.mark.slow
 def test_eight_threads_draw_at_once_as_one_would() -> None:
     def draw(number: int) -> tuple[list[str], np.ndarray]:
         seed = number % 5
@@ -631,6 +632,7 @@ def test_eight_threads_draw_at_once_as_one_would() -> None:
     assert not Gcf.figs
 
 
+@pytest.mark.slow
 def test_figures_need_neither_torch_nor_pyplot() -> None:
     code = "import sys, gpt2.figures; print([m for m in sys.modules if m in %r])"
     unwanted = ("torch", "matplotlib.pyplot", "gradio", "tiktoken")
