@@ -11,6 +11,7 @@ import io
 import json
 import os
 import pkgutil
+import random
 import runpy
 import select
 import signal
@@ -232,18 +233,13 @@ def _meeting_point(ranks: int) -> Iterator[dict[str, str]]:
 
 
 def free_port() -> int:
-    """A port to listen on that no connection of another test is given meanwhile."""
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    for port in range(20_000 + 1000 * (worker % 10) + os.getpid() % 500, 32_000):
-        if port not in _given:
-            _given.add(port)
-            with socket.socket() as probe, suppress(OSError):
-                probe.bind(("127.0.0.1", port))
-                return port
+    """A port to listen on; not one of those that the system gives to connections meanwhile."""
+    for _ in range(100):
+        port = random.SystemRandom().randrange(15_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
     raise OSError("no port is free")
-
-
-_given: set[int] = set()
 
 
 # --- the process that forks -------------------------------------------------------------------

@@ -48,16 +48,19 @@ def serve(
             f"--mcp: the package mcp is missing here or does not fit Gradio ({app.mcp_error}); "
             "pip install --upgrade 'gradio[mcp]'"
         )
-    print(f"Open {app.local_url.replace('[::]', '[::1]')}", flush=True)
-    if share and app.share_url:
-        print(f"Public link, for up to a week: {app.share_url}", flush=True)
-    elif share:
-        print(
-            "The public link could not be had (the tunnel's server can't be reached); "
-            "the page above keeps running.",
-            flush=True,
-        )
-    app.block_thread()
+    try:
+        print(f"Open {app.local_url.replace('[::]', '[::1]')}", flush=True)
+        if share and app.share_url:
+            print(f"Public link, for up to a week: {app.share_url}", flush=True)
+        elif share:
+            print(
+                "The public link could not be had (the tunnel's server can't be reached); "
+                "the page above keeps running.",
+                flush=True,
+            )
+        app.block_thread()
+    except KeyboardInterrupt:  # it is open already, and block_thread does not listen yet
+        app.close(verbose=False)
     return 0
 
 
