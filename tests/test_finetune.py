@@ -160,6 +160,7 @@ def test_the_pictures_are_pngs_with_alt_text(finished):
         assert len(alt) > 40
 
 
+@pytest.mark.slow
 def test_a_table_puts_the_run_beside_baselines_and_published_figures(command, capsys):
     pytest.importorskip("sklearn")
     assert finetune_agnews.main([*command, *RUN, "--epochs", "1", "--baseline"]) == 0

@@ -133,6 +133,7 @@ def test_a_run_is_a_function_of_its_seed(command, finished, tmp_path):
 
 
 @pytest.mark.parametrize("options", [[], ["--dropout", "0.1", "--average", "0.9"]])
+@pytest.mark.slow
 def test_an_interrupted_run_resumes_and_ends_with_the_same_bits(
     monkeypatch, command, tmp_path, options, capsys
 ):
@@ -206,6 +207,7 @@ def test_resuming_with_other_settings_or_data_ends_in_one_sentence(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_samples_on_the_way_are_shown_and_kept(command, tmp_path, capsys):
     words = ["--sample", "The cat", "--sample-tokens", "5"]
     assert pretrain.main([*command, *words]) == 0
