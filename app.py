@@ -35,7 +35,13 @@ def parser() -> argparse.ArgumentParser:
         default="auto",
         help="where to compute; auto takes a GPU if there is one",
     )
-    add("--dtype", choices=DTYPES, default="auto", help="number type to compute in")
+    add(
+        "--dtype",
+        choices=("auto", *DTYPES, "int8"),
+        default="auto",
+        help="number type to compute in; auto is bfloat16 on a GPU and float32 elsewhere; int8 is "
+        "kept for later and refused today",
+    )
     add("--host", default=env("GRADIO_SERVER_NAME", everyone), help="address to listen on")
     add(
         "--port",

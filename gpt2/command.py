@@ -14,7 +14,8 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import MISSING, fields
 from types import NoneType
@@ -58,7 +59,7 @@ def add_settings(parser: argparse.ArgumentParser, kind: type, *, place: str = ""
             options["required"] = True
         else:
             options["default"] = field.default
-            if field.default not in (None, False, ""):
+            if field.default is not False and field.default not in (None, ""):
                 options["help"] += f" ({field.default})"
         options["help"] = options["help"].replace("%", "%%")
         if field.name == place:
@@ -68,6 +69,15 @@ def add_settings(parser: argparse.ArgumentParser, kind: type, *, place: str = ""
             parser.add_argument("--" + field.name.replace("_", "-"), **options)
 
 
+def parser_for(description: str, *kinds: type, prog: str | None = None) -> argparse.ArgumentParser:
+    """The command line of a program: the flags of some dataclasses, and --debug."""
+    made = argparse.ArgumentParser(prog=prog, description=description)
+    for kind in kinds:
+        add_settings(made, kind)
+    add_debug_flag(made)
+    return made
+
+
 def settings_of(kind: type[Settings], args: argparse.Namespace) -> Settings:
     """The dataclass that add_settings's flags make."""
     given = {field.name: getattr(args, field.name) for field in fields(kind)}  # type: ignore[arg-type]
@@ -75,11 +85,41 @@ def settings_of(kind: type[Settings], args: argparse.Namespace) -> Settings:
 
 
 def _args_of(kind: type) -> dict[str, str]:
-    """What a docstring says of each argument, in one line each."""
-    text = (inspect.getdoc(kind) or "").partition("Args:\n")[2].partition("\n\n")[0]
-    told = re.findall(r"^    (\w[\w, ]*): (.*(?:\n     .*)*)", text, flags=re.M)
-    lines = ((name, " ".join(said.split()).removesuffix(".")) for name, said in told)
-    return {name.strip(): said for names, said in lines for name in names.split(",")}
+    """What the docstrings of a class and its bases say of each argument, in one line each."""
+    found: dict[str, str] = {}
+    for one in reversed(kind.__mro__):
+        text = inspect.cleandoc(one.__doc__ or "").partition("Args:\n")[2].partition("\n\n")[0]
+        told = re.findall(r"^    (\w[\w, ]*): (.*(?:\n     .*)*)", text, flags=re.M)
+        lines = ((name, " ".join(said.split()).removesuffix(".")) for name, said in told)
+        found |= {name.strip(): said for names, said in lines for name in names.split(",")}
+    return found
+
+
+def typed(program: str, argv: Sequence[str] | None) -> str:
+    """The command line as it goes into a record: without the directories of its paths."""
+    words = sys.argv[1:] if argv is None else argv
+    return " ".join([program, *map(os.path.basename, words)])
+
+
+def shown(points: Iterable[Any], *, total: int, unit: str, quiet: bool) -> Iterator[Any]:
+    """Pass the points of a training on, each shown in one progress bar as it comes.
+
+    Args:
+        points: of gpt2.training.progress; they read `total` units in all.
+    """
+    from tqdm import tqdm
+
+    recent: deque[float] = deque(maxlen=20)
+    with tqdm(total=total, unit=unit, unit_scale=True, disable=quiet, mininterval=2) as bar:
+        for point in points:
+            bar.set_description(point.stage, refresh=False)
+            told = {"loss": f"{point.loss:.4f}"}
+            if point.accuracy is not None:
+                recent.append(point.accuracy)
+                told["accuracy"] = f"{sum(recent) / len(recent):.1%}"
+            bar.set_postfix(told, refresh=False)
+            bar.update(point.read - bar.n)
+            yield point
 
 
 def run_command(

@@ -36,7 +36,7 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     """
     if name == "auto":
         name = "bfloat16" if device.type == "cuda" else "float32"
-    if name not in DTYPES[1:-1]:
+    if name not in DTYPES:
         raise ValueError(f"dtype {name} is not available; use float32, bfloat16 or float16")
     return getattr(torch, name)
 

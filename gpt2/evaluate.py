@@ -215,26 +215,34 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def evaluate(args: argparse.Namespace) -> dict[str, Any]:
-    """What the command line asks for."""
-    directory, device = find_directory(args.model), pick_device(args.device)
-    if args.agnews:
-        return agnews(
-            directory,
-            args.agnews,
-            device=device,
-            max_length=args.max_length,
-            labels=args.labels,
-        )
-    model = weights.load_language_model(directory, device=device)
-    tokenizer = load_tokenizer(directory, rows=model.config.vocab_size)
-    if args.lambada:
-        return lambada(model, tokenizer, args.lambada)
-    documents = list(read_documents(args.text))
+def evaluate(
+    model: str,
+    *,
+    text: str | None = None,
+    lambada_file: str | None = None,
+    agnews_file: str | None = None,
+    stride: int | None = None,
+    max_length: int | None = None,
+    labels: str | None = None,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Measure a model by its name or directory on one of three kinds of file.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no such model or file, or they don't fit.
+    """
+    directory, where = find_directory(model), pick_device(device)
+    if agnews_file:
+        return agnews(directory, agnews_file, device=where, max_length=max_length, labels=labels)
+    loaded = weights.load_language_model(directory, device=where)
+    tokenizer = load_tokenizer(directory, rows=loaded.config.vocab_size)
+    if lambada_file:
+        return lambada(loaded, tokenizer, lambada_file)
+    documents = list(read_documents(text or ""))
     if not any(documents):
-        raise ValueError(f"{args.text} is empty; there is nothing to measure")
-    stride = model.config.n_ctx if args.stride is None else args.stride
-    return text_perplexity(model, tokenizer, documents, stride=stride)
+        raise ValueError(f"{text} is empty; there is nothing to measure")
+    stride = loaded.config.n_ctx if stride is None else stride
+    return text_perplexity(loaded, tokenizer, documents, stride=stride)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -242,7 +250,17 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
 
     def work() -> int:
-        print(json.dumps({"model": args.model, **evaluate(args)}, allow_nan=False))
+        found = evaluate(
+            args.model,
+            text=args.text,
+            lambada_file=args.lambada,
+            agnews_file=args.agnews,
+            stride=args.stride,
+            max_length=args.max_length,
+            labels=args.labels,
+            device=args.device,
+        )
+        print(json.dumps({"model": args.model, **found}, allow_nan=False))
         return 0
 
     return run_command("gpt2.evaluate", work, debug=args.debug)

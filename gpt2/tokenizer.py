@@ -22,6 +22,7 @@ import regex
 import tiktoken
 
 from gpt2.checks import check_text
+from gpt2.visible import drawn, visible
 from gpt2.vocabulary import (
     BYTES,
     ENDOFTEXT,
@@ -31,8 +32,7 @@ from gpt2.vocabulary import (
     read_vocabulary,
 )
 
-__all__ = ["ENDOFTEXT", "ENDOFTEXT_ID", "IncrementalDecoder", "Tokenizer"]
-__all__ += ["load_tokenizer", "visible"]
+__all__ = ["ENDOFTEXT", "ENDOFTEXT_ID", "IncrementalDecoder", "Tokenizer", "load_tokenizer"]
 
 ENDOFTEXT_ID = 50256  # in GPT-2's own vocabulary
 
@@ -46,11 +46,6 @@ _SPLIT = r"'(?:[sdmt]|re|ve|ll)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s
 # Blanks before a word do need ways back. Cutting a long run before its last one changes no word.
 _BLANKS = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"  # \s of the split
 _LONG_RUN = re.compile(rf"[{_BLANKS}]{{10000,}}")
-
-_VISIBLE = {" ": "·", "\n": "⏎", "\t": "⇥", "\r": "␍"}
-_MARKS = frozenset("".join(_VISIBLE.values()) + "◌⟨⟩")
-_INVISIBLE_CATEGORIES = frozenset(("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"))
-_LOOKS_ESCAPED = re.compile(r"\\(?=x[0-9A-F]{2})|U(?=\+[0-9A-F]{4})")
 
 
 class Tokenizer:
@@ -144,7 +139,7 @@ class Tokenizer:
         Spaces and line ends stay what they are, and a literal · is a ·.
         """
         text = self.text(token)
-        return self.piece(token) if text is None else "".join(map(_drawn_character, text))
+        return self.piece(token) if text is None else drawn(text)
 
     def piece(self, token: int) -> str:
         """A token as it can be shown: spaces, controls, bidi marks and half characters visible.
@@ -302,39 +297,3 @@ class IncrementalDecoder:
     def flush(self) -> str:
         """What is left at the end: U+FFFD for a character that was never finished."""
         return self._utf8.decode(b"", final=True)
-
-
-@lru_cache(maxsize=65536)
-def visible(raw: bytes) -> str:
-    """Bytes as a string in which nothing is invisible: ·, ⏎, ⇥, U+202E, \\xE2.
-
-    No two byte strings look alike: what is itself one of these marks is escaped.
-    """
-    text = raw.decode("utf-8", errors="surrogateescape")
-    marked = {match.start() for match in _LOOKS_ESCAPED.finditer(text)}
-    return "".join(
-        _escaped(character) if i in marked else _visible_character(character)
-        for i, character in enumerate(text)
-    )
-
-
-def _drawn_character(character: str) -> str:
-    seen = character in _MARKS or character in " \n"
-    return character if seen else _visible_character(character)
-
-
-def _visible_character(character: str) -> str:
-    if character in _VISIBLE:
-        return _VISIBLE[character]
-    code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8 by itself
-        return f"\\x{code - 0xDC00:02X}"
-    category = unicodedata.category(character)
-    if character in _MARKS or category in _INVISIBLE_CATEGORIES:
-        return _escaped(character)
-    return f"◌{character}" if category in ("Mn", "Me") else character
-
-
-def _escaped(character: str) -> str:
-    code = ord(character)
-    return f"\\x{code:02X}" if code < 0x80 else f"U+{code:04X}"

@@ -6,7 +6,6 @@ What counts is the entries, not how the JSON is spelt. Imports: stdlib.
 """
 
 import json
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -195,6 +194,18 @@ def read_vocabulary(directory: str | Path) -> Vocabulary:
         raise ValueError(f"{where}{error}") from error
 
 
+def read_entries(files: Sequence[Path]) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """Entries with their ids, and merges, as vocab.json and merges.txt hold them.
+
+    Args:
+        files: these two, or a tokenizer.json.
+    """
+    if len(files) == 1:
+        ids, merges, _ = _whole(_json(files[0]))
+        return ids, merges
+    return _json(files[0]), _merge_lines(files[1])
+
+
 def _json(path: Path) -> dict[str, Any]:
     try:
         raw = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -333,89 +344,3 @@ def _flag(settings: Mapping[str, Any], theirs: str, ours: str) -> dict[str, bool
 def _length(value: Any) -> int | None:
     known = isinstance(value, int | float) and not isinstance(value, bool)
     return int(value) if known and 1 <= value < _NO_LENGTH else None
-
-
-# --- beside a model ---------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class VocabularyPlace:
-    """The directory of a checkpoint's vocabulary, and what a receipt should say of it."""
-
-    directory: Path
-    note: str = ""
-
-
-def pick_vocabulary(source: Path, *, given: str | None, shipped: Path) -> VocabularyPlace:
-    """Where the vocabulary of a checkpoint is: as given, else beside it.
-
-    A .pt file never has one beside it, so it gets the one that ships with this project.
-
-    Args:
-        source: the checkpoint, a directory or a file.
-        given: a directory to take it from, None for the checkpoint's own.
-        shipped: a directory of this project that has GPT-2's.
-
-    Raises:
-        FileNotFoundError: there is none.
-    """
-    place = Path(given) if given else source if source.is_dir() else source.parent
-    shipped_name = f"{shipped.parent.name}/{shipped.name}"
-    try:
-        find_vocabulary(place)
-    except FileNotFoundError as error:
-        if source.suffix == ".pt" and not given:
-            return VocabularyPlace(shipped, f"vocabulary copied from {shipped_name}")
-        raise FileNotFoundError(
-            f"{error}; put the model's there, or add --vocab {shipped_name} to use GPT-2's, which "
-            "ships here"
-        ) from error
-    return VocabularyPlace(place)
-
-
-def copy_vocabulary(source: str | Path, target: str | Path, *, openai: bool = False) -> None:
-    """Put the vocabulary of one directory into another, under Hugging Face's names or OpenAI's.
-
-    Files are copied as they are; the pair is written where there is only a tokenizer.json, or one
-    that says something else.
-
-    Raises:
-        FileNotFoundError, ValueError: as read_vocabulary.
-    """
-    source, target = Path(source), Path(target)
-    files = find_vocabulary(source)
-    if not openai:
-        for name in set(FILES) - set(PAIR):
-            if (source / name).is_file():
-                shutil.copyfile(source / name, target / name)
-    names = [OPENAI_NAMES[name] if openai else name for name in PAIR]
-    pair = files if len(files) == 2 else tuple(source / name for name in PAIR)
-    if len(files) == 2 or _same(files[0], pair):
-        for path, name in zip(pair, names, strict=True):
-            shutil.copyfile(path, target / name)
-        return
-    ids, merges, _ = _whole(_json(files[0]))
-    ordered = dict(sorted(ids.items(), key=lambda item: item[1]))
-    (target / names[0]).write_text(json.dumps(ordered, ensure_ascii=False), encoding="utf-8")
-    lines = ["#version: 0.2", *(" ".join(pair) for pair in merges), ""]
-    (target / names[1]).write_text("\n".join(lines), encoding="utf-8")
-
-
-def _same(whole: Path, pair: Sequence[Path]) -> bool:
-    """Whether two files say what tokenizer.json says."""
-    if not all(path.is_file() for path in pair):
-        return False
-    ids, merges, _ = _whole(_json(whole))
-    return _json(pair[0]) == ids and _merge_lines(pair[1]) == merges
-
-
-def keep_max_length(directory: Path, length: int) -> None:
-    """Write down how long the texts are that a model was trained on, where transformers looks.
-
-    Args:
-        directory: of the model; what its tokenizer_config.json says else stays.
-        length: in tokens.
-    """
-    path = directory / SETTINGS_FILE
-    settings = {"tokenizer_class": "GPT2Tokenizer"} | _optional(path) | {"model_max_length": length}
-    path.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -34,12 +34,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-SLOW_FIXTURES = {"starter", "page_server", "browser"}
+SLOW_FIXTURES = {"starter", "page_server", "browser", "finished"}  # a finished training
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m picks some
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What starts a program or a browser is slow; gpu tests are skipped where there is none.
+    """What starts a program, a browser or a training is slow; gpu tests need a GPU.
 
     The files that need TensorFlow come first: a process that has run its own tests takes others'
     from the end, and so seldom has to import TensorFlow too.

@@ -11,6 +11,7 @@ import io
 import json
 import os
 import pkgutil
+import random
 import runpy
 import select
 import signal
@@ -232,18 +233,13 @@ def _meeting_point(ranks: int) -> Iterator[dict[str, str]]:
 
 
 def free_port() -> int:
-    """A port to listen on that no connection of another test is given meanwhile."""
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    for port in range(20_000 + 1000 * (worker % 10) + os.getpid() % 500, 32_000):
-        if port not in _given:
-            _given.add(port)
-            with socket.socket() as probe, suppress(OSError):
-                probe.bind(("127.0.0.1", port))
-                return port
+    """A port to listen on; not one of those that the system gives to connections meanwhile."""
+    for _ in range(100):
+        port = random.SystemRandom().randrange(15_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
     raise OSError("no port is free")
-
-
-_given: set[int] = set()
 
 
 # --- the process that forks -------------------------------------------------------------------
@@ -258,6 +254,7 @@ def prepare() -> None:
     package = importlib.import_module("gpt2")
     for found in pkgutil.walk_packages(package.__path__, "gpt2."):
         importlib.import_module(found.name)
+    torch.optim.AdamW([torch.zeros(1, requires_grad=True)])  # the first one imports a lot
     tasks = Path("/proc/self/task")
     if tasks.is_dir():
         assert len(list(tasks.iterdir())) == 1

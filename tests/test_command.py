@@ -99,6 +99,7 @@ def test_what_ends_a_run_amid_a_save_is_told_and_not_what_became_of_the_file(cap
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_threads_and_destructors_tell_of_a_failure_in_one_line(capsys):
     class Falls:
         def __del__(self):
@@ -130,6 +131,7 @@ sys.exit(run_command("x.py", lambda: print("y" * 100) or 0))
     ("where", "said"),
     [("> /dev/full", "the disk is full"), ("| true", "the reader of standard output has gone")],
 )
+@pytest.mark.slow
 def test_output_that_cannot_be_written_ends_in_one_line_too(where, said):
     line = f'(sleep 0.2; "{sys.executable}" -c "$PRINTS"; echo "status $?" >&2) {where}'
     done = subprocess.run(

@@ -19,6 +19,8 @@ import convert
 from gpt2 import weights
 from gpt2.config import GPT2Config
 
+pytestmark = pytest.mark.slow  # most of it needs TensorFlow
+
 CONFIG = GPT2Config(n_ctx=48, n_embd=16, n_layer=2, n_head=2)
 IDS = [50256, 15496, 995, 0, 464, 1110]
 TOLERANCE = 1e-4  # float32, logits of size about 5

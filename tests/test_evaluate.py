@@ -12,7 +12,7 @@ import torch
 from gpt2 import evaluate, weights
 from gpt2.agnews.news import AGNEWS_LABELS
 from gpt2.data import read_tokens
-from gpt2.vocabulary import keep_max_length
+from gpt2.weights.vocabulary_files import keep_max_length
 
 TEXT = (
     "The harbour was quiet that morning. Boats lay side by side, and nobody spoke.\n\n"

@@ -6,19 +6,20 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from runs import ENVIRONMENT, LAUNCHER, by_ranks, kill_when
 
 import finetune_agnews
 from gpt2 import evaluate, weights
 from gpt2.agnews import finetune
 from gpt2.agnews.finetune import _stalled
 from gpt2.tokenizer import Tokenizer
+from gpt2.training.progress import Point
 
 WORDS = ("treaty minister border", "goal striker cup", "oil shares profit", "probe software planet")
 RUN = [
@@ -27,7 +28,6 @@ RUN = [
 ]
 # Everything that draws or carries state: dropout, both stages, an average, two runs.
 BUSY = [*RUN, "--lm-epochs", "1", "--lm-weight", "0.2", "--runs", "2"]
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
 def csv(rows, *, seed):
@@ -160,6 +160,7 @@ def test_the_pictures_are_pngs_with_alt_text(finished):
         assert len(alt) > 40
 
 
+@pytest.mark.slow
 def test_a_table_puts_the_run_beside_baselines_and_published_figures(command, capsys):
     pytest.importorskip("sklearn")
     assert finetune_agnews.main([*command, *RUN, "--epochs", "1", "--baseline"]) == 0
@@ -230,18 +231,20 @@ def test_a_run_that_gets_no_better_stops_early(command, tmp_path):
     ],
 )
 def test_patience_counts_epochs_since_the_best(accuracies, patience, stalled):
-    points = [{"held_out": {"accuracy": value, "nll": 1.0}} for value in accuracies]
-    assert _stalled([{"loss": 1.0}, *points], patience) == stalled
+    points = [Point(1, 1.0, held_out={"accuracy": value, "nll": 1.0}) for value in accuracies]
+    assert _stalled([Point(1, 1.0), *points], patience) == stalled
 
 
 @pytest.mark.parametrize("accuracies", [(0.9, 0.2, 0.3), (0.2, 0.9, 0.9), (0.1, 0.2, 0.3)])
 def test_the_best_epochs_weights_are_kept(monkeypatch, command, tmp_path, accuracies):
     """Of two that are equally good the first; held-out scores are given, weights are real."""
-    seen, given = [], iter(accuracies)
+    seen, real = [], finetune.news_scores
 
-    def news_scores(model, _):
+    def news_scores(model, rows):
+        if len(seen) == len(accuracies):  # of the finished classifier
+            return real(model, rows)
         seen.append({name: value.clone() for name, value in model.state_dict().items()})
-        return {"accuracy": next(given), "nll": 1.0}
+        return {"accuracy": accuracies[len(seen) - 1], "nll": 1.0}
 
     monkeypatch.setattr(finetune, "news_scores", news_scores)
     assert finetune_agnews.main([*command, *RUN, "--patience", "0"]) == 0
@@ -254,19 +257,7 @@ def test_the_best_epochs_weights_are_kept(monkeypatch, command, tmp_path, accura
 # --- killed ----------------------------------------------------------------------------------
 
 
-def kill_when(seen, command, root, starter):
-    """Run the program and kill it, as kill -9 does, as soon as `seen` holds."""
-    with starter.start(
-        [sys.executable, "finetune_agnews.py", *command],
-        cwd=root,
-        env=ENVIRONMENT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        while process.poll() is None and not seen():
-            time.sleep(0.0005)
-        process.kill()
-    return process.returncode
+PROGRAM = "finetune_agnews.py"
 
 
 def test_a_run_killed_again_and_again_ends_with_the_same_bits(
@@ -282,7 +273,7 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bits(
         lambda: (state / "classifier-2-best.pt").exists(),
     ]
     for seen in moments:
-        assert kill_when(seen, command, root, starter) == -signal.SIGKILL
+        assert kill_when(seen, [PROGRAM, *command], root, starter) == -signal.SIGKILL
         assert not (tmp_path / "out").exists()
     assert finetune_agnews.main(command) == 0
     assert torch.equal(parameters(tmp_path / "out"), parameters(finished(BUSY)))
@@ -296,11 +287,10 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bits(
 def half_done(data, model_directory, tmp_path_factory, root, starter):
     """The state of a run that was killed within an epoch."""
     out = tmp_path_factory.mktemp("killed") / "out"
-    command = ["--data", str(data), "--base", str(model_directory), "--out", str(out)]
+    words = [PROGRAM, "--data", str(data), "--base", str(model_directory), "--out", str(out)]
     state = out.with_name("out.state")
     seen = (state / "classifier-1.pt").exists
-    command += [*RUN, "--save-minutes", "0"]
-    assert kill_when(seen, command, root, starter) == -signal.SIGKILL
+    assert kill_when(seen, [*words, *RUN, "--save-minutes", "0"], root, starter) == -signal.SIGKILL
     return state
 
 
@@ -333,18 +323,14 @@ def test_without_resume_a_run_starts_anew(killed, finished, tmp_path):
 
 # --- several processes -----------------------------------------------------------------------
 
-LAUNCHER = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 # 58 rows in batches of 19: the last one holds a single row, so one process has no share of it.
 UNEVEN = [*RUN, "--batch-size", "19", "--dropout", "0", "--lm-epochs", "1", "--lm-weight", "0.3"]
 
 
 def test_two_processes_end_with_the_metrics_of_one(command, finished, tmp_path, root, starter):
     """To 1e-4; shares of texts and of tokens are uneven, and the last batch is one text."""
-    words = [sys.executable, "finetune_agnews.py", *command, *UNEVEN]
-    results = starter.run_ranks(words, cwd=root, env=ENVIRONMENT)
-    for result in results:
-        assert result.returncode == 0, result.stderr[-3000:]
-    assert "".join(result.stdout for result in results).count("measured here") == 1
+    said = by_ranks([PROGRAM, *command, *UNEVEN], root, starter)
+    assert said.count("measured here") == 1
     one, two = metrics_of(finished(UNEVEN)), metrics_of(tmp_path / "out")
     assert two["processes"] == 2
     for part in ("held_out", "test"):
@@ -356,11 +342,9 @@ def test_two_processes_end_with_the_metrics_of_one(command, finished, tmp_path, 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc")
 def test_a_killed_process_ends_the_others_and_the_run_resumes(command, tmp_path, root, starter):
-    """Under torchrun, which starts both, sees the death of one and ends the other."""
-    command = [*command, *RUN, "--save-minutes", "0"]
-    launch = [*LAUNCHER, "finetune_agnews.py", *command]
-    options = {"cwd": root, "env": ENVIRONMENT, "text": True}
-    with subprocess.Popen(launch, stderr=subprocess.PIPE, **options) as process:
+    words = [PROGRAM, *command, *RUN, "--save-minutes", "0"]
+    options = {"cwd": root, "env": ENVIRONMENT, "text": True, "stderr": subprocess.PIPE}
+    with subprocess.Popen([*LAUNCHER, *words], **options) as process:
         while process.poll() is None and not (tmp_path / "out.state/classifier-1.pt").exists():
             time.sleep(0.001)
         os.kill(child_of_rank(1, process.pid), signal.SIGKILL)
@@ -368,12 +352,9 @@ def test_a_killed_process_ends_the_others_and_the_run_resumes(command, tmp_path,
     assert process.returncode == 1
     assert "finetune_agnews.py: process 0 stops, since another process" in error
     assert not (tmp_path / "out").exists()
-    result = subprocess.run([*launch, "--resume"], capture_output=True, timeout=180, **options)
-    assert result.returncode == 0, result.stderr[-3000:]
+    by_ranks([*words, "--resume"], root, starter)
     resumed = parameters(tmp_path / "out")
-    words = [sys.executable, "finetune_agnews.py", *command]
-    whole = starter.run_ranks(words, cwd=root, env=ENVIRONMENT)
-    assert [result.returncode for result in whole] == [0, 0]
+    by_ranks(words, root, starter)
     assert torch.equal(parameters(tmp_path / "out"), resumed)
 
 

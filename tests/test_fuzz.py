@@ -85,6 +85,7 @@ def directory(model, tmp_path, vocabulary):
     return tmp_path / "tiny"
 
 
+@pytest.mark.slow
 def test_mutated_safetensors_are_refused_or_loaded_whole(directory, model):
     path = directory / weights.WEIGHTS_FILE
     raw, random, before = path.read_bytes(), np.random.default_rng(0), peak()
@@ -133,6 +134,7 @@ def test_with_a_receipt_no_change_of_the_numbers_goes_unnoticed(directory, model
                 weights.check_receipt(directory)
 
 
+@pytest.mark.slow
 def test_mutated_tensorflow_files_are_refused_or_read_without_a_difference(tmp_path, model):
     """Every block of the index and every tensor carries a checksum."""
     variables = openai_files.variables_of(model)

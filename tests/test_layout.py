@@ -15,7 +15,7 @@ PACKAGE = ROOT / "gpt2"
 ROOMS = {
     "basics": ["checks", "command", "records", "text_files"],
     "the model": [
-        *("config", "model", "cache", "vocabulary", "tokenizer", "classifier"),
+        *("config", "model", "cache", "vocabulary", "visible", "tokenizer", "classifier"),
         *("sampling", "prediction", "generate"),
     ],
     "devices": ["devices"],
@@ -180,6 +180,7 @@ def test_slow_libraries_of_single_functions_are_imported_inside_them():
         ("gpt2.agnews", {"torch", "tiktoken", "pandas"}),
     ],
 )
+@pytest.mark.slow
 def test_importing_does_not_pull_in(module, unwanted):
     script = f"import sys, {module}; print(*sorted(set(sys.modules) & {unwanted!r}))"
     if not any(ROOT.glob(f"{module.replace('.', '/')}*")):

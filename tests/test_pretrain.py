@@ -1,25 +1,20 @@
 """gpt2.pretrain: from text to a model directory, alone, interrupted, and in two processes."""
 
 import json
-import os
 import random
 import re
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from runs import by_ranks, kill_when
 
 from gpt2 import pretrain, weights
-from gpt2.config import GPT2Config
-from gpt2.model import GPT2
 from gpt2.training import next_token
 from gpt2.training.losses import head_loss
-from gpt2.training.trainer import Trainer, TrainSettings
 
+PROGRAM = ["-m", "gpt2.pretrain"]
 SHAPE = ["--layers", "2", "--heads", "2", "--embd", "32", "--context", "32"]
 STEPS = 6
 RUN = [
@@ -138,6 +133,7 @@ def test_a_run_is_a_function_of_its_seed(command, finished, tmp_path):
 
 
 @pytest.mark.parametrize("options", [[], ["--dropout", "0.1", "--average", "0.9"]])
+@pytest.mark.slow
 def test_an_interrupted_run_resumes_and_ends_with_the_same_bits(
     monkeypatch, command, tmp_path, options, capsys
 ):
@@ -158,7 +154,7 @@ def test_an_interrupted_run_resumes_and_ends_with_the_same_bits(
         patch.setattr(next_token.NextToken, "__call__", interrupted_at_the_fifth)
         assert_fails_in_one_sentence(capsys, command, "stopped; --resume goes on")
     assert not (tmp_path / "killed").exists()
-    assert (tmp_path / "killed.state").is_file()
+    assert (tmp_path / "killed.state" / "pretraining.pt").is_file()
 
     read = []
     monkeypatch.setattr(
@@ -177,17 +173,8 @@ def test_a_killed_run_resumes_and_ends_with_the_same_bits(
 ):
     """SIGKILL as soon as a state stands there."""
     command = [*command, "--save-minutes", "0"]
-    state = tmp_path / "out.state"
-    with starter.start(
-        [sys.executable, "-m", "gpt2.pretrain", *command],
-        cwd=root,
-        stderr=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-    ) as process:
-        while not state.is_file() and process.poll() is None:
-            time.sleep(0.001)
-        process.kill()
-    assert process.returncode == -9
+    state = tmp_path / "out.state" / "pretraining.pt"
+    assert kill_when(state.is_file, [*PROGRAM, *command], root, starter) == -9
     assert not (tmp_path / "out").exists()
     assert pretrain.main([*command, "--resume"]) == 0
     assert torch.equal(parameters(tmp_path / "out"), parameters(finished))
@@ -195,7 +182,11 @@ def test_a_killed_run_resumes_and_ends_with_the_same_bits(
 
 @pytest.mark.parametrize(
     ("options", "mention"),
-    [(["--lr", "1e-3"], "lr 0.003, and this one has 0.001"), (["--data", "other"], "tokens")],
+    [
+        (["--lr", "1e-3"], "lr 0.003, and this one has 0.001"),
+        (["--embd", "64"], "embd 32, and this one has 64"),  # gave a traceback
+        (["--data", "other"], "tokens"),
+    ],
 )
 def test_resuming_with_other_settings_or_data_ends_in_one_sentence(
     command, capsys, tmp_path, text, vocabulary, tokenizer, monkeypatch, options, mention
@@ -208,7 +199,7 @@ def test_resuming_with_other_settings_or_data_ends_in_one_sentence(
         assert_fails_in_one_sentence(
             capsys, [*command, "--save-minutes", "0", "--eval-every", "2"], "stopped"
         )
-    assert (tmp_path / "out.state").is_file()
+    assert (tmp_path / "out.state" / "pretraining.pt").is_file()
     other = tmp_path / "other.txt"
     other.write_text(text.read_text().replace("cat", "cow"))
     options = [str(other) if word == "other" else word for word in options]
@@ -216,6 +207,7 @@ def test_resuming_with_other_settings_or_data_ends_in_one_sentence(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_samples_on_the_way_are_shown_and_kept(command, tmp_path, capsys):
     words = ["--sample", "The cat", "--sample-tokens", "5"]
     assert pretrain.main([*command, *words]) == 0
@@ -269,10 +261,10 @@ def test_no_held_out_document_is_trained_on(text, tokenizer):
         (["--lr", "0"], "lr is 0"),
         (["--average", "1"], "average is 1"),
         (["--average", "nan"], "average is nan"),
-        (["--lr", "nan"], "--lr: it is nan"),
-        (["--save-minutes", "nan"], "--save-minutes: it is nan"),
-        (["--seed", "-1"], "--seed: it is -1"),
-        (["--warmup", "1.5"], "--warmup: invalid whole number value: '1.5'"),
+        (["--lr", "nan"], "error: lr is nan"),
+        (["--save-minutes", "nan"], "error: save_minutes is nan"),
+        (["--seed", "-1"], "error: seed is -1"),
+        (["--warmup", "1.5"], "--warmup: invalid int value: '1.5'"),
         (["--tokens", "127"], "--tokens is 127; one step takes 128"),
         (["--hold-out-every", "1"], "holding out"),
         (["--device", "mps"], "mps is not available"),
@@ -293,45 +285,27 @@ def test_a_flag_that_can_not_be_ends_in_one_sentence(
     assert not out.exists()
 
 
+def test_a_file_in_the_place_of_the_output_is_found_before_training(command, tmp_path, capsys):
+    """It was found when all steps were done."""
+    (tmp_path / "out").write_text("mine")
+    assert_fails_in_one_sentence(capsys, command, "out is a file")
+
+
 def test_a_loss_that_is_no_number_ends_in_one_sentence(monkeypatch, command, capsys, tmp_path):
     monkeypatch.setattr(next_token, "head_loss", lambda h, w, t, **_: h.sum() * float("nan"))
     assert_fails_in_one_sentence(capsys, command, "nan at step 1", "--lr")
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("embd", ["32", "64"])
-def test_resuming_from_a_state_that_does_not_fit_ends_in_one_sentence(
-    command, capsys, tmp_path, embd
-):
-    """A damaged state, or that of a run with another --embd, gave a traceback."""
-    state = tmp_path / "out.state"
-    if embd == "32":
-        state.write_bytes(b"not what torch wrote")
-    else:
-        model = GPT2(GPT2Config(n_ctx=32, n_embd=32, n_layer=2, n_head=2))
-        Trainer(model, TrainSettings(steps=6, lr=1e-3)).save(state, run={})
-    assert_fails_in_one_sentence(capsys, [*command, "--embd", embd, "--resume"], "out.state")
-
-
 # --- two processes ---------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def by_two(text, vocabulary, tmp_path_factory, root):
-    """The same run shared by two processes on this machine: its directory and what it printed."""
+def by_two(text, vocabulary, tmp_path_factory, root, starter):
+    """The same run shared by two processes: its directory and what it printed."""
     out = tmp_path_factory.mktemp("two") / "out"
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    options = ["--data", str(text), "--out", str(out), "--vocab", str(vocabulary), *RUN]
-    result = subprocess.run(
-        [*launcher, "-m", "gpt2.pretrain", *options],
-        cwd=root,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
-    return out, result.stdout
+    command = ["--data", str(text), "--out", str(out), "--vocab", str(vocabulary), *RUN]
+    return out, by_ranks([*PROGRAM, *command], root, starter)
 
 
 def test_two_processes_end_with_the_held_out_loss_of_one(by_two, finished):
@@ -350,9 +324,7 @@ def test_two_processes_print_their_result_once(by_two):
 def test_more_processes_than_windows_of_a_batch(tmp_path, root, command, starter):
     """A process without a share ended the run with an error."""
     command = [*command, "--batch-size", "1", "--tokens", str(2 * 32)]
-    words = [sys.executable, "-m", "gpt2.pretrain", *command]
-    for result in starter.run_ranks(words, cwd=root):
-        assert result.returncode == 0, result.stderr[-3000:]
+    by_ranks([*PROGRAM, *command], root, starter)
     two = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert pretrain.main(command) == 0
     one = json.loads((tmp_path / "out" / "metrics.json").read_text())

@@ -6,7 +6,8 @@ import unicodedata
 
 import pytest
 
-from gpt2.tokenizer import ENDOFTEXT_ID, Tokenizer, visible
+from gpt2.tokenizer import ENDOFTEXT_ID, Tokenizer
+from gpt2.visible import visible
 
 NASTY = [
     "",

@@ -12,7 +12,7 @@ from gpt2 import weights
 from gpt2.config import GPT2Config
 from gpt2.engine import Engine, Request, Sampling
 from gpt2.tokenizer import ENDOFTEXT, Tokenizer, load_tokenizer
-from gpt2.vocabulary import copy_vocabulary
+from gpt2.weights.vocabulary_files import copy_vocabulary
 
 PROSE = (
     "Der Präsident sagte am Montag, dass die Gespräche über den Haushalt weitergehen müssen. "
@@ -70,6 +70,7 @@ def german(tmp_path_factory):
 # --- what transformers writes -----------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_gpt2s_entries_are_read_however_the_json_is_spelt(vocabulary, tmp_path):
     """save_pretrained writes vocab.json with other blanks; a fine-tuned GPT-2 was refused."""
     ids = json.loads((vocabulary / "vocab.json").read_text(encoding="utf-8"))
@@ -163,6 +164,7 @@ def test_a_vocabulary_trained_elsewhere_gives_its_own_tokens(tmp_path, split, fo
     assert ours.end_id == ours.start_id == theirs.eos_token_id
 
 
+@pytest.mark.slow
 def test_ids_that_are_not_in_the_order_of_merges(vocabulary, tmp_path):
     """Ranks come from merges.txt, ids from vocab.json: here in any order."""
     ids = json.loads((vocabulary / "vocab.json").read_text(encoding="utf-8"))

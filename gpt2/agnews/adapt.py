@@ -5,6 +5,7 @@ section 4.1.
 """
 
 import math
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +14,11 @@ from torch.nn import functional as F
 from gpt2.classifier import GPT2Classifier
 from gpt2.model import GPT2
 
-TRAIN_MODES = ("head", "last-block", "last-two", "lora", "full")
+TrainMode = Literal["head", "last-block", "last-two", "lora", "full"]
+TRAIN_MODES: tuple[TrainMode, ...] = get_args(TrainMode)
 
 
-def choose_parameters(model: GPT2Classifier, train: str) -> None:
+def choose_parameters(model: GPT2Classifier, train: TrainMode) -> None:
     """Freeze all but what `train` names; the head is always trained."""
     backbone = model.transformer
     backbone.requires_grad_(train == "full")

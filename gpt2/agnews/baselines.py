@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from gpt2.agnews.metrics import guess_scores
 from gpt2.agnews.news import AGNEWS_LABELS, News, read_split
@@ -29,7 +30,7 @@ def check_installed() -> None:
         )
 
 
-def measure(train: News, test: News) -> Iterator[dict]:
+def measure(train: News, test: News) -> Iterator[dict[str, Any]]:
     """Train each baseline and yield its name, accuracy, macro_f1 (0 to 1), rows and seconds.
 
     Words and pairs of words, TF-IDF with sublinear counts; scikit-learn's defaults otherwise, but

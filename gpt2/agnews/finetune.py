@@ -6,31 +6,59 @@ train.csv choose the epoch and stop a run that no longer gets better; the test r
 once, at the end. Imports: torch.
 """
 
+import os
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from gpt2.agnews.adapt import TRAIN_MODES, choose_parameters, merge_lora, set_dropout
+from gpt2 import weights
+from gpt2.agnews import baselines, report
+from gpt2.agnews.adapt import TRAIN_MODES, TrainMode, choose_parameters, merge_lora, set_dropout
+from gpt2.agnews.download import find_or_download
+from gpt2.agnews.news import AGNEWS_LABELS, read_split
 from gpt2.agnews.rows import Rows, news_scores
 from gpt2.agnews.topic_loss import Objective
 from gpt2.checks import check_number
 from gpt2.classifier import GPT2Classifier
-from gpt2.training.processes import wait_for_all
-from gpt2.training.state import read_state, write_state
+from gpt2.tokenizer import Tokenizer, load_tokenizer
+from gpt2.training.processes import machines, rank, wait_for_all
+from gpt2.training.progress import Point
+from gpt2.training.state import RunSettings, State
 from gpt2.training.trainer import Trainer, TrainSettings
+from gpt2.weights.hub import find_directory
+from gpt2.weights.vocabulary_files import keep_max_length
 
-MOST = 1_000_000  # of epochs, minutes and weights of losses
+MOST = 1_000_000  # of epochs and weights of losses
 
 
 @dataclass(frozen=True)
 class FinetuneSettings:
-    """What finetune_agnews.py's flags set; its --help says what each means."""
+    """What makes the classifier; a state is resumed under the same settings only.
 
-    train: str = "full"
+    Args:
+        train: what is trained: the head alone, the last block or two with it, thin matrices beside
+            all projections (lora), or all.
+        epochs: passes over the training rows for the classifier, above 0.
+        patience: stop after so many passes without a better held-out score, 0 = never.
+        lm_epochs: passes of next-token training on their texts before that.
+        batch_size: texts in a step, over all processes.
+        lr: peak learning rate, above 0.
+        max_length: tokens kept of a text.
+        lm_weight: weight of the next-token loss beside the classifier's.
+        smoothing: label smoothing, from 0 to below 1.
+        dropout: dropout while training, from 0 to below 1.
+        weight_decay: AdamW's decoupled decay of matrices.
+        average: decay of the weights' running average, from 0 for none to below 1.
+        runs: trainings in other orders of rows whose weights are averaged.
+        seed: of the split, the order of rows, dropout and the head.
+    """
+
+    train: TrainMode = "full"
     epochs: float = 2.0
     patience: int = 2
     lm_epochs: float = 0.0
@@ -49,13 +77,12 @@ class FinetuneSettings:
         for field in fields(self):
             if field.type is float:
                 check_number(field.name, getattr(self, field.name), 0, MOST)
-        check_number("patience", self.patience, 0, MOST, whole=True)
-        check_number("seed", self.seed, 0, 2**63 - 1, whole=True)
+        for name in ("patience", "seed"):
+            check_number(name, getattr(self, name), 0, 2**63 - 1, whole=True)
         if self.train not in TRAIN_MODES:
             raise ValueError(f"train is {self.train!r}; it must be one of {', '.join(TRAIN_MODES)}")
         for name in ("batch_size", "max_length", "runs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+            check_number(name, getattr(self, name), 1, 2**63 - 1, whole=True)
         for name in ("smoothing", "dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be from 0 to below 1")
@@ -64,94 +91,111 @@ class FinetuneSettings:
         TrainSettings(steps=1, lr=self.lr, average=self.average)  # refuses what it can't take
 
 
-@dataclass(frozen=True)
-class State:
-    """Where a run keeps what resuming needs.
+@dataclass(frozen=True, kw_only=True)
+class FinetuneRun(RunSettings):
+    """What a fine-tuning reads, and measures beside it.
 
     Args:
-        directory: seen by all processes.
-        run: settings, data and model of the run by name; resuming wants the same.
-        resume: go on from what stands there.
-        minutes: between states saved within an epoch; there is one at each epoch's end too.
+        data: directory of train.csv and test.csv; if left out, downloaded.
+        base: language model to start from, by name or directory.
+        limit: use so many random rows of train.csv, 0 = all.
+        baseline: measure TF-IDF + linear models on the same rows.
     """
 
-    directory: Path
-    run: Mapping[str, object]
-    resume: bool = False
-    minutes: float = 1.0
-
-    def file(self, stage: str) -> Path:
-        """The trainer's state in a stage."""
-        return self.directory / f"{stage}.pt"
-
-    def best(self, stage: str) -> Path:
-        """The weights of a stage's best epoch."""
-        return self.directory / f"{stage}-best.pt"
+    data: str | None = None
+    base: str = "mini"
+    limit: int = 0
+    baseline: bool = False
+    save_minutes: float = 1.0
 
 
-def finetune(
-    model: GPT2Classifier, rows: Rows, held_out: Rows, settings: FinetuneSettings, *, state: State
-) -> Iterator[dict]:
-    """Train a classifier in place; after the last yield it holds the finished weights.
+class Finetuning:
+    """A classifier to be, the rows it reads, and its curve so far."""
 
-    They are those of the best epoch; with several runs, the mean of the runs' best epochs
-    (Wortsman et al. 2022, "Model soups"), all started from the same weights but reading the rows in
-    other orders.
+    def __init__(
+        self, settings: FinetuneSettings, where: FinetuneRun, device: torch.device
+    ) -> None:
+        """Read what it needs, or raise an OSError or a ValueError that says why it can't."""
+        self.settings, self.where, self.device = settings, where, device
+        if where.baseline:
+            baselines.check_installed()
+        self.base = find_directory(where.base)
+        self.model, tokenizer = new_classifier(self.base, settings)
+        self.model.to(device)
+        if not where.data and os.environ.get("LOCAL_RANK", "0") == "0":
+            find_or_download()  # one process for all
+        wait_for_all(device)
+        data = Path(where.data) if where.data else find_or_download()
+        self.split = read_split(data, limit=where.limit, seed=settings.seed)
+        self.rows, self.held_out, self.test = (
+            Rows(news, tokenizer, max_length=settings.max_length)
+            for news in (self.split.train, self.split.held_out, self.split.test)
+        )
+        self.files, self.base_hash = report.files_of(data), weights.hash_weights(self.base)
+        run = {
+            **asdict(settings),
+            "limit": where.limit,
+            "base": self.base_hash,
+            "train.csv": self.files["train.csv"],
+        }
+        self.state = State(where, run, device)
+        passes = settings.lm_epochs + settings.runs * settings.epochs
+        self.total_texts = round(len(self.rows) * passes)
+        self.points: list[Point] = []
+        self.seconds = 0.0
 
-    Args:
-        rows, held_out: rows to train on, and those that choose the epoch.
-        state: resumed from, and saved to.
+    def train(self) -> Iterator[Point]:
+        """Train the classifier; after the last point it holds the finished weights.
 
-    Yields:
-        Points of the training curve, those before a resume too: stage, step and texts read in the
-        stage, loss, accuracy (on training rows, with dropout); at the end of an epoch held_out,
-        the scores on held-out rows.
+        They are those of the best epoch; with several runs, the mean of the runs' best epochs
+        (Wortsman et al. 2022, "Model soups"), all started from the same weights but reading the
+        rows in other orders.
 
-    Raises:
-        ValueError: the state is damaged or of another run.
-        FloatingPointError, LostProcess: as Trainer.run.
-    """
-    set_dropout(model, settings.dropout)
-    size, seed = settings.batch_size, settings.seed
-    if settings.lm_epochs:
-        model.score.requires_grad_(False)
-        reading = {"topic_weight": 0.0, "language_weight": 1.0}
-        task = Objective(model, rows, batch_size=size, seed=seed, **reading)
-        yield from _stage("language", task, held_out, settings, state)
-        model.score.requires_grad_(True)
-    torch.manual_seed(seed)  # of LoRA's matrices
-    choose_parameters(model, settings.train)
-    start = _copy(model)
-    weighing = {
-        "smoothing": settings.smoothing,
-        "language_weight": settings.lm_weight if settings.train != "head" else 0.0,
-    }
-    stages = [f"classifier-{run + 1}" for run in range(settings.runs)]
-    for run, stage in enumerate(stages):
-        model.load_state_dict(start)
-        task = Objective(model, rows, batch_size=size, seed=seed + run, **weighing)
-        yield from _stage(stage, task, held_out, settings, state)
-    device = model.score.weight.device
-    wait_for_all(device)  # until the first process has written the last of them
-    best = [read_state(state.best(stage), run=state.run, device=device) for stage in stages]
-    wait_for_all(device)  # until all have read: the caller may delete them
-    model.load_state_dict(_mean(best))
-    if settings.train == "lora":
-        merge_lora(model.transformer)
-    model.requires_grad_(True)
-    model.eval()
+        Yields:
+            Points of the training curve, those before a resume too. Those of the classifier have
+            an accuracy, at the end of an epoch also the scores on held-out rows.
+        """
+        start = time.perf_counter()
+        for point in self._stages():
+            self.points.append(point)
+            yield point
+        self.seconds = time.perf_counter() - start
 
+    def _stages(self) -> Iterator[Point]:
+        model, settings, state = self.model, self.settings, self.state
+        set_dropout(model, settings.dropout)
+        objective = partial(Objective, model, self.rows, batch_size=settings.batch_size)
+        if settings.lm_epochs:
+            model.score.requires_grad_(False)
+            task = objective(seed=settings.seed, topic_weight=0.0, language_weight=1.0)
+            yield from self._stage("language", task)
+            model.score.requires_grad_(True)
+        torch.manual_seed(settings.seed)  # of LoRA's matrices
+        choose_parameters(model, settings.train)
+        first = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+        language = settings.lm_weight if settings.train != "head" else 0.0
+        classify = partial(objective, smoothing=settings.smoothing, language_weight=language)
+        stages = [f"classifier-{run + 1}" for run in range(settings.runs)]
+        for run, stage in enumerate(stages):
+            model.load_state_dict(first)
+            yield from self._stage(stage, classify(seed=settings.seed + run))
+        wait_for_all(self.device)  # until the first process has written the last of them
+        best = [state.read(f"{stage}-best") for stage in stages]
+        wait_for_all(self.device)  # until all have read: the caller may delete them
+        mean = {name: torch.stack([one[name] for one in best]).mean(0) for name in first}
+        model.load_state_dict(mean)
+        if settings.train == "lora":
+            merge_lora(model.transformer)
+        model.requires_grad_(True)
+        model.eval()
 
-def _stage(
-    name: str, task: Objective, held_out: Rows, settings: FinetuneSettings, state: State
-) -> Iterator[dict]:
-    """Train on one task until its epochs are done or the held-out scores stop rising."""
-    model, per_epoch = task.model, task.batches_per_epoch
-    epochs = settings.epochs if task.topic_weight else settings.lm_epochs
-    steps = max(1, round(epochs * per_epoch))
-    trainer = Trainer(
-        model,
-        TrainSettings(
+    def _stage(self, name: str, task: Objective) -> Iterator[Point]:
+        """Train on one task until its epochs are done or the held-out scores stop rising."""
+        settings, per_epoch = self.settings, task.batches_per_epoch
+        before = self.points[-1].read if self.points else 0
+        epochs = settings.epochs if task.topic_weight else settings.lm_epochs
+        steps = max(1, round(epochs * per_epoch))
+        optimizing = TrainSettings(
             steps=steps,
             lr=settings.lr,
             warmup=min(100, steps // 10 + 1),
@@ -159,60 +203,103 @@ def _stage(
             beta2=0.98,
             average=settings.average if task.topic_weight else 0.0,
             seed=task.seed,
-        ),
-    )
-    points: list[dict] = []
-    if state.resume and state.file(name).is_file():
-        points = trainer.load(state.file(name), run=state.run)["points"]
-        yield from points
-    saved = time.monotonic()
-    every = 10 if model.transformer.device.type == "cuda" else 1  # a report waits for the GPU
-    while trainer.step < steps and not _stalled(points, settings.patience):
-        until = min((trainer.step // per_epoch + 1) * per_epoch, steps)
-        for report in trainer.run(task, report_every=every, until=until):
-            texts = round(report.step / per_epoch * len(task.rows))
-            point = {"stage": name, "step": report.step, "texts": texts, "loss": report.loss}
-            if task.topic_weight:
-                point["accuracy"] = task.take_accuracy()
-                if report.step == until:
-                    point["held_out"] = _measure(trainer, held_out, points, state, name)
-            points.append(point)
-            if report.step == until or time.monotonic() - saved >= 60 * state.minutes:
-                trainer.save(state.file(name), run=state.run, notes={"points": points})
-                saved = time.monotonic()
-            yield point
+        )
+        trainer = Trainer(self.model, optimizing, state=self.state, stage=name)
+
+        def complete(point: Point) -> Point:
+            """With texts, accuracy and, at the end of an epoch, scores; keeps the best weights."""
+            point = replace(point, read=before + round(point.step / per_epoch * len(self.rows)))
+            if not task.topic_weight:
+                return point
+            point = replace(point, accuracy=task.take_accuracy())
+            if point.step % per_epoch and point.step != steps:
+                return point
+            with trainer.averaged():
+                found = news_scores(self.model, self.held_out)
+                numbers = {key: value for key, value in found.items() if isinstance(value, float)}
+                point = replace(point, held_out=numbers)
+                if max(_ranks([*trainer.points, point])) not in _ranks(trainer.points):
+                    self.state.write(f"{name}-best", self.model.state_dict())
+            return point
+
+        yield from trainer.points
+        every = 10 if self.device.type == "cuda" else 1  # a report waits for the GPU
+        while trainer.step < steps and not _stalled(trainer.points, settings.patience):
+            until = min((trainer.step // per_epoch + 1) * per_epoch, steps)
+            yield from trainer.run(task, complete, report_every=every, until=until)
+
+    def metrics(self) -> dict[str, Any]:
+        """What came of it, measured on held-out rows and on test rows; all processes share."""
+        texts = self.points[-1].read
+        found: dict[str, Any] = {
+            "settings": asdict(self.settings),
+            "base": {"name": self.where.base, "sha256": self.base_hash},
+            "data": self.files,
+            "train_rows": len(self.rows),
+            "commit": report.commit(),
+            "versions": report.versions(),
+            **machines(self.device),
+            "train_seconds": self.seconds,  # of this call, which may have gone on from a state
+            "train_texts_per_second": None if self.where.resume else texts / self.seconds,
+        }
+        start, read = time.perf_counter(), len(self.held_out)
+        found["held_out"] = news_scores(self.model, self.held_out)
+        if self.split.has_test:
+            found["test"] = news_scores(self.model, self.test)
+            read += len(self.test)
+        found["texts_per_second"] = read / (time.perf_counter() - start)
+        if self.where.baseline and rank() == 0:
+            found["baselines"] = list(baselines.measure(self.split.train, self.split.test))
+        return found
+
+    def write(self, metrics: dict[str, Any], pictures: Mapping[str, tuple[bytes, str]]) -> None:
+        """Write the classifier's directory with its metrics and curve; the state is done with.
+
+        Args:
+            pictures: a PNG file and its alt text by the file's name.
+        """
+        dtype = getattr(torch, self.where.save_dtype)
+        alts = {name: alt for name, (_, alt) in pictures.items()}
+        full = {**metrics, "figures": alts, **report.curves(self.points)}
+        with weights.whole_directory(self.where.out) as work:
+            weights.write_model(self.model, work, vocabulary=self.base, dtype=dtype)
+            keep_max_length(work, self.settings.max_length)
+            for name, (picture, _) in pictures.items():
+                (work / name).write_bytes(picture)
+            weights.write_json(work / "metrics.json", full)
+        self.state.remove()
 
 
-def _measure(
-    trainer: Trainer, held_out: Rows, points: list[dict], state: State, stage: str
-) -> dict[str, float]:
-    """Scores on held-out rows; weights that beat those of the epochs in `points` are kept."""
-    with trainer.averaged() as model:
-        full = news_scores(model, held_out)
-        found = {name: value for name, value in full.items() if isinstance(value, float)}
-        if all(_rank_of(found) > _rank_of(earlier) for earlier in _measured(points)):
-            write_state(state.best(stage), model.state_dict(), run=state.run)
-    return found
+def new_classifier(base: Path, settings: FinetuneSettings) -> tuple[GPT2Classifier, Tokenizer]:
+    """A language model with a fresh head that names AG News's labels, and its vocabulary.
+
+    Raises:
+        ValueError: it can't read texts of max_length, or its vocabulary is another model's.
+    """
+    config = weights.read_config(base)
+    if settings.max_length > config.n_ctx:
+        raise ValueError(
+            f"max_length is {settings.max_length}; {base.name} reads up to {config.n_ctx} tokens"
+        )
+    tokenizer = load_tokenizer(base, rows=config.vocab_size)
+    backbone = weights.load_language_model(base)
+    pad = config.pad_token_id
+    if pad is None or pad >= config.vocab_size:  # other programs look for the last token before it
+        pad = tokenizer.end_id
+    backbone.config = replace(backbone.config, labels=AGNEWS_LABELS, pad_token_id=pad)
+    torch.manual_seed(settings.seed)
+    model = GPT2Classifier(backbone)
+    torch.nn.init.normal_(model.score.weight, std=0.02)
+    return model, tokenizer
 
 
-def _measured(points: list[dict]) -> list[dict]:
-    return [point["held_out"] for point in points if "held_out" in point]
+def _ranks(points: Sequence[Point]) -> list[tuple[float, float]]:
+    """What makes one measured epoch better than another: accuracy, then likelihood."""
+    measured = [point.held_out for point in points if point.held_out is not None]
+    return [(found["accuracy"], -found["nll"]) for found in measured]
 
 
-def _rank_of(measured: dict[str, float]) -> tuple[float, float]:
-    """What makes one epoch better than another: accuracy, then likelihood."""
-    return measured["accuracy"], -measured["nll"]
-
-
-def _stalled(points: list[dict], patience: int) -> bool:
+def _stalled(points: Sequence[Point], patience: int) -> bool:
     """Whether `patience` epochs have passed since the best one; never with a patience of 0."""
-    ranks = [_rank_of(measured) for measured in _measured(points)]
+    ranks = _ranks(points)
     return bool(ranks) and 0 < patience <= len(ranks) - 1 - ranks.index(max(ranks))
-
-
-def _copy(model: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-
-
-def _mean(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    return {name: torch.stack([state[name] for state in states]).mean(0) for name in states[0]}

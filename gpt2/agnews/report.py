@@ -1,13 +1,13 @@
-"""What a fine-tuning leaves beside its weights: metrics.json, pictures and a table."""
+"""What a fine-tuning tells beside its weights: its circumstances, its curve and a table."""
 
-import json
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from gpt2.training.progress import Point
 from gpt2.weights import hash_file
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,70 +56,28 @@ def commit() -> str | None:
     return f"{head}+" if changed else head
 
 
-def curves(points: Sequence[dict]) -> tuple[list[float], ...]:
-    """A classifier's training curve, thinned to 500 points or so.
+def curves(points: Sequence[Point]) -> dict[str, list[dict[str, Any]]]:
+    """A classifier's points as metrics.json has them: 500 or so, and those at ends of epochs.
 
-    Args:
-        points: as finetune yields them.
-
-    Returns:
-        Texts read, loss and accuracy there; texts at the ends of epochs, held-out accuracy there.
+    Texts count from the first that a classifier read.
     """
-    thin, measured = _classifier_points(points)
-    return (
-        [point["texts"] for point in thin],
-        [point["loss"] for point in thin],
-        [point["accuracy"] for point in thin],
-        [point["texts"] for point in measured],
-        [point["held_out"]["accuracy"] for point in measured],
-    )
-
-
-def write(
-    directory: Path,
-    metrics: dict[str, Any],
-    points: Sequence[dict],
-    pictures: Mapping[str, tuple[bytes, str]],
-) -> None:
-    """Write metrics.json and the pictures, whose alt texts stand in it.
-
-    Args:
-        directory: exists.
-        metrics: with `held_out`, and `test` if there were test rows, as metrics.py makes them.
-        points: as finetune yields them.
-        pictures: a PNG file and its alt text by the file's name.
-    """
-    thin, measured = _classifier_points(points)
-    for name, (picture, _) in pictures.items():
-        (directory / name).write_bytes(picture)
-    alts = {name: alt for name, (_, alt) in pictures.items()}
-    full = {**metrics, "figures": alts, "epochs": measured, "curve": thin}
-    (directory / "metrics.json").write_text(json.dumps(full, indent=1) + "\n", encoding="utf-8")
-
-
-def _classifier_points(points: Sequence[dict]) -> tuple[list[dict], list[dict]]:
-    """Those of the classifier's stages, thinned, and those at the ends of epochs."""
-    classifier = _running([point for point in points if "accuracy" in point])
-    thin = classifier[:: max(1, len(classifier) // 500)]
-    return thin, [point for point in classifier if "held_out" in point]
-
-
-def _running(points: Sequence[dict]) -> list[dict]:
-    """The points with the texts of all their stages so far, and not of their own stage."""
-    made: list[dict] = []
-    before = 0
-    for point in points:
-        if made and made[-1]["stage"] != point["stage"]:
-            before = made[-1]["texts"]
-        made.append({**point, "texts": before + point["texts"]})
-    return made
+    before = max((point.read for point in points if point.accuracy is None), default=0)
+    own = [
+        {"stage": point.stage, "step": point.step, "texts": point.read - before}
+        | {"loss": point.loss, "accuracy": point.accuracy}
+        | ({} if point.held_out is None else {"held_out": point.held_out})
+        for point in points
+        if point.accuracy is not None
+    ]
+    ends = [point for point in own if "held_out" in point]
+    return {"epochs": ends, "curve": own[:: max(1, len(own) // 500)]}
 
 
 def table(metrics: dict[str, Any], *, name: str) -> str:
     """The run beside its baselines, measured here, and beside published figures.
 
     Args:
-        metrics: as for `write`, with train_rows, and baselines if they were measured.
+        metrics: those of the run, with baselines if they were measured.
         name: of the run's own row.
     """
     where = "test" if "test" in metrics else "held_out"

@@ -19,8 +19,8 @@ from gpt2.conversion import logit_check, receipt, sources, tensorflow
 from gpt2.conversion.openai import HPARAMS_FILE, hparams
 from gpt2.conversion.receipt import Row
 from gpt2.tokenizer import load_tokenizer
-from gpt2.vocabulary import VocabularyPlace, copy_vocabulary, pick_vocabulary
 from gpt2.weights import Source, hub
+from gpt2.weights.vocabulary_files import VocabularyPlace, copy_vocabulary, pick_vocabulary
 
 TF_PREFIX = "model.ckpt"
 

@@ -6,6 +6,7 @@ Files: text, perhaps packed with xz, its documents parted by lines that hold onl
 import os
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -53,19 +54,10 @@ def read_tokens(path: str | Path, tokenizer: Tokenizer) -> np.ndarray:
         )
     dtype = np.uint16 if tokenizer.vocab_size <= U16 else np.uint32
     parts: list[np.ndarray] = []
-    batch: list[str] = []
-
-    def flush() -> None:
+    texts = (text for document in read_documents(path) if (text := document.strip()))
+    while batch := list(islice(texts, 512)):
         rows = tokenizer.encode_batch(batch, threads=os.cpu_count() or 1)
         parts.extend(np.array([*row, end], dtype=dtype) for row in rows)
-        batch.clear()
-
-    for document in read_documents(path):
-        if document.strip():
-            batch.append(document.strip())
-        if len(batch) == 512:
-            flush()
-    flush()
     if not parts:
         raise ValueError(f"{path} holds no text")
     return np.concatenate(parts)

@@ -3,7 +3,9 @@
 Imports: torch, numpy.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,11 +29,14 @@ class Corpus:
 
 
 def read_corpus(
-    paths: list[str], tokenizer: Tokenizer, *, hold_out_every: int, context: int
+    paths: Sequence[str], tokenizer: Tokenizer, *, hold_out_every: int, context: int
 ) -> Corpus:
     """Read files; one named twice counts twice, with the same documents held out."""
-    rule = {"every": hold_out_every, "end_id": tokenizer.end_id, "least": context + 1}
-    parts = [hold_out(read_tokens(path, tokenizer), **rule) for path in paths]
+    end, least = tokenizer.end_id, context + 1
+    parts = [
+        hold_out(read_tokens(path, tokenizer), every=hold_out_every, end_id=end, least=least)
+        for path in paths
+    ]
     unique = {path: part[1] for path, part in zip(paths, parts, strict=True)}
     return Corpus(np.concatenate([part[0] for part in parts]), np.concatenate([*unique.values()]))
 
@@ -39,13 +44,14 @@ def read_corpus(
 class NextToken:
     """The loss of batch number i, and of the held-out tokens."""
 
-    def __init__(
-        self, model: GPT2, corpus: Corpus, *, batch_size: int, seed: int, compiled: bool
-    ) -> None:
+    def __init__(self, model: GPT2, corpus: Corpus, *, batch_size: int, seed: int) -> None:
         self.model, self.corpus = model, corpus
         self.batch_size, self.seed = batch_size, seed
-        self.hidden = torch.compile(model.hidden) if compiled else model.hidden
-        self.chunk = {"compute": compiled_chunk(), "chunk_size": 16384} if compiled else {}
+        self.hidden = model.hidden
+        self.chunk: dict[str, Any] = {}
+        if model.device.type == "cuda":
+            self.hidden = torch.compile(model.hidden)
+            self.chunk = {"compute": compiled_chunk(), "chunk_size": 16384}
 
     def __call__(self, batch: int) -> Tensor:
         """This process's part of a batch's loss, differentiable; the parts add up to the loss."""

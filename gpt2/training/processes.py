@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, distributed
 
 from gpt2.command import LostProcess
+from gpt2.devices import device_name
+from gpt2.weights import sole_writer
 
 
 def rank() -> int:
@@ -20,17 +22,27 @@ def world_size() -> int:
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
+def machines(device: torch.device) -> dict[str, str | int]:
+    """What a run computes on, for its metrics."""
+    return {"device": device_name(device), "processes": world_size()}
+
+
 @contextmanager
-def process_group(device: torch.device) -> Iterator[None]:
-    """Join the processes torchrun started; alone, do nothing."""
-    if "WORLD_SIZE" not in os.environ:
-        yield
-        return
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+def process_group(device: torch.device, out: str) -> Iterator[None]:
+    """Join the processes torchrun started, if any; the first keeps other programs from `out`.
+
+    Raises:
+        ValueError: another program writes it now.
+    """
+    many = "WORLD_SIZE" in os.environ
+    if many:
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        yield
+        with sole_writer(out) if rank() == 0 else nullcontext():
+            yield
     finally:
-        distributed.destroy_process_group()
+        if many:
+            distributed.destroy_process_group()
 
 
 def sum_over_processes(tensors: Sequence[Tensor]) -> None:

@@ -7,17 +7,18 @@ counts. Imports: torch, numpy.
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from gpt2.training.processes import rank, sum_over_processes
-from gpt2.training.state import read_state, write_state
+from gpt2.training.progress import Point
+from gpt2.training.state import State
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,7 @@ class TrainSettings:
     Args:
         steps: optimizer steps in all.
         lr: peak learning rate.
-        warmup: steps of linear rise to it; after them a cosine falls to final_lr * lr.
-        final_lr: last learning rate as a share of the peak.
+        warmup: steps of linear rise to it; after them a cosine falls to 0.
         weight_decay: AdamW's decoupled decay, on matrices only (Loshchilov & Hutter 2019).
         beta2: AdamW's second moment decay.
         clip: gradient norm above which gradients are scaled down (Pascanu et al. 2013).
@@ -40,7 +40,6 @@ class TrainSettings:
     steps: int
     lr: float
     warmup: int = 0
-    final_lr: float = 0.0
     weight_decay: float = 0.1
     beta2: float = 0.95
     clip: float = 1.0
@@ -62,28 +61,25 @@ class TrainSettings:
         if step < self.warmup:
             return self.lr * (step + 1) / self.warmup
         done = (step - self.warmup) / max(1, self.steps - self.warmup)
-        floor = self.final_lr * self.lr
-        return floor + (self.lr - floor) * 0.5 * (1 + math.cos(math.pi * done))
-
-
-@dataclass(frozen=True)
-class Report:
-    """Where a run stands: steps done, mean loss since the last report, and rates."""
-
-    step: int
-    loss: float
-    lr: float
-    gradient_norm: float
-    seconds: float
+        return self.lr * 0.5 * (1 + math.cos(math.pi * done))
 
 
 class Trainer:
-    """A model, its optimizer and how many steps they have done."""
+    """A model, its optimizer, how many steps they have done, and the points of their curve."""
 
-    def __init__(self, model: nn.Module, settings: TrainSettings) -> None:
-        self.model = model
-        self.settings = settings
+    def __init__(
+        self,
+        model: nn.Module,
+        settings: TrainSettings,
+        *,
+        state: State | None = None,
+        stage: str = "training",
+    ) -> None:
+        """Start, or go on from what the state holds under the stage's name; save to it too."""
+        self.model, self.settings = model, settings
+        self.state, self.stage = state, stage
         self.step = 0
+        self.points: list[Point] = []
         self.trained = [p for p in model.parameters() if p.requires_grad]
         decay = [p for p in self.trained if p.dim() >= 2]
         rest = [p for p in self.trained if p.dim() < 2]
@@ -95,15 +91,25 @@ class Trainer:
             groups, lr=settings.lr, betas=(0.9, settings.beta2), fused=self.trained[0].is_cuda
         )
         self._average = [p.detach().clone() for p in self.trained] if settings.average else []
+        if state is not None and state.holds(stage):
+            self._resume(state.read(stage))
 
     def run(
-        self, loss_of: Callable[[int], Tensor], *, report_every: int = 1, until: int | None = None
-    ) -> Iterator[Report]:
+        self,
+        loss_of: Callable[[int], Tensor],
+        complete: Callable[[Point], Point] = lambda point: point,
+        *,
+        report_every: int = 1,
+        until: int | None = None,
+    ) -> Iterator[Point]:
         """Train, yielding every report_every steps and at the end.
+
+        A state is saved before a point is yielded, if it is due or the end.
 
         Args:
             loss_of: this process's part of the loss of batch number i; the parts of all processes
                 add up to the loss. Step s trains on batches s * accumulate and on.
+            complete: fills in what only the task knows of a point.
             until: stop after this many steps in all; settings.steps if None.
 
         Raises:
@@ -112,7 +118,8 @@ class Trainer:
         """
         until = self.settings.steps if until is None else min(until, self.settings.steps)
         self.model.train()
-        counted, start = 0, time.perf_counter()
+        counted, before = 0, self.step
+        worked, start = 0.0, time.perf_counter()
         running = torch.zeros((), device=self.trained[0].device)
         while self.step < until:
             loss, norm = self._take_step(loss_of)
@@ -125,9 +132,14 @@ class Trainer:
                     raise FloatingPointError(
                         f"the loss is {mean} at step {self.step}; a lower --lr may help"
                     )
-                elapsed = time.perf_counter() - start
-                lr = self.settings.lr_at(self.step - 1)
-                yield Report(self.step, mean, lr, float(norm), elapsed)
+                worked += time.perf_counter() - start
+                lr, rate = self.settings.lr_at(self.step - 1), (self.step - before) / worked
+                point = complete(Point(self.step, mean, lr, float(norm), rate, stage=self.stage))
+                self.points.append(point)
+                if self.state is not None and (self.step == until or self.state.due()):
+                    self._save(self.state)
+                yield point
+                start = time.perf_counter()
                 self.model.train()
                 running.zero_()
                 counted = 0
@@ -177,31 +189,19 @@ class Trainer:
                 for parameter, value in zip(self.trained, kept, strict=False):
                     parameter.copy_(value)
 
-    def save(self, path: Path, *, run: Mapping, notes: Mapping | None = None) -> None:
-        """Write all that resuming needs, atomically.
-
-        Args:
-            run: settings and data of the run; resuming wants the same.
-            notes: what else load shall give back.
-        """
-        state = {
+    def _save(self, state: State) -> None:
+        content = {
             "step": self.step,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": self._average,
-            "notes": dict(notes or {}),
+            "points": [asdict(point) for point in self.points],
         }
-        write_state(path, state, run=run)
+        state.write(self.stage, content)
 
-    def load(self, path: Path, *, run: Mapping) -> dict:
-        """Go on from what save wrote; returns its notes.
-
-        Raises:
-            ValueError: the file is damaged, or of another run.
-        """
-        state = read_state(path, run=run, device=self.trained[0].device)
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self._average = state["average"]
-        self.step = state["step"]
-        return state["notes"]
+    def _resume(self, found: dict[str, Any]) -> None:
+        self.model.load_state_dict(found["model"])
+        self.optimizer.load_state_dict(found["optimizer"])
+        self._average = found["average"]
+        self.step = found["step"]
+        self.points = [Point(**point) for point in found["points"]]

@@ -26,7 +26,7 @@ from gpt2.weights.loading import (
     open_directory,
 )
 from gpt2.weights.pickles import open_pickle, plain
-from gpt2.weights.saving import save, write_json, write_safetensors
+from gpt2.weights.saving import save, write_json, write_model, write_safetensors
 from gpt2.weights.source import Read, Shapes, Source
 from gpt2.weights.tensors import EMBEDDING, TRANSPOSED, place, stored_shapes, tf_names
 
@@ -61,5 +61,6 @@ __all__ = [
     "sole_writer",
     "whole_directory",
     "write_json",
+    "write_model",
     "write_safetensors",
 ]

@@ -16,11 +16,11 @@ from torch import Tensor
 
 from gpt2.classifier import GPT2Classifier
 from gpt2.model import GPT2
-from gpt2.vocabulary import copy_vocabulary
 from gpt2.weights.atomic import check_space, whole_directory
 from gpt2.weights.configuration import config_json
 from gpt2.weights.files import CONFIG_FILE, WEIGHTS_FILE
 from gpt2.weights.tensors import TRANSPOSED, stored_name, stored_shapes
+from gpt2.weights.vocabulary_files import copy_vocabulary
 
 _SAFETENSORS_TYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
 
@@ -43,6 +43,18 @@ def save(
     Raises:
         OSError, ValueError: the disk is full, or the vocabulary is missing; nothing has changed.
     """
+    with whole_directory(directory) as work:
+        write_model(model, work, vocabulary=vocabulary, dtype=dtype)
+
+
+def write_model(
+    model: GPT2 | GPT2Classifier,
+    work: Path,
+    *,
+    vocabulary: str | Path,
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """The files of a model directory, into one of whole_directory; the rest as for save."""
     if isinstance(model, GPT2Classifier):
         config = model.transformer.config
     else:
@@ -53,10 +65,9 @@ def save(
         value = state[name].t() if name.endswith(TRANSPOSED) else state[name]
         return value.detach().to("cpu", dtype)
 
-    with whole_directory(directory) as work:
-        write_safetensors(work / WEIGHTS_FILE, stored_shapes(config), tensor, dtype=dtype)
-        write_json(work / CONFIG_FILE, config_json(config, dtype))
-        copy_vocabulary(vocabulary, work)
+    write_safetensors(work / WEIGHTS_FILE, stored_shapes(config), tensor, dtype=dtype)
+    write_json(work / CONFIG_FILE, config_json(config, dtype))
+    copy_vocabulary(vocabulary, work)
 
 
 def write_safetensors(

@@ -72,7 +72,7 @@ def test_a_file_the_server_does_not_have_is_named(server, tmp_path, monkeypatch)
 def test_offline_the_program_says_where_to_put_the_files(tmp_path, monkeypatch, capsys):
     """A port that nobody listens on; the error comes at once and leaves nothing but the place."""
     monkeypatch.setattr(agnews_files, "URL", "http://127.0.0.1:9/")
-    monkeypatch.setattr(finetune_agnews.agnews_files, "DIRECTORY", tmp_path / "data")
+    monkeypatch.setattr(agnews_files, "DIRECTORY", tmp_path / "data")
     start = time.monotonic()
     assert finetune_agnews.main(["--out", str(tmp_path / "out")]) == 1
     assert time.monotonic() - start < agnews_files.TIMEOUT

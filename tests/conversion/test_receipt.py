@@ -17,7 +17,8 @@ from gpt2.config import SIZES, GPT2Config
 from gpt2.conversion import logit_check, numpy_forward, receipt
 from gpt2.conversion.convert import fingerprint, to_directory
 from gpt2.conversion.numpy_forward import Layout
-from gpt2.vocabulary import BYTES, pick_vocabulary
+from gpt2.vocabulary import BYTES
+from gpt2.weights.vocabulary_files import pick_vocabulary
 
 
 @pytest.fixture

@@ -635,6 +635,7 @@ def test_a_map_gives_every_pair_with_the_tokens_own_words() -> None:
 # Threads, imports, speed
 
 
+@pytest.mark.slow
 def test_eight_threads_draw_at_once_as_one_would() -> None:
     def draw(number: int) -> tuple[list[str], np.ndarray]:
         seed = number % 5
@@ -655,6 +656,7 @@ def test_eight_threads_draw_at_once_as_one_would() -> None:
     assert not Gcf.figs
 
 
+@pytest.mark.slow
 def test_figures_need_neither_torch_nor_pyplot() -> None:
     code = "import sys, gpt2.figures; print([m for m in sys.modules if m in %r])"
     unwanted = ("torch", "matplotlib.pyplot", "gradio", "tiktoken")

@@ -9,7 +9,7 @@ from torch import nn
 
 from gpt2.model import GPT2, init_weights
 from gpt2.training import processes
-from gpt2.training import state as checkpoint
+from gpt2.training import state as states
 from gpt2.training.losses import head_loss
 from gpt2.training.trainer import Trainer, TrainSettings
 
@@ -20,7 +20,7 @@ SETTINGS = TrainSettings(steps=6, lr=1e-2, warmup=2, average=0.9, accumulate=2)
 def new_run(tiny_config):
     """new_run(settings, seed=0): a trainer of a fresh model with dropout, and its loss."""
 
-    def make(settings, *, seed=0):
+    def make(settings, *, seed=0, state=None):
         model = GPT2(replace(tiny_config, dropout=0.2))
         init_weights(model, seed=seed)
 
@@ -29,7 +29,7 @@ def new_run(tiny_config):
             ids = torch.randint(97, (2, 9), generator=generator)
             return head_loss(model.hidden(ids[:, :-1]), model.wte.weight, ids[:, 1:])
 
-        return Trainer(model, settings), loss_of
+        return Trainer(model, settings, state=state), loss_of
 
     return make
 
@@ -54,22 +54,31 @@ def bits(model):
     return torch.cat([value.flatten() for value in model.state_dict().values()])
 
 
-def run(trainer, loss_of, **options):
-    return list(trainer.run(loss_of, **options))
+def kept(tmp_path, **options):
+    """A state beside tmp_path/out."""
+    return states.State(states.RunSettings(out=str(tmp_path / "out"), **options), {"lr": 1})
+
+
+def measured(point):
+    return replace(point, read=9 * point.step, held_out={"loss": point.loss / 2})
+
+
+def run(trainer, loss_of, *complete, **options):
+    return list(trainer.run(loss_of, *complete, **options))
 
 
 # --- settings --------------------------------------------------------------------------------
 
 
 def test_the_learning_rate_rises_linearly_then_falls_along_a_cosine():
-    settings = TrainSettings(steps=110, lr=2.0, warmup=10, final_lr=0.1)
+    settings = TrainSettings(steps=110, lr=2.0, warmup=10)
     assert [settings.lr_at(step) for step in range(10)] == pytest.approx(
         [0.2 * (step + 1) for step in range(10)]
     )
     assert settings.lr_at(10) == 2.0
-    assert settings.lr_at(60) == pytest.approx(1.1)  # halfway between 2 and 0.2
-    assert settings.lr_at(35) == pytest.approx(0.2 + 1.8 * 0.5 * (1 + math.sqrt(0.5)))
-    assert settings.lr_at(109) == pytest.approx(0.2, abs=1e-3)
+    assert settings.lr_at(60) == pytest.approx(1.0)  # halfway between 2 and 0
+    assert settings.lr_at(35) == pytest.approx(1 + math.sqrt(0.5))
+    assert settings.lr_at(109) == pytest.approx(0, abs=1e-3)
     falling = [settings.lr_at(step) for step in range(10, 110)]
     assert falling == sorted(falling, reverse=True)
 
@@ -224,14 +233,14 @@ def test_a_run_that_was_stopped_and_resumed_ends_with_the_same_bits(new_run, tmp
     run(whole, loss_of)
 
     torch.manual_seed(1)
-    first, loss_of = new_run(SETTINGS)
-    run(first, loss_of, until=stop)
-    first.save(tmp_path / "run.state", run={"lr": 1}, notes={"seen": [3.5]})
+    first, loss_of = new_run(SETTINGS, state=kept(tmp_path))
+    before = run(first, loss_of, measured, until=stop)
+    first.state = None
     run(first, loss_of, until=stop + 1)  # lost when the run is killed
 
     torch.manual_seed(1234)  # another process: other weights, other random numbers
-    second, loss_of = new_run(SETTINGS, seed=9)
-    assert second.load(tmp_path / "run.state", run={"lr": 1}) == {"seen": [3.5]}
+    second, loss_of = new_run(SETTINGS, seed=9, state=kept(tmp_path, resume=True))
+    assert second.points == before
     assert second.step == stop
     reports = run(second, loss_of)
 
@@ -242,20 +251,17 @@ def test_a_run_that_was_stopped_and_resumed_ends_with_the_same_bits(new_run, tmp
 
 
 def test_a_save_that_fails_keeps_the_state_before_it(monkeypatch, new_run, tmp_path):
-    trainer, loss_of = new_run(SETTINGS)
+    trainer, loss_of = new_run(SETTINGS, state=kept(tmp_path))
     run(trainer, loss_of, until=1)
-    trainer.save(tmp_path / "run.state", run={})
-    run(trainer, loss_of, until=2)
 
     def disk_full(state, file):
         file.write(b"half of")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint.torch, "save", disk_full)
+    monkeypatch.setattr(states.torch, "save", disk_full)
     with pytest.raises(OSError):
-        trainer.save(tmp_path / "run.state", run={})
-    other, _ = new_run(SETTINGS)
-    other.load(tmp_path / "run.state", run={})
+        run(trainer, loss_of, until=2)
+    other, _ = new_run(SETTINGS, state=kept(tmp_path, resume=True))
     assert other.step == 1
 
 

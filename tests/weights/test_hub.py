@@ -71,6 +71,7 @@ def here(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("downloaded", [True, False])
 @pytest.mark.parametrize("form", ["model directory", "TensorFlow", "nanoGPT"])
+@pytest.mark.slow
 def test_a_size_that_stands_here_is_read_from_here(
     request, here, model_directory, make_model, capsys, form, downloaded
 ):
