@@ -66,10 +66,12 @@ def test_cached_decode_equals_a_replay(make_model, tiny_config):
 
 def test_attention_and_topics_come_back_as_numpy(engine):
     ids = engine.catalog.encode("Oil prices rose on Monday.", model="mini")
-    maps = engine.attention(ids, 0, model="mini")
+    maps = engine.inspector.attention(ids, 0, model="mini")
     assert isinstance(maps, np.ndarray)
     assert np.allclose(maps.sum(-1), 1, atol=1e-3)
-    verdict = engine.classify("The striker scored twice in the last ten minutes of the final.")
+    verdict = engine.inspector.classify(
+        "The striker scored twice in the last ten minutes of the final."
+    )
     assert verdict.label == "Sports"
 
 

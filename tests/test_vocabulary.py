@@ -356,11 +356,13 @@ def test_a_model_with_a_vocabulary_of_its_own_writes_and_is_shown(
     assert engine.catalog.decode(trace.ids, model=name) == "Straße" + trace.completion
     drawn = engine.catalog.drawn([*trace.prompt_ids, 505], model=name)
     assert drawn == [*engine.catalog.texts(trace.prompt_ids, model=name), "⟨505⟩"]
-    assert engine.score("über", model=name).ids == tuple(Tokenizer(german_model).encode("über"))
+    assert engine.inspector.score("über", model=name).ids == tuple(
+        Tokenizer(german_model).encode("über")
+    )
     seeds = (Request("Am", 40, replace(wild, seed=seed), model=name) for seed in range(200))
     ended = next(t for t in map(last, map(engine.generate, seeds)) if t.finish_reason == "eos")
     assert ended.steps[-1].id == 1 and "</s>" not in ended.completion
-    newest = engine.classify("Oil prices climb")  # beside a classifier with GPT-2's own
+    newest = engine.inspector.classify("Oil prices climb")  # beside a classifier with GPT-2's own
     assert engine.catalog.drawn(newest.ids, model=newest.model) == ["Oil", " prices", " climb"]
 
 

@@ -173,7 +173,7 @@ def main() -> int:
     bars = figures.TokenBars(top, step.top_probs, step.top_sampled_probs, drawn)
     draw("language-head", bars)
     headline = "Oil prices climb as refineries shut down ahead of the storm, lifting shares."
-    verdict = engine.classify(headline)
+    verdict = engine.inspector.classify(headline)
     read = engine.catalog.drawn(verdict.ids, model=verdict.model)
     draw("classification-head", figures.TopicLines(verdict.per_token, read, verdict.labels))
 

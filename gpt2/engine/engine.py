@@ -7,14 +7,13 @@ from gpt2.devices import pick_device, pick_dtype
 from gpt2.engine.catalog import Catalog
 from gpt2.engine.inspector import Inspector
 from gpt2.engine.library import Library
-from gpt2.engine.memory import Memory
 from gpt2.engine.request import Limits, Request
 from gpt2.engine.writer import Writer
 from gpt2.lens import Scales
 from gpt2.records import Trace, Update
 
 
-class Engine(Inspector):
+class Engine:
     """Text in, records out; any number of threads may ask.
 
     One lock guards the model; a completion takes it token by token, so that several take turns.
@@ -22,9 +21,10 @@ class Engine(Inspector):
     """
 
     def __init__(self, library: Library, limits: Limits) -> None:
+        self.catalog, self.library, self.limits = library.catalog, library, limits
         turn = threading.Lock()
-        super().__init__(library, limits, turn, Memory(limits.observed_bytes))
         self.writer = Writer(library, limits, turn)
+        self.inspector = Inspector(library, limits, turn)
 
     @classmethod
     def load(

@@ -49,16 +49,16 @@ class Inspector:
         library: Library,
         limits: Limits,
         turn: AbstractContextManager[object],
-        streams: Memory[tuple[str, tuple[int, ...]], Tensor],
     ) -> None:
         """Read with a library's models.
 
         Args:
             turn: held while a model works.
-            streams: a memory for Reading.streams, by model and tokens.
         """
         self.library, self.catalog = library, library.catalog
-        self.limits, self._turn, self._streams = limits, turn, streams
+        self.limits, self._turn = limits, turn
+        # What models saw of texts (Reading.streams), by model and tokens.
+        self.streams: Memory[tuple[str, tuple[int, ...]], Tensor] = Memory(limits.observed_bytes)
         self._heads: dict[str, HeadScores] = {}  # by model; a few hundred bytes each
 
     @contextmanager
@@ -67,10 +67,10 @@ class Inspector:
         backbone = self.library.get(model).backbone
         key = model, lens.tokens_read(ids, backbone.config)
         with self._turn:
-            streams = self._streams.get(key)
+            streams = self.streams.get(key)
             if streams is None:
                 streams = Reading.of(backbone, ids).streams
-                self._streams.keep(key, streams)
+                self.streams.keep(key, streams)
             yield Reading(backbone, tuple(ids), streams)
 
     def tokens_read(self, ids: Sequence[int], *, model: str) -> tuple[int, ...]:

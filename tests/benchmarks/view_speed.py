@@ -62,7 +62,7 @@ def views(engine: Engine, shown: Shown) -> dict[str, Callable[[], object]]:
         "the draw": lambda: token_drawing(
             engine,
             shown,
-            engine.step(shown.ids, shown.selected, shown.sampling, model=shown.model),
+            engine.inspector.step(shown.ids, shown.selected, shown.sampling, model=shown.model),
             SCREEN,
         ),
         "heads of a layer": lambda: maps.whole_layer("attention"),

@@ -177,7 +177,7 @@ def test_any_text_can_be_scored(visit, engine):
     open_section(page, "Score a text")
     page.get_by_label("Text to score").fill("Hello world, <b>hello</b>.")
     page.get_by_role("button", name="Score", exact=True).click()
-    found = engine.score("Hello world, <b>hello</b>.")
+    found = engine.inspector.score("Hello world, <b>hello</b>.")
     expect(page.locator("#score-status")).to_contain_text(f" {found.nll:.2f} nats a token")
     expect(page.locator("#score-strip")).to_contain_text("<b>hello</b>")
     expect(page.locator("#score-picture img")).to_be_visible()

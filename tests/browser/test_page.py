@@ -253,7 +253,7 @@ def test_examples_fill_the_inputs_and_run_nothing(visit, page_server):
 def test_classify_shows_a_topic_and_four_bars(visit, engine):
     page = visit()
     classify(page, "Oil prices climb")
-    verdict = engine.classify("Oil prices climb")
+    verdict = engine.inspector.classify("Oil prices climb")
     expect(page.locator("#verdict .headline")).to_contain_text(verdict.label)
     alt = page.locator("#classes img").get_attribute("alt")
     assert all(label in alt for label in verdict.labels)

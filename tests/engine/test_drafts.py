@@ -51,7 +51,7 @@ def test_the_step_of_the_choice_is_a_replay_with_that_token(fresh_engine):
     whole = last(fresh_engine.generate(WISH))
     token = whole.steps[7].top_ids[5]
     step = last(fresh_engine.branch(WISH, whole.ids, 10, token)).steps[7]
-    again = fresh_engine.step([*whole.ids[:10], token], 10, LIVELY, model="tiny")
+    again = fresh_engine.inspector.step([*whole.ids[:10], token], 10, LIVELY, model="tiny")
     assert (step.id, step.rank, step.top_ids) == (token, 6, again.top_ids)
     assert step.logprob == pytest.approx(again.logprob, abs=1e-5)
     assert step.top_probs == whole.steps[7].top_probs

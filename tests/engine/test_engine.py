@@ -185,8 +185,8 @@ def test_a_count_out_of_range_is_refused_with_the_limit(engine, count):
 def test_a_text_that_is_none_or_too_long_is_refused_everywhere(engine, text, words):
     for call in (
         lambda: ask(engine, text),
-        lambda: engine.score(text),
-        lambda: engine.classify(text),
+        lambda: engine.inspector.score(text),
+        lambda: engine.inspector.classify(text),
         lambda: engine.catalog.encode(text, model=engine.catalog.models[0]),
     ):
         with pytest.raises(ValueError, match=words):
@@ -244,13 +244,13 @@ def test_parallel_requests_give_the_answers_they_give_alone(engine):
 
 
 def test_other_questions_in_between_change_nothing(engine):
-    alone, verdict = answer(ask(engine)[-1]), engine.classify("Oil prices climb").probs
+    alone, verdict = answer(ask(engine)[-1]), engine.inspector.classify("Oil prices climb").probs
     traces = []
     for trace in engine.generate(Request("Hello world", 12, LIVELY)):
         traces.append(trace)
-        np.testing.assert_array_equal(engine.classify("Oil prices climb").probs, verdict)
-        engine.score("something else")
-        engine.attention([1, 2, 3], 0, model="tiny")
+        np.testing.assert_array_equal(engine.inspector.classify("Oil prices climb").probs, verdict)
+        engine.inspector.score("something else")
+        engine.inspector.attention([1, 2, 3], 0, model="tiny")
     assert answer(traces[-1]) == alone
 
 
@@ -317,30 +317,30 @@ def test_an_error_in_the_model_frees_it(engine, monkeypatch):
 def test_a_step_looked_at_later_is_the_one_that_was_taken(engine):
     trace = ask(engine)[-1]
     for place, taken in enumerate(trace.steps, start=len(trace.prompt_ids)):
-        step = engine.step(trace.ids, place, LIVELY, model=trace.model)
+        step = engine.inspector.step(trace.ids, place, LIVELY, model=trace.model)
         assert (step.id, step.rank, step.top_ids) == (taken.id, taken.rank, taken.top_ids)
         assert step.sampled_prob == pytest.approx(taken.sampled_prob, abs=1e-5)
 
 
 def test_scores_follow_the_end_of_text_and_agree_with_the_completion(engine, tokenizer):
     trace = ask(engine, "")[-1]
-    score = engine.score_tokens(trace.ids, model="tiny")
+    score = engine.inspector.score_tokens(trace.ids, model="tiny")
     assert score.logprobs == pytest.approx([step.logprob for step in trace.steps], abs=1e-4)
     assert score.ranks.tolist() == [step.rank for step in trace.steps]
-    found = engine.score("Hello world")
+    found = engine.inspector.score("Hello world")
     assert list(found.ids) == tokenizer.encode("Hello world")
     assert found.nll == pytest.approx(-float(np.mean(found.logprobs)))
     assert found.perplexity == pytest.approx(math.exp(found.nll))
 
 
 def test_a_long_text_is_scored_at_its_beginning_and_an_empty_one_refused(engine):
-    assert len(engine.score(" the" * 500).ids) == 64
+    assert len(engine.inspector.score(" the" * 500).ids) == 64
     with pytest.raises(ValueError, match="text is empty"):
-        engine.score("")
+        engine.inspector.score("")
 
 
 def test_a_verdict_sums_to_1_after_every_token(engine):
-    verdict = engine.classify("Oil prices climb ahead of the storm")
+    verdict = engine.inspector.classify("Oil prices climb ahead of the storm")
     assert verdict.labels == ("World", "Sports", "Business", "Sci/Tech")
     assert verdict.per_token.shape == (len(verdict.ids), 4)
     np.testing.assert_allclose(verdict.per_token.sum(axis=1), 1, atol=1e-6)
@@ -351,24 +351,24 @@ def test_a_verdict_sums_to_1_after_every_token(engine):
 def test_news_is_read_as_typed(engine, tokenizer):
     """An address lost its &copy=2, and "price<cost ... goals>fouls" all between the signs."""
     for text in ("x.org/?a=1&region=eu&copy=2", "If price<cost then goals>fouls", "a\n\nb &amp; c"):
-        assert list(engine.classify(f" {text}\n").ids) == tokenizer.encode(text)
+        assert list(engine.inspector.classify(f" {text}\n").ids) == tokenizer.encode(text)
 
 
 def test_a_long_news_text_keeps_its_beginning(engine):
-    verdict = engine.classify("Oil" + " the" * 99)
+    verdict = engine.inspector.classify("Oil" + " the" * 99)
     assert (len(verdict.ids), verdict.truncated) == (64, 36)
-    assert verdict.ids == engine.classify("Oil" + " the" * 63).ids
+    assert verdict.ids == engine.inspector.classify("Oil" + " the" * 63).ids
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\n\t"])
 def test_news_without_a_word_is_refused(engine, text):
     with pytest.raises(ValueError, match="the news text is empty"):
-        engine.classify(text)
+        engine.inspector.classify(text)
 
 
 def test_a_language_model_does_not_classify(engine):
     with pytest.raises(ValueError, match="tiny is no classifier"):
-        engine.classify("Oil", classifier="tiny")
+        engine.inspector.classify("Oil", classifier="tiny")
 
 
 def test_describe_lists_models_classifiers_and_device(engine):
@@ -398,8 +398,8 @@ def test_a_refused_request_is_refused_before_anything_is_begun(engine, request_)
 
 
 def test_a_score_tells_how_much_was_not_read(engine):
-    assert engine.score(" the" * 100).truncated == 36
-    assert engine.score(" the" * 64).truncated == 0
+    assert engine.inspector.score(" the" * 100).truncated == 36
+    assert engine.inspector.score(" the" * 64).truncated == 0
 
 
 # --- what /models tells ----------------------------------------------------------------------

@@ -444,7 +444,7 @@ def test_picking_a_token_reads_the_text_once(fresh_engine, passes):
     passes.clear()
     for place in range(1, len(trace.ids)):
         shown = keep(trace, request, selected=place)
-        step = fresh_engine.step(shown.ids, place, sampling, model="tiny")
+        step = fresh_engine.inspector.step(shown.ids, place, sampling, model="tiny")
         picture = token_drawing(fresh_engine, shown, step, Viewport(760, LIGHT))
         drawn = place >= len(trace.prompt_ids)
         assert ("random number" in picture.picture.alt()) is drawn, place

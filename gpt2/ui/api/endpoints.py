@@ -93,7 +93,7 @@ def build_api(engine: Engine) -> None:
                 and truncated tells how many are not.
         """
         with errors_in_words():
-            found = engine.score(text)
+            found = engine.inspector.score(text)
             columns = zip(found.ids, found.logprobs, found.ranks, found.entropies, strict=True)
             return {
                 "model": found.model,
@@ -125,7 +125,7 @@ def build_api(engine: Engine) -> None:
             layer = _whole("layer", layer, 0, config.n_layer - 1)
             head = _whole("head", head, -1, config.n_head - 1)
             _, ids = whole_text(engine, text)
-            maps = engine.attention(ids, layer, model=name)
+            maps = engine.inspector.attention(ids, layer, model=name)
             weights = maps.mean(axis=0) if head < 0 else maps[head]
             return {
                 "model": name,
@@ -140,7 +140,7 @@ def build_api(engine: Engine) -> None:
             text: a headline or an article.
         """
         with errors_in_words():
-            verdict = engine.classify(text)
+            verdict = engine.inspector.classify(text)
             probs = dict(zip(verdict.labels, verdict.probs.astype(float).tolist(), strict=True))
             return {
                 "model": verdict.model,

@@ -29,7 +29,7 @@ def lens_endpoints(engine: Engine) -> list[Callable]:
         with errors_in_words():
             name, ids, place = _text(engine, text, position)
             top = int(check_number("top", top, 1, MOST_TOP, whole=True))
-            found = engine.logit_lens(ids, [place], model=name, top=top)
+            found = engine.inspector.logit_lens(ids, [place], model=name, top=top)
             layers = zip(
                 found.top_ids[:, 0],
                 found.top_probs[:, 0],
@@ -53,7 +53,7 @@ def lens_endpoints(engine: Engine) -> list[Callable]:
                     }
                     for layer, (tops, probs, prob, rank) in enumerate(layers)
                 ],
-                "rollout": _rounded(engine.rollout(ids, model=name)[place, : place + 1]),
+                "rollout": _rounded(engine.inspector.rollout(ids, model=name)[place, : place + 1]),
             }
 
     def ablate(
@@ -80,7 +80,7 @@ def lens_endpoints(engine: Engine) -> list[Callable]:
                 mlps=dict(_rows("mlps", mlps, 2)),
                 layers=dict(_rows("layers", layers, 2)),
             )
-            found = engine.ablate(ids, place + 1, scales, model=name)
+            found = engine.inspector.ablate(ids, place + 1, scales, model=name)
             best = [probs.argsort()[::-1][:10] for probs in (found.before, found.after)]
             followed = found.token >= 0
             return {
@@ -122,7 +122,7 @@ def lens_endpoints(engine: Engine) -> list[Callable]:
             ask = _ask_topic if topic is True else _ask_next_token
             asked = ask(engine, text, position, answer, instead_of)
             end = asked.place + 1
-            *_, found = engine.attributions(
+            *_, found = engine.inspector.attributions(
                 asked.ids,
                 end,
                 asked.answer,
@@ -210,13 +210,13 @@ def _ask_next_token(
     elif place + 1 < len(ids):
         wanted = ids[place + 1]
     else:
-        wanted = int(engine.logit_lens(ids, [place], model=name, top=1).predicted_ids[0])
+        wanted = int(engine.inspector.logit_lens(ids, [place], model=name, top=1).predicted_ids[0])
     other = _token(engine, name, "instead_of", instead_of) if instead_of else None
     return _Asked(name, ids, place, wanted, other)
 
 
 def _ask_topic(engine: Engine, text: str, position: object, answer: str, instead_of: str) -> _Asked:
-    verdict = engine.classify(text)
+    verdict = engine.inspector.classify(text)
     labels, ids = verdict.labels, list(verdict.ids)
     for name, label in (("answer", answer), ("instead_of", instead_of)):
         if label and label not in labels:

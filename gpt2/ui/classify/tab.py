@@ -80,7 +80,7 @@ def build_classify(page: Page) -> None:
     def show(text, model):  # noqa: ANN001, ANN202
         # Not named classify: gradio would take that name from the API's endpoint.
         with errors_in_words():
-            found = engine.classify(text, classifier=model)
+            found = engine.inspector.classify(text, classifier=model)
             texts = engine.catalog.drawn(found.ids, model=found.model)
             return _headline(found), class_strip(texts, found.per_token, found.labels), Read(found)
 

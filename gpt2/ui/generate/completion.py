@@ -177,7 +177,7 @@ def trace_strip(engine: Engine, trace: Trace, by: str, screen: Viewport, *, sele
 
 def shown_strip(engine: Engine, shown: Shown, by: str, screen: Viewport) -> str:
     """The strip of a text that is there, recomputed, with the selected token marked."""
-    score = engine.score_tokens(shown.ids, model=shown.model)
+    score = engine.inspector.score_tokens(shown.ids, model=shown.model)
     drawn = slice(shown.prompt_length - 1, None)
     return token_strip(
         engine.catalog.drawn(shown.ids, model=shown.model),
@@ -203,7 +203,7 @@ def token_words(engine: Engine, shown: Shown, step: Step) -> str:
 def token_drawing(engine: Engine, shown: Shown, step: Step, screen: Viewport) -> Drawing:
     """The ten best at the selected place and, if one was drawn there, each step of the draw."""
     ids = step.top_ids if step.id in step.top_ids else (*step.top_ids, step.id)
-    drawn = engine.waterfall(shown.ids, shown.selected, shown.sampling, model=shown.model)
+    drawn = engine.inspector.waterfall(shown.ids, shown.selected, shown.sampling, model=shown.model)
     pieces, chosen = engine.catalog.drawn(ids, model=shown.model), ids.index(step.id)
     table = partial(vocabulary_columns, drawn, partial(engine.catalog.words, model=shown.model))
     if drawn.token != step.id:  # of the prompt, or chosen by hand: nothing was drawn

@@ -93,7 +93,7 @@ def build_generate(page: Page) -> None:
 
     def look(shown, screen):  # noqa: ANN001, ANN202
         """The selected token in words and as a picture, and what else could stand there."""
-        step = engine.step(shown.ids, shown.selected, shown.sampling, model=shown.model)
+        step = engine.inspector.step(shown.ids, shown.selected, shown.sampling, model=shown.model)
         return (
             token_words(engine, shown, step),
             token_drawing(engine, shown, step, screen),

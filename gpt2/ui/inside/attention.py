@@ -67,7 +67,7 @@ def build_attention(page: Page, shown: gr.State, *, name: str, model: str) -> No
         if shown is None or place is None:
             return gr.skip()
         x, y, width = place
-        tokens = len(engine.tokens_read(shown.ids, model=shown.model))
+        tokens = len(engine.inspector.tokens_read(shown.ids, model=shown.model))
         found = overview_at(x, y, tokens=tokens, width=width)
         room = engine.limits.attention_tokens
         return gr.skip() if found is None else min(max(0, found[0] - room // 2), tokens - room)
@@ -98,7 +98,7 @@ def attention_drawings(
     view = AttentionMaps(
         engine=engine,
         model=shown.model,
-        ids=engine.tokens_read(shown.ids, model=shown.model),
+        ids=engine.inspector.tokens_read(shown.ids, model=shown.model),
         layer=min(int(layer), config.n_layer - 1),
         head=min(int(head), config.n_head - 1),
         start=int(start),

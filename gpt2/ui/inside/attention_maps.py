@@ -71,7 +71,7 @@ class AttentionMaps:
 
     def layer_maps(self, kind: str) -> np.ndarray:
         """The window's map of every head of the layer, [H, T, T]."""
-        return self.engine.attention_window(
+        return self.engine.inspector.attention_window(
             self.ids,
             self.layer,
             rows=self.window,
@@ -86,7 +86,7 @@ class AttentionMaps:
         name = f"attention-layer-{self.layer}-head-{self.head}"
         if kind == ROLLOUT:
             window = slice(*self.window)
-            shown = self.engine.rollout(self.ids, model=self.model)[window, window]
+            shown = self.engine.inspector.rollout(self.ids, model=self.model)[window, window]
             title, name = "Rollout: the tokens that each place is made of", "attention-rollout"
             picture: Picture = AttentionMap(shown, title=title, **tokens)
         elif kind == HEAD:
@@ -103,7 +103,7 @@ class AttentionMaps:
         """A text much too long for one map as a whole, with the map's window outlined."""
         if 2 * len(self.ids) < 3 * self.engine.limits.attention_tokens:
             return ""
-        pooled = self.engine.overview(
+        pooled = self.engine.inspector.overview(
             self.ids, self.layer, OVERVIEW_CELLS, model=self.model, weighted=kind == WEIGHTED
         )
         cells = self._of_head(pooled.weights)
@@ -123,8 +123,8 @@ class AttentionMaps:
 
     def whole_model(self) -> Drawing:
         """The maps of all heads of all layers, as tiles that say what each was measured to do."""
-        maps = self.engine.tiles(self.ids, TILE_CELLS, model=self.model).weights
-        found = self.engine.model_heads(model=self.model)
+        maps = self.engine.inspector.tiles(self.ids, TILE_CELLS, model=self.model).weights
+        found = self.engine.inspector.model_heads(model=self.model)
         picture = HeadTiles(maps, found, selected=(self.layer, max(0, self.head)))
         return Drawing(picture, self.screen, "attention-all-heads", clickable=True)
 
@@ -142,8 +142,12 @@ class AttentionMaps:
                 f"{self.engine.limits.attention_tokens} a side."
             )
         if kind != ROLLOUT and self.head >= 0:
-            model = self.engine.model_heads(model=self.model).scores[:, self.layer, self.head]
-            text = self.engine.heads(self.ids, model=self.model).scores[:, self.layer, self.head]
+            model = self.engine.inspector.model_heads(model=self.model).scores[
+                :, self.layer, self.head
+            ]
+            text = self.engine.inspector.heads(self.ids, model=self.model).scores[
+                :, self.layer, self.head
+            ]
             measured = " · ".join(
                 f"{label} {percent(float(general))} ({percent(float(here))} here)"
                 for label, general, here in zip(HEAD_LABELS, model, text, strict=True)

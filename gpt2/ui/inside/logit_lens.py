@@ -34,11 +34,11 @@ def build_lens(page: Page, shown: gr.State) -> None:
 def lens_drawings(engine: Engine, shown: Shown, screen: Viewport) -> tuple[Drawing, Drawing]:
     """The lens around the selected token, and that token's rank through the layers."""
     before = shown.selected - 1  # the token after which the selected one was predicted
-    last = len(engine.tokens_read(shown.ids, model=shown.model))
+    last = len(engine.inspector.tokens_read(shown.ids, model=shown.model))
     count = min(lens_columns(screen.width), last)
     first = min(max(0, before - count // 2), last - count)
     positions = range(first, first + count)
-    found = engine.logit_lens(shown.ids, positions, model=shown.model)
+    found = engine.inspector.logit_lens(shown.ids, positions, model=shown.model)
     read = [shown.ids[place] for place in positions]
     picture = LensGrid(
         [engine.catalog.drawn(row, model=shown.model) for row in found.top_ids[:, :, 0].tolist()],

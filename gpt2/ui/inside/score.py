@@ -48,7 +48,7 @@ def build_score(page: Page) -> None:
 
     def show(text, model, viewport):  # noqa: ANN001, ANN202
         with errors_in_words():
-            found = engine.score(text or "", model=model)
+            found = engine.inspector.score(text or "", model=model)
             screen = Viewport.read(viewport)
             return _status(found), _strip(page, found, screen), Scored(found)
 

@@ -99,7 +99,9 @@ def map_drawings(
     engine: Engine, shown: Shown, screen: Viewport
 ) -> Iterator[tuple[Drawing, dict, dict]]:
     """What the selected token owes to each part, as it fills; and the ends of the two sliders."""
-    for found in paced(engine.ablation_maps(shown.ids, shown.selected, model=shown.model)):
+    for found in paced(
+        engine.inspector.ablation_maps(shown.ids, shown.selected, model=shown.model)
+    ):
         yield _map_drawing(engine, shown, found, screen)
 
 
@@ -123,7 +125,7 @@ def bars_drawing(
     if not parts:
         return note("All heads work as trained."), ""
     scales = _scales(engine, shown.model, parts)
-    found = engine.ablate(shown.ids, shown.selected, scales, model=shown.model)
+    found = engine.inspector.ablate(shown.ids, shown.selected, scales, model=shown.model)
     best = {*_best(found.before), *_best(found.after), found.token} - {-1}
     ids = sorted(best, key=lambda token: -found.before[token])
     picture = BeforeAfter(

@@ -100,7 +100,7 @@ def _attributions(
     whole: list[Attribution] = []
     for method in methods:
         found = whole
-        for one in engine.attributions(
+        for one in engine.inspector.attributions(
             asked.ids, asked.index, asked.answer, method=method, model=asked.model, instead_of=rival
         ):
             found = [*whole, one]
@@ -144,7 +144,7 @@ def truth_drawings(
 ) -> Iterator[tuple[Drawing, str]]:
     """The check of the two quickest methods at once, that of all as soon as it is there."""
     for quick in (True, False):
-        found = engine.faithfulness(
+        found = engine.inspector.faithfulness(
             asked.ids, asked.index, asked.answer, model=asked.model, quick=quick
         )
         drawing, table = _truth(found, asked, screen)
