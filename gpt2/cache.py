@@ -1,7 +1,7 @@
 """The key/value cache: what the blocks remember of the tokens already read.
 
 An argument of the forward pass, never an attribute of a module, so two generations can't share one
-by accident. Imports: torch.
+by accident.
 """
 
 import torch

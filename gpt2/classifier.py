@@ -1,7 +1,7 @@
 """GPT-2 with a classification head: the topic of a text, read at its last token.
 
 The same function as Hugging Face's GPT2ForSequenceClassification. Source: Radford et al. 2018,
-"Improving Language Understanding by Generative Pre-Training", section 3.2. Imports: torch.
+"Improving Language Understanding by Generative Pre-Training", section 3.2.
 """
 
 import torch

@@ -1,7 +1,6 @@
 """The outermost net of every program: whatever fails ends in one sentence and an exit status.
 
 Exit statuses: 0 done, 1 the work failed or was interrupted, 2 bad arguments (argparse's own).
-Imports: stdlib.
 """
 
 import argparse

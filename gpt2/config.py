@@ -1,7 +1,7 @@
 """The numbers that define one GPT-2.
 
 Source: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", section 2.3 and
-table 2; field names as in OpenAI's hparams.json and Hugging Face's config.json. Imports: stdlib.
+table 2; field names as in OpenAI's hparams.json and Hugging Face's config.json.
 """
 
 import math

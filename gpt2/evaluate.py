@@ -2,7 +2,6 @@
 
 Text: perplexity over windows (Radford et al. 2019, section 3.1). LAMBADA: Paperno et al. 2016, the
 test file as OpenAI published it. AG News: accuracy and macro F1 of a classifier.
-Imports: torch, numpy, tqdm.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """The loop that writes: read the prompt once, then one token at a time.
 
-Source: Radford et al. 2019, section 3.6; OpenAI's sample.py. Imports: torch.
+Source: Radford et al. 2019, section 3.6; OpenAI's sample.py.
 """
 
 from collections.abc import Iterator, Sequence

@@ -4,7 +4,7 @@ Shape letters, here and everywhere: B batch, T tokens, C = n_embd the width of t
 H = n_head heads, D = C / H the width of one head, L = n_layer blocks, V = vocab_size.
 
 Sources: Vaswani et al. 2017, "Attention Is All You Need", section 3; Radford et al. 2019, section
-2.3; OpenAI's model.py, whose names are kept. Imports: torch.
+2.3; OpenAI's model.py, whose names are kept.
 """
 
 import math

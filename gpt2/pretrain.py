@@ -1,6 +1,6 @@
 """`python -m gpt2.pretrain`: a GPT-2 from random weights, trained to predict the next token.
 
-Source: Radford et al. 2019, sections 2 and 2.3. Imports: torch, numpy, tqdm.
+Source: Radford et al. 2019, sections 2 and 2.3.
 """
 
 import hashlib
@@ -177,9 +177,10 @@ class Pretraining:
     def _sample(self) -> str:
         """The prompt and what the model makes of it, always with the same luck."""
         where, room, end = self.where, self.config.n_ctx, self.tokenizer.end_id
-        ids = (self.tokenizer.encode(where.sample) or [self.tokenizer.start_id])[-room // 2 :]
-        luck = Sampling(seed=0)
-        steps = generate(self.model, ids, luck, max_new_tokens=where.sample_tokens, eos=end)
+        start = 0 if self.tokenizer.start_id is None else self.tokenizer.start_id
+        ids = (self.tokenizer.encode(where.sample) or [start])[-room // 2 :]
+        eos, luck = -1 if end is None else end, Sampling(seed=0)
+        steps = generate(self.model, ids, luck, max_new_tokens=where.sample_tokens, eos=eos)
         return where.sample + self.tokenizer.decode([step.id for step in steps])
 
     def record(self, point: Point) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The one reader of text files: whatever wrote them, lines of a text come out.
 
 UTF-8 with or without a byte order mark, UTF-16 with one (Windows), line ends of every system,
-packed with xz or not. Imports: stdlib.
+packed with xz or not.
 """
 
 import codecs

@@ -3,7 +3,7 @@
 Any byte-level BPE is read, from a model directory's own files and never from the network. GPT-2's
 own merges are done by tiktoken; those of other vocabularies pair by pair, as they are listed, since
 tiktoken knows tokens only and would join pairs that no merge names. Source: Radford et al. 2019,
-section 2.2; Sennrich et al. 2016, section 3.2; OpenAI's encoder.py. Imports: tiktoken, regex.
+section 2.2; Sennrich et al. 2016, section 3.2; OpenAI's encoder.py.
 """
 
 import codecs

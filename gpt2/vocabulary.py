@@ -2,7 +2,7 @@
 
 OpenAI: encoder.json and vocab.bpe. Hugging Face: the same two as vocab.json and merges.txt, or both
 in tokenizer.json; what was added later also stands in tokenizer_config.json and added_tokens.json.
-What counts is the entries, not how the JSON is spelt. Imports: stdlib.
+What counts is the entries, not how the JSON is spelt.
 """
 
 import json

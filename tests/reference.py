@@ -2,7 +2,7 @@
 
 Written from the paper's formulas and sharing no line with gpt2/, so that an error in one does not
 hide in the other. In the spirit of Jay Mody's picoGPT. Radford et al. 2018, section 3.1; Radford et
-al. 2019, section 2.3. Imports: numpy.
+al. 2019, section 2.3.
 
 The variables are those of OpenAI's checkpoints: `model/wte` [V, C], `model/wpe` [n_ctx, C],
 `model/h0/attn/c_attn/w` [1, C, 3 C] and so on: matrices stand as [1, in, out], so x @ w[0].

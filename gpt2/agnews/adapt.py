@@ -5,7 +5,7 @@ section 4.1.
 """
 
 import math
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,8 @@ from gpt2.classifier import GPT2Classifier
 from gpt2.model import GPT2
 
 TrainMode = Literal["head", "last-block", "last-two", "lora", "full"]
+Layer = TypeVar("Layer", bound=nn.Module)
+
 TRAIN_MODES: tuple[TrainMode, ...] = get_args(TrainMode)
 
 
@@ -48,9 +50,9 @@ class LoRALinear(nn.Module):
         self.frozen = frozen
         self._trained = [parameter.requires_grad for parameter in frozen.parameters()]
         frozen.requires_grad_(False)
-        like = {"device": frozen.weight.device, "dtype": frozen.weight.dtype}
-        self.a = nn.Parameter(torch.empty(rank, frozen.in_features, **like))
-        self.b = nn.Parameter(torch.zeros(frozen.out_features, rank, **like))
+        weight = frozen.weight
+        self.a = nn.Parameter(weight.new_empty(rank, frozen.in_features))
+        self.b = nn.Parameter(weight.new_zeros(frozen.out_features, rank))
         nn.init.kaiming_uniform_(self.a, a=math.sqrt(5))
         self.scale = alpha / rank
 
@@ -78,11 +80,10 @@ def merge_lora(model: GPT2) -> None:
         setattr(parent, name, layer.merged())
 
 
-def _projections(model: GPT2, kind: type) -> list[tuple[nn.Module, str, nn.Module]]:
+def _projections(model: GPT2, kind: type[Layer]) -> list[tuple[nn.Module, str, Layer]]:
     return [
         (parent, name, layer)
-        for block in model.h
-        for parent in (block.attn, block.mlp)
+        for parent in model.h.modules()
         for name, layer in parent.named_children()
-        if isinstance(layer, kind)
+        if isinstance(layer, kind) and not isinstance(parent, LoRALinear)
     ]

@@ -1,7 +1,7 @@
 """What a classifier should beat: TF-IDF and two linear models, trained on the same rows.
 
 `python -m gpt2.agnews.baselines --data DIR` measures them alone. Needs scikit-learn, which nothing
-else does. Imports: scikit-learn (inside the function that trains).
+else does.
 """
 
 import argparse

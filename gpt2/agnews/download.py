@@ -1,6 +1,6 @@
 """The two files of AG News: where they are looked for, and where they come from.
 
-The corpus may be used for research and any other non-commercial purpose. Imports: torch.
+The corpus may be used for research and any other non-commercial purpose.
 """
 
 import socket

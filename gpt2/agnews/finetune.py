@@ -3,7 +3,7 @@
 Two stages on the training rows: first, if asked for, the language model reads the texts (Howard &
 Ruder 2018, ULMFiT, section 3.2), then the classifier learns their labels. Rows held out from
 train.csv choose the epoch and stop a run that no longer gets better; the test rows are measured
-once, at the end. Imports: torch.
+once, at the end.
 """
 
 import os

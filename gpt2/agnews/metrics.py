@@ -1,4 +1,4 @@
-"""How good class probabilities are, and a language model's. Imports: numpy."""
+"""How good class probabilities are, and a language model's."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,7 @@
 """AG News: its four classes and its CSV rows, cleaned the same way for training and measuring.
 
 Source: Zhang et al. 2015, "Character-level Convolutional Networks for Text Classification",
-section 4. Imports: numpy.
+section 4.
 """
 
 import csv

@@ -1,7 +1,4 @@
-"""AG News as tokens: batches of texts of similar length, and a classifier's answers to them.
-
-Imports: torch, numpy.
-"""
+"""AG News as tokens: batches of texts of similar length, and a classifier's answers to them."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,6 +1,6 @@
 """What fine-tuning minimizes: the topic's cross-entropy, and next-token loss beside it.
 
-Source: Radford et al. 2018, section 3.2, equation 5. Imports: torch.
+Source: Radford et al. 2018, section 3.2, equation 5.
 """
 
 import numpy as np
@@ -44,7 +44,7 @@ class Objective:
         self.batch_size, self.seed, self.smoothing = batch_size, seed, smoothing
         self.topic_weight, self.language_weight = topic_weight, language_weight
         self.batches_per_epoch = -(-len(rows) // batch_size)
-        self._epoch, self._batches = -1, []
+        self._epoch, self._batches = -1, list[np.ndarray]()
         self._hits = torch.zeros(2, device=model.score.weight.device)  # right, read
 
     def __call__(self, batch: int) -> Tensor:

@@ -1,7 +1,4 @@
-"""From a checkpoint to a directory, tensor by tensor: never more than a few tensors in memory.
-
-Imports: torch.
-"""
+"""From a checkpoint to a directory, tensor by tensor: never more than a few tensors in memory."""
 
 import hashlib
 import math

@@ -1,7 +1,7 @@
 """One text, and what a model makes of it: the logits that a receipt compares.
 
 The source's side is numpy_forward over its own arrays; the other is the written files, read as
-their users read them: with the format's own defaults, and by none of our tables. Imports: torch.
+their users read them: with the format's own defaults, and by none of our tables.
 """
 
 import copy

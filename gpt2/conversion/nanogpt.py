@@ -1,7 +1,4 @@
-"""nanoGPT's .pt files, and those of its forks: github.com/karpathy/nanoGPT, model.py and train.py.
-
-Imports: torch.
-"""
+"""nanoGPT's .pt files, and those of its forks: github.com/karpathy/nanoGPT, model.py and train.py."""
 
 from collections.abc import Mapping
 from dataclasses import replace

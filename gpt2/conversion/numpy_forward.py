@@ -3,7 +3,7 @@
 It shares nothing with the model or with the tables that convert names: it spells every format
 itself, so a tensor that the conversion puts in the wrong place shows as a difference in the logits.
 float64; a tensor is read when it is needed and dropped after. Radford et al. 2018, section 3.1;
-Radford et al. 2019, section 2.3. Imports: numpy.
+Radford et al. 2019, section 2.3.
 """
 
 import math

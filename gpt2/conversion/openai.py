@@ -1,7 +1,7 @@
 """OpenAI's TensorFlow variables, as released or fine-tuned.
 
 Names and shapes: github.com/openai/gpt-2, src/model.py. TensorFlow is not needed here: the
-variables come as shapes and a function that reads one. Imports: torch.
+variables come as shapes and a function that reads one.
 """
 
 import math

@@ -1,7 +1,7 @@
 """The receipt of a conversion: what became of every tensor, and proof that the model is the same.
 
 The proof runs the written files, as a reader of their format does, and, independently, the source's
-own arrays (numpy_forward) over one fixed text, and compares the logits. Imports: torch.
+own arrays (numpy_forward) over one fixed text, and compares the logits.
 """
 
 import json

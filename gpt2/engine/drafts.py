@@ -1,7 +1,7 @@
 """Texts that were written, kept so that a branch of one does not read it all again.
 
 Whatever is kept, the answer is the same to the last bit: a prompt is always read at once and what
-follows token by token, and a kept part was computed in that very order. Imports: torch.
+follows token by token, and a kept part was computed in that very order.
 """
 
 from collections.abc import Hashable, Sequence

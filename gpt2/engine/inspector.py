@@ -1,6 +1,6 @@
 """What explains, behind the engine's border: ids or text in, records and arrays out.
 
-A text is read once: the views of a selection share what a model saw of it. Imports: torch.
+A text is read once: the views of a selection share what a model saw of it.
 """
 
 from collections.abc import Iterator, Sequence

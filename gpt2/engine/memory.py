@@ -1,7 +1,4 @@
-"""A memory that forgets: what was used longest ago goes first when the bytes run out.
-
-Imports: nothing.
-"""
+"""A memory that forgets: what was used longest ago goes first when the bytes run out."""
 
 import threading
 from collections.abc import Hashable

@@ -1,4 +1,4 @@
-"""A wish for a completion, and what one request may ask for. Imports: stdlib."""
+"""A wish for a completion, and what one request may ask for."""
 
 import secrets
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What makes a loaded model answer sooner, with the same numbers. Imports: torch."""
+"""What makes a loaded model answer sooner, with the same numbers."""
 
 import torch
 

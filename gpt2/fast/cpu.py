@@ -3,7 +3,7 @@
 A step of writing multiplies every matrix with one token's vector, and takes as long as reading the
 matrices takes. MKL, torch's library for it, does that with one core, and up to twice as slowly
 where the rows of a matrix lie together. So here the columns do, as in OpenAI's files, and each core
-reads its share of them. Imports: torch.
+reads its share of them.
 """
 
 import torch

@@ -3,7 +3,7 @@
 Each is a frozen record of arrays and strings, checked when it is made: `figure(theme, width)` draws
 it for a width in CSS pixels, on a transparent ground and at twice the pixel density; `alt()` says
 in a sentence or two what it shows; `columns()` are its numbers for a CSV file. No pyplot, so
-threads may draw at once. Imports: numpy, matplotlib, Pillow, the records.
+threads may draw at once.
 """
 
 from gpt2.figures.ablation import AblationGrid, ablation_at

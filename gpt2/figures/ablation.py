@@ -1,7 +1,4 @@
-"""What a prediction loses when one head, or one MLP, is switched off.
-
-Imports: numpy, matplotlib.
-"""
+"""What a prediction loses when one head, or one MLP, is switched off."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,4 @@
-"""Maps of attention from tokens to those before them: one of any kind, and that of one head.
-
-Imports: numpy, matplotlib.
-"""
+"""Maps of attention from tokens to those before them: one of any kind, and that of one head."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,4 @@
-"""Which tokens of the text a prediction rests on, by several methods side by side.
-
-Imports: numpy, matplotlib.
-"""
+"""Which tokens of the text a prediction rests on, by several methods side by side."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,4 @@
-"""Bars of probabilities: the ten most likely next tokens.
-
-Imports: numpy, matplotlib.
-"""
+"""Bars of probabilities: the ten most likely next tokens."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

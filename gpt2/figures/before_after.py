@@ -1,7 +1,4 @@
-"""The next token before and after a change: two bars for each token.
-
-Imports: numpy, matplotlib.
-"""
+"""The next token before and after a change: two bars for each token."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,4 @@
-"""Bars of the classes of a text.
-
-Imports: numpy, matplotlib.
-"""
+"""Bars of the classes of a text."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,4 @@
-"""Which classes a classifier confuses.
-
-Imports: numpy, matplotlib.
-"""
+"""Which classes a classifier confuses."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

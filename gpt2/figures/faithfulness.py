@@ -1,7 +1,6 @@
 """Is an attribution true? What happens when its strongest tokens are removed, or put back, first.
 
 Source: Petsiuk et al. 2018, "RISE" (deletion and insertion).
-Imports: numpy, matplotlib, the records.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,4 @@
-"""All attention heads of a layer as thumbnails, on the colour scale of the single map.
-
-Imports: numpy, matplotlib.
-"""
+"""All attention heads of a layer as thumbnails, on the colour scale of the single map."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """The logit lens: the token that each layer would have said, at each position.
 
-Source: nostalgebraist 2020, "interpreting GPT: the logit lens". Imports: numpy, matplotlib.
+Source: nostalgebraist 2020, "interpreting GPT: the logit lens".
 """
 
 from collections.abc import Sequence

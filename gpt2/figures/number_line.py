@@ -1,7 +1,4 @@
-"""The draw itself: 0 to 1 shared out among the tokens left, and where the random number fell.
-
-Imports: numpy, matplotlib.
-"""
+"""The draw itself: 0 to 1 shared out among the tokens left, and where the random number fell."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

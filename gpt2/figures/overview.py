@@ -1,7 +1,4 @@
-"""A whole long text as one pooled map, with the window that is shown large outlined.
-
-Imports: numpy, matplotlib.
-"""
+"""A whole long text as one pooled map, with the window that is shown large outlined."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

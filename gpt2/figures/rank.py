@@ -1,7 +1,4 @@
-"""How the final token rises through the layers: its rank, and its probability.
-
-Imports: numpy, matplotlib.
-"""
+"""How the final token rises through the layers: its rank, and its probability."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """How a text looks to the model: the ranks of its tokens, and how sure the model was before each.
 
-Source: Gehrmann et al. 2019, "GLTR" (the bands of ranks). Imports: numpy, matplotlib.
+Source: Gehrmann et al. 2019, "GLTR" (the bands of ranks).
 """
 
 from collections.abc import Sequence

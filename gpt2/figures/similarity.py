@@ -1,7 +1,4 @@
-"""How alike vectors are: signed similarities between positions or tokens.
-
-Imports: numpy, matplotlib.
-"""
+"""How alike vectors are: signed similarities between positions or tokens."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

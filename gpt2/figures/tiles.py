@@ -1,7 +1,4 @@
-"""All heads of all layers in one picture: a tile each, on the colour scale of the single map.
-
-Imports: numpy, matplotlib, the records.
-"""
+"""All heads of all layers in one picture: a tile each, on the colour scale of the single map."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,4 @@
-"""How a classifier's mind moves along a text: each class's probability after each token.
-
-Imports: numpy, matplotlib.
-"""
+"""How a classifier's mind moves along a text: each class's probability after each token."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

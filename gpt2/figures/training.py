@@ -1,7 +1,4 @@
-"""How a fine-tuning went: its loss and accuracy as it read.
-
-Imports: numpy, matplotlib.
-"""
+"""How a fine-tuning went: its loss and accuracy as it read."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,4 @@
-"""How the model's distribution became the drawn token: a column for each step, then the draw.
-
-Imports: numpy, matplotlib, the records.
-"""
+"""How the model's distribution became the drawn token: a column for each step, then the draw."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -2,7 +2,6 @@
 
 A Reading is a model and what it saw of a text. Each function replays the text through the same
 blocks; causality makes row t of a replay what the model computed when it stood at token t.
-Imports: torch.
 """
 
 from gpt2.lens.ablation import ablation_maps

@@ -1,6 +1,6 @@
 """What a prediction owes to each head and each MLP: take it away and look again.
 
-Source: Michel et al. 2019, "Are Sixteen Heads Really Better than One?", section 3. Imports: torch.
+Source: Michel et al. 2019, "Are Sixteen Heads Really Better than One?", section 3.
 """
 
 from collections.abc import Iterator

@@ -3,7 +3,7 @@
 The input that is explained are the tokens' embeddings; positions stay. A token is taken away by
 putting the mean embedding in its place (Target.removed). Sources: Shrikumar et al. 2016, "Not
 Just a Black Box" (gradient x input); Li et al. 2016, "Understanding Neural Networks through
-Representation Erasure" (occlusion); integrated.py. Imports: torch.
+Representation Erasure" (occlusion); integrated.py.
 """
 
 from collections.abc import Iterator, Sequence

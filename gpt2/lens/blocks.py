@@ -1,6 +1,6 @@
 """The blocks run for the last token's sake alone, and on from a text that was read before.
 
-Same numbers as the blocks themselves, of whose methods they are made; less work. Imports: torch.
+Same numbers as the blocks themselves, of whose methods they are made; less work.
 """
 
 from collections.abc import Sequence

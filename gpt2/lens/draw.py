@@ -1,7 +1,6 @@
 """How one token was chosen: the distribution after each setting, and the number that decided.
 
 The stages and the slices are sampling's own, so what is shown is what was drawn from.
-Imports: torch.
 """
 
 import torch

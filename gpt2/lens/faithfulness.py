@@ -2,7 +2,7 @@
 
 A good order makes the prediction fall at once when its first tokens are taken away, and come back
 at once when only they are put in. Source: Petsiuk et al. 2018, "RISE", section 4.3 (deletion and
-insertion); DeYoung et al. 2020, "ERASER", section 4 (the same for text). Imports: torch.
+insertion); DeYoung et al. 2020, "ERASER", section 4 (the same for text).
 """
 
 from collections.abc import Mapping, Sequence

@@ -7,7 +7,7 @@ repetition, and its sense may point to the same places by chance, so labels come
 Sources: Clark et al. 2019, "What Does BERT Look At?", section 3 (previous and first token); Elhage
 et al. 2021, "A Mathematical Framework for Transformer Circuits" (duplicate token, induction);
 Olsson et al. 2022, "In-context Learning and Induction Heads", "prefix matching score" (repeated
-random tokens). Imports: torch.
+random tokens).
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """Integrated gradients: gradients on the way from an empty text to this one, added up.
 
-Source: Sundararajan et al. 2017, "Axiomatic Attribution for Deep Networks". Imports: torch.
+Source: Sundararajan et al. 2017, "Axiomatic Attribution for Deep Networks".
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """What the model would say after each block, by the final norm and the head.
 
-Source: nostalgebraist 2020, "interpreting GPT: the logit lens". Imports: torch.
+Source: nostalgebraist 2020, "interpreting GPT: the logit lens".
 """
 
 from collections.abc import Sequence

@@ -3,7 +3,7 @@
 The residual stream between the blocks is enough: whatever a block did, it did to the stream before
 it, so a view replays that one block and no other. Sources: Kobayashi et al. 2020, "Attention is Not
 Only a Weight" (weighted maps); Abnar & Zuidema 2020, "Quantifying Attention Flow in Transformers"
-(rollout). Imports: torch.
+(rollout).
 """
 
 from collections.abc import Sequence

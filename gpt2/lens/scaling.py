@@ -2,7 +2,7 @@
 
 The weights stay as they are; what a part adds to the stream is multiplied on its way. Source:
 Michel et al. 2019, "Are Sixteen Heads Really Better than One?", section 2.3 (a factor for each
-head). Imports: torch.
+head).
 """
 
 import copy

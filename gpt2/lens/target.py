@@ -1,4 +1,4 @@
-"""What an attribution explains: one logit, read off the last token's final norm. Imports: torch."""
+"""What an attribution explains: one logit, read off the last token's final norm."""
 
 from collections.abc import Iterable
 from math import ceil

@@ -1,6 +1,6 @@
 """What went on inside the model while it read: records for the views that explain.
 
-Shape letters as in model.py; P positions looked at, n cells of a pooled map. Imports: numpy.
+Shape letters as in model.py; P positions looked at, n cells of a pooled map.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How much of a device's arithmetic a training uses. Imports: torch."""
+"""How much of a device's arithmetic a training uses."""
 
 import torch
 

@@ -2,10 +2,10 @@
 
 With 50,257 tokens the logits of one batch outweigh the model, so the head and its cross-entropy are
 computed a few thousand tokens at a time, gradients at once, and only those are kept for backward.
-Imports: torch.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,11 +39,22 @@ def _chunk(
     return (losses * counted).sum() * scale, gradient @ weight, gradient.t() @ hidden
 
 
+Chunk = Callable[[Tensor, Tensor, Tensor, int, Tensor], tuple[Tensor, Tensor, Tensor]]
+
+
 class _HeadLoss(torch.autograd.Function):
     """Mean cross-entropy of hidden @ weight.T against targets, chunk by chunk."""
 
     @staticmethod
-    def forward(ctx, hidden, weight, targets, divisor, chunk_size, compute):  # noqa: ANN001, ANN205
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        targets: Tensor,
+        divisor: Tensor,
+        chunk_size: int,
+        compute: Chunk,
+    ) -> Tensor:
         vocab_size = weight.size(0)
         low = weight.to(hidden.dtype)
         if hidden.is_cuda:  # matrix units want multiples of 8
@@ -62,7 +73,8 @@ class _HeadLoss(torch.autograd.Function):
         return loss
 
     @staticmethod
-    def backward(ctx, upstream):  # noqa: ANN001, ANN205
+    def backward(ctx: Any, *upstreams: Tensor) -> tuple[Tensor | None, ...]:
+        (upstream,) = upstreams
         d_hidden, d_weight = ctx.saved_tensors
         return d_hidden * upstream.to(d_hidden.dtype), d_weight * upstream, None, None, None, None
 
@@ -74,7 +86,7 @@ def head_loss(
     *,
     total: int | None = None,
     chunk_size: int | None = None,
-    compute: Callable = _chunk,
+    compute: Chunk = _chunk,
 ) -> Tensor:
     """Mean negative log-likelihood of targets under softmax(hidden @ weight.T).
 
@@ -96,10 +108,10 @@ def head_loss(
     divisor = (targets != IGNORE).sum() if total is None else torch.tensor(total)
     divisor = divisor.to(hidden.device).clamp(min=1)
     hidden = hidden.reshape(-1, hidden.size(-1))
-    return _HeadLoss.apply(hidden, weight, targets, divisor, chunk_size, compute)
+    return _HeadLoss.apply(hidden, weight, targets, divisor, chunk_size, compute)  # type: ignore[no-untyped-call]
 
 
-def compiled_chunk() -> Callable:
+def compiled_chunk() -> Chunk:
     """_chunk through torch.compile, for a GPU."""
     return torch.compile(_chunk, dynamic=False)
 

@@ -1,7 +1,4 @@
-"""What pretraining minimizes: next-token loss over windows of a corpus, and over held-out ones.
-
-Imports: torch, numpy.
-"""
+"""What pretraining minimizes: next-token loss over windows of a corpus, and over held-out ones."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How a training goes: the points that its loop yields. Imports: stdlib."""
+"""How a training goes: the points that its loop yields."""
 
 from dataclasses import dataclass
 

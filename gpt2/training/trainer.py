@@ -2,7 +2,7 @@
 
 What a step trains on and its dropout are functions of the step's number alone, so a run that was
 stopped goes on exactly where it was from weights, optimizer state and that number; only the process
-counts. Imports: torch, numpy.
+counts.
 """
 
 import math

@@ -1,6 +1,6 @@
 """The web page: one Gradio Blocks with two tabs and an API.
 
-Never imports torch itself; everything it shows comes from the engine. Imports: gradio.
+Never imports torch itself; everything it shows comes from the engine.
 """
 
 import os

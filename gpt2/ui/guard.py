@@ -1,7 +1,6 @@
 """A shield before the web server: what is no request is refused in words, two headers added.
 
-GPT-2 needs no upload, so nothing larger than a long prompt has business here. Imports: starlette,
-which gradio brings.
+GPT-2 needs no upload, so nothing larger than a long prompt has business here.
 """
 
 import json

@@ -2,7 +2,7 @@
 
 Gradio keeps every message of a call until it is fetched, and the session of a call for good. A
 program that calls and never listens would fill the memory so: here what waits for nobody is packed,
-all of it together has a limit, and after a while it is forgotten. Imports: gradio.
+all of it together has a limit, and after a while it is forgotten.
 """
 
 import asyncio

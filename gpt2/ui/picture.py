@@ -1,7 +1,4 @@
-"""Pictures on their way to the page, and what a visitor does with them.
-
-Imports: gradio, figures.
-"""
+"""Pictures on their way to the page, and what a visitor does with them."""
 
 import base64
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """A part of a tab that explains the text above it.
 
 It draws when it is opened, and anew when the text, the selected token or one of its controls
-changes; never while it is closed. Imports: gradio, figures.
+changes; never while it is closed.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -1,7 +1,4 @@
-"""Putting the page on the network, and saying in one sentence what could not be done.
-
-Imports: gradio.
-"""
+"""Putting the page on the network, and saying in one sentence what could not be done."""
 
 import errno
 import io

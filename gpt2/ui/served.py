@@ -1,7 +1,7 @@
 """Gradio's Blocks with manners: what comes in is checked, and no error tells what it was.
 
 Gradio has many routes to a function (/call, /call/v2, /queue/join, MCP, its clients); all of them
-end here. Imports: gradio, engine.
+end here.
 """
 
 import inspect

@@ -1,6 +1,6 @@
 """The text token by token, as HTML: each token a button tinted by one of its numbers.
 
-All text is escaped here; nothing else on the page builds HTML from tokens. Imports: figures.
+All text is escaped here; nothing else on the page builds HTML from tokens.
 """
 
 from collections.abc import Sequence

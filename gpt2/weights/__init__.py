@@ -3,7 +3,7 @@
 A model directory is Hugging Face's GPT-2 layout: config.json, model.safetensors (or shards with
 model.safetensors.index.json, or pytorch_model.bin in either form), vocab.json, merges.txt. Which
 tensor is which stands in `tensors`, which file it is read from in `files`, and both are what every
-program goes by. Imports: torch, safetensors.
+program goes by.
 """
 
 from gpt2.weights.atomic import check_space, sole_writer, whole_directory

@@ -1,7 +1,4 @@
-"""Directories that appear whole or not at all, also after a crash, a kill or a full disk.
-
-Imports: stdlib.
-"""
+"""Directories that appear whole or not at all, also after a crash, a kill or a full disk."""
 
 import glob
 import os

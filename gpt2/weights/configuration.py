@@ -1,7 +1,7 @@
 """config.json: Hugging Face's description of a model, read into GPT2Config and written from it.
 
 A file says the same here as in transformers (models/gpt2/configuration_gpt2.py and
-configuration_utils.py), or is refused. Imports: torch (for the name of a number type).
+configuration_utils.py), or is refused.
 """
 
 from collections.abc import Mapping

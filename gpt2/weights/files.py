@@ -1,7 +1,4 @@
-"""The files of a model directory: their names, which of them are read, their tensors and hashes.
-
-Imports: torch, safetensors.
-"""
+"""The files of a model directory: their names, which of them are read, their tensors and hashes."""
 
 import hashlib
 import json

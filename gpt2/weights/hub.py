@@ -3,7 +3,6 @@
 A size is taken from the Hugging Face hub's cache, or fetched into it.
 
 The revisions are pinned; downloads resume and show their progress (huggingface_hub does both).
-Imports: huggingface_hub (inside the function that downloads).
 """
 
 import errno

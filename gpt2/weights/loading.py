@@ -1,6 +1,6 @@
 """Model directories as sources of tensors, and models from them.
 
-Every parameter gets its tensor, every tensor has its parameter. Imports: torch.
+Every parameter gets its tensor, every tensor has its parameter.
 """
 
 from dataclasses import asdict, replace

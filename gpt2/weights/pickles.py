@@ -3,7 +3,7 @@
 torch's own reader of weights alone (weights_only) does the work. Classes that it does not know, as
 forks of nanoGPT put into their checkpoints (a Namespace, a dataclass, a NumPy number, a path), are
 read as what they hold: each gets a stand-in, nothing is imported, and a function that a file would
-call is refused by name. Imports: torch.
+call is refused by name.
 """
 
 import pickle

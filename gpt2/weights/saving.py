@@ -1,7 +1,7 @@
 """Models into model directories, one tensor in memory at a time.
 
 The file format is safetensors (github.com/huggingface/safetensors, README, "Format"); its own
-library writes only what is in memory all at once. Imports: torch.
+library writes only what is in memory all at once.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""A checkpoint of any kind whose tensors can be read by our names. Imports: torch."""
+"""A checkpoint of any kind whose tensors can be read by our names."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,7 @@
 """The ONE table of GPT-2's tensors: every name they go by, how they are laid out, what they hold.
 
 Ours are Hugging Face's names of GPT2LMHeadModel and GPT2ForSequenceClassification, with matrices as
-[in, out]. OpenAI's are those of openai/gpt-2, model.py. Imports: torch.
+[in, out]. OpenAI's are those of openai/gpt-2, model.py.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,7 +1,4 @@
-"""What pictures of probabilities as bars share: checks, places, the axis in percent.
-
-Imports: numpy, matplotlib.
-"""
+"""What pictures of probabilities as bars share: checks, places, the axis in percent."""
 
 from math import ceil
 

@@ -1,7 +1,7 @@
 """Figures placed by hand: one axes over the whole figure, in CSS pixels from the top left corner.
 
 Matplotlib's own layout measures every text several times; widths that `text_width` knows are
-cheaper, and a click can be mapped back to what lies under it. Imports: numpy, matplotlib.
+cheaper, and a click can be mapped back to what lies under it.
 """
 
 from collections.abc import Sequence

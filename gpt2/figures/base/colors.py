@@ -1,7 +1,4 @@
-"""Colours that carry numbers: a tint behind each token of the completion, one hue for each class.
-
-Imports: numpy.
-"""
+"""Colours that carry numbers: a tint behind each token of the completion, one hue for each class."""
 
 from typing import Any, Literal
 

@@ -1,7 +1,4 @@
-"""What the page offers to download: a figure as SVG, numbers as CSV.
-
-Imports: matplotlib.
-"""
+"""What the page offers to download: a figure as SVG, numbers as CSV."""
 
 import csv
 import io

@@ -1,7 +1,4 @@
-"""Cells in rows and columns: where they lie, what is under a click, their numbers, their pictures.
-
-Imports: numpy, matplotlib.
-"""
+"""Cells in rows and columns: where they lie, what is under a click, their numbers, their pictures."""
 
 from dataclasses import dataclass
 

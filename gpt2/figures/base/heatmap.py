@@ -1,7 +1,4 @@
-"""A matrix as colours, on the scale that says what they mean.
-
-Imports: numpy, matplotlib.
-"""
+"""A matrix as colours, on the scale that says what they mean."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,4 @@
-"""What every picture is: a frozen record of what it shows, which draws itself and says itself.
-
-Imports: numpy, matplotlib.
-"""
+"""What every picture is: a frozen record of what it shows, which draws itself and says itself."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol

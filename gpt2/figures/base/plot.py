@@ -1,7 +1,4 @@
-"""A plot on a canvas: an area in which values have places.
-
-Imports: numpy, matplotlib.
-"""
+"""A plot on a canvas: an area in which values have places."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

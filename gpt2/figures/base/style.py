@@ -2,8 +2,6 @@
 
 A figure is laid out in CSS pixels: at 72 dots per inch one point is one pixel, so a font size or a
 line width is a number of pixels too. It is rendered at twice that density.
-
-Imports: numpy, matplotlib, Pillow.
 """
 
 import io

@@ -1,7 +1,4 @@
-"""Text of the figures: tokens that can always be drawn, their widths, numbers with sensible digits.
-
-Imports: matplotlib.
-"""
+"""Text of the figures: tokens that can always be drawn, their widths, numbers with sensible digits."""
 
 import unicodedata
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Records as the JSON objects of the API. Imports: engine."""
+"""Records as the JSON objects of the API."""
 
 from collections.abc import Iterable, Iterator
 

@@ -1,6 +1,6 @@
 """The API: functions over HTTP, gradio_client and MCP, each answering with one JSON object.
 
-The page's own handlers are not part of it. Imports: gradio, engine.
+The page's own handlers are not part of it.
 """
 
 import gradio as gr

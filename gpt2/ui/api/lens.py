@@ -1,7 +1,4 @@
-"""The API's half that looks inside: logit lens, ablation and attribution.
-
-Imports: gradio, engine.
-"""
+"""The API's half that looks inside: logit lens, ablation and attribution."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,4 @@
-"""The Classify tab: a news text, its topic, and when the model made up its mind.
-
-Imports: gradio, engine, figures.
-"""
+"""The Classify tab: a news text, its topic, and when the model made up its mind."""
 
 from dataclasses import dataclass
 from html import escape

@@ -1,7 +1,7 @@
 """Go on with another token: the alternatives at a place, and the tree of texts that come of them.
 
 A branch has the same settings and seed; chance falls as it did, so only the token that was changed
-makes the difference. Imports: gradio, engine.
+makes the difference.
 """
 
 from collections.abc import Iterator

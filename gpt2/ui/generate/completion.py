@@ -1,6 +1,6 @@
 """What the Generate tab says and shows of a completion: lines of text, the strip, the bars.
 
-Functions of what the page keeps; no components. Imports: engine, figures.
+Functions of what the page keeps; no components.
 """
 
 import json

@@ -1,7 +1,4 @@
-"""The settings of a completion: their controls, and the request they make.
-
-Imports: gradio, engine.
-"""
+"""The settings of a completion: their controls, and the request they make."""
 
 from collections.abc import Sequence
 from typing import Any

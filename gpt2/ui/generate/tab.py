@@ -1,7 +1,4 @@
-"""The Generate tab: a prompt, its completion token by token, and what stood behind each token.
-
-Imports: gradio, engine.
-"""
+"""The Generate tab: a prompt, its completion token by token, and what stood behind each token."""
 
 from collections.abc import Iterator
 from functools import partial

@@ -1,7 +1,4 @@
-"""A completion as it is written: the text, its status, and its tokens as a strip.
-
-Imports: gradio, engine, figures.
-"""
+"""A completion as it is written: the text, its status, and its tokens as a strip."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace

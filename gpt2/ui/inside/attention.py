@@ -1,6 +1,6 @@
 """Attention over a text: one head large, and below it all heads, of its layer or of the model.
 
-Shared by both tabs. Imports: gradio, engine, figures.
+Shared by both tabs.
 """
 
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
 """The drawings of the Attention section: one map, a layer's heads, all heads of the model.
 
-No components. Imports: engine, figures.
+No components.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """The logit lens: what each layer would have said next, had the model stopped there.
 
-Source: nostalgebraist 2020, "interpreting GPT: the logit lens". Imports: gradio, engine, figures.
+Source: nostalgebraist 2020, "interpreting GPT: the logit lens".
 """
 
 from functools import partial

@@ -1,7 +1,6 @@
 """Score a text: how well the model would have guessed each token of any text (GLTR).
 
 Source: Gehrmann et al. 2019, "GLTR: Statistical Detection and Visualization of Generated Text".
-Imports: gradio, engine, figures.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,4 @@
-"""Switch heads off: what the selected token owes to each part, and the text written without some.
-
-Imports: gradio, engine, figures.
-"""
+"""Switch heads off: what the selected token owes to each part, and the text written without some."""
 
 from collections.abc import Iterator
 from functools import partial

@@ -1,6 +1,6 @@
 """Why this token, or this topic? What each token before it counted for, and whether that is true.
 
-Shared by both tabs. Imports: gradio, engine, figures.
+Shared by both tabs.
 """
 
 from collections.abc import Callable, Iterator, Sequence
