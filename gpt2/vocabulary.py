@@ -89,10 +89,12 @@ class Vocabulary:
     max_length: int | None = None
 
     def __post_init__(self) -> None:
+        ids = self.ids
         for number, (left, right) in enumerate(self.merges, start=1):
-            for entry in (left, right, left + right):
-                if entry not in self.ids:
-                    raise ValueError(f"merge {number}, {left!r} {right!r}: no entry {entry!r}")
+            if left in ids and right in ids and left + right in ids:
+                continue
+            entry = next(entry for entry in (left, right, left + right) if entry not in ids)
+            raise ValueError(f"merge {number}, {left!r} {right!r}: no entry {entry!r}")
 
     @property
     def size(self) -> int:
@@ -267,12 +269,15 @@ def _merge_lines(path: Path) -> list[tuple[str, str]]:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text: {error}") from error
-    first = 1 if lines[0].startswith("#version") else 0
-    try:
-        numbered = enumerate((line.rstrip("\r") for line in lines[first:]), start=first + 1)
-        return [_pair(line, number) for number, line in numbered if line]
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    merges = []
+    for number, line in enumerate(lines, start=1):
+        line = line.rstrip("\r")
+        if line and not (number == 1 and line.startswith("#version")):
+            left, blank, right = line.partition(" ")
+            if not blank or " " in right:
+                raise ValueError(f"{path}: merge {number} is {line!r}; it must be two entries")
+            merges.append((left, right))
+    return merges
 
 
 def _pair(merge: Any, number: int) -> tuple[str, str]:

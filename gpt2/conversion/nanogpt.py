@@ -1,4 +1,4 @@
-"""nanoGPT's .pt files, and those of its forks: github.com/karpathy/nanoGPT, model.py and train.py."""
+""".pt files of nanoGPT and its forks: github.com/karpathy/nanoGPT, model.py and train.py."""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""A wish for a completion, and what one request may ask for."""
+"""A completion request, and what one may ask for."""
 
 import secrets
 from dataclasses import dataclass, field
@@ -36,7 +36,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Request:
-    """A wish for a completion; sampling.seed may be replaced through `seeded`.
+    """What is to be completed, and how.
 
     Args:
         prompt: the text to continue, empty to start from nothing.

@@ -60,7 +60,7 @@ class AblationGrid:
         canvas.write(_SIDE, y, "blue: less likely without it, so it helped", muted=True)
         number_grid(canvas, grid)
         canvas.write(column.left, grid.top - 9, "MLP", muted=True, size=size - 1)
-        shades = scale.colors(scale.norm(values))  # [L,H+1,4], of what is not known transparent
+        shades = scale.colors(scale.norm(values))  # [L,H+1,4], transparent where not known yet
         places = {
             at: grid.box(*at) if at[1] < count else column.box(at[0], 0)
             for at in np.ndindex(values.shape)

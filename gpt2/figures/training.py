@@ -103,7 +103,7 @@ class TrainingCurves:
 
 
 def _ticks(top: float, *, count: int = 4) -> np.ndarray:
-    """Round numbers from 0 to at most `top`, so many or a few less."""
+    """Round numbers from 0 to at most `top`, about as many as asked for."""
     ticks = MaxNLocator(count, steps=(1, 2, 2.5, 5, 10)).tick_values(0, top)
     return ticks[ticks <= top]
 

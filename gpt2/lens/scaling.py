@@ -32,7 +32,7 @@ class Scales:
         layers: L, everything a block adds; 0 skips it.
 
     Raises:
-        ValueError: a number is no number from 0 to 2, or the lengths do not fit each other.
+        ValueError: a scale is not a number from 0 to 2, or the lengths do not fit each other.
     """
 
     heads: tuple[tuple[float, ...], ...]

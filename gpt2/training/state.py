@@ -1,4 +1,4 @@
-"""What resuming a training needs, on disk: written whole or not at all, read only by its own run."""
+"""What a resume needs, on disk: written whole or not at all, read only by its own run."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Colours that carry numbers: a tint behind each token of the completion, one hue for each class."""
+"""Colours that carry numbers: a tint behind each token of a text, a hue for each class."""
 
 from typing import Any, Literal
 

@@ -1,4 +1,4 @@
-"""Cells in rows and columns: where they lie, what is under a click, their numbers, their pictures."""
+"""Cells in rows and columns: where they lie, what a click hits, their numbers and pictures."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Text of the figures: tokens that can always be drawn, their widths, numbers with sensible digits."""
+"""Text in figures: tokens that can always be drawn, their widths, rounded numbers."""
 
 import unicodedata
 from collections import Counter

@@ -108,7 +108,7 @@ class Writer:
             )
 
     def stop(self, viewport: object, visitor: gr.Request) -> None:
-        """Have every text end that a visitor asked for before, also one that waits to begin.
+        """End all texts that this visitor asked for before, those that wait to begin too.
 
         Not through Gradio's cancels: what was under way would overwrite the last words, or end in
         an error.

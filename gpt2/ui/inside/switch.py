@@ -1,4 +1,4 @@
-"""Switch heads off: what the selected token owes to each part, and the text written without some."""
+"""Switch heads off: what a token owes to each part, and the text written without some."""
 
 from collections.abc import Iterator
 from functools import partial
