@@ -96,7 +96,8 @@ def until_open(process, port, *, seconds=90, shows="GPT-2, from scratch", host="
         except httpx.TransportError:
             time.sleep(0.05)
             continue
-        assert answer.status_code == 200 and shows in answer.text
+        assert answer.status_code == 200
+        assert shows in answer.text
         wall = time.monotonic() - begun
         try:
             fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
@@ -113,7 +114,8 @@ def until_it_imports(library, process, *, seconds=60):
     if not maps.exists():
         return time.sleep(2.5)
     while library not in maps.read_text():
-        assert process.poll() is None and time.monotonic() < end
+        assert process.poll() is None
+        assert time.monotonic() < end
         time.sleep(0.02)
 
 
@@ -122,7 +124,9 @@ def refused(process):
     out, err = process.communicate(timeout=90)
     assert process.returncode == 1, err
     (line,) = err.strip().splitlines()
-    assert line.startswith("app.py: ") and "Traceback" not in err and out == ""
+    assert line.startswith("app.py: ")
+    assert "Traceback" not in err
+    assert out == ""
     return line
 
 
@@ -171,7 +175,8 @@ def test_a_bad_port_in_the_environment_is_told_like_a_flag(monkeypatch, capsys):
     monkeypatch.setenv("GRADIO_SERVER_PORT", "abc")
     with pytest.raises(SystemExit) as ended:
         app.main([])
-    assert ended.value.code == 2 and "--port" in capsys.readouterr().err
+    assert ended.value.code == 2
+    assert "--port" in capsys.readouterr().err
 
 
 def test_a_space_sets_the_defaults_through_the_environment(monkeypatch):
@@ -197,7 +202,8 @@ def test_broken_weights_are_told_in_one_sentence(start, model_directory, tmp_pat
     weights = broken / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     line = refused(start("--model", broken))
-    assert str(weights) in line and "damaged" in line
+    assert str(weights) in line
+    assert "damaged" in line
 
 
 def test_a_classifier_as_model_is_told_in_one_sentence(start, classifier_directory):
@@ -212,7 +218,8 @@ def test_a_taken_port_is_told_in_one_sentence(start, model_directory, classifier
         port = taken.getsockname()[1]
         models = ("--model", model_directory, "--classifier", classifier_directory)
         line = refused(start("--port", port, *models))
-    assert f"port {port} on 127.0.0.1 is taken" in line and "--port" in line
+    assert f"port {port} on 127.0.0.1 is taken" in line
+    assert "--port" in line
 
 
 # --- serving ---------------------------------------------------------------------------------
@@ -233,7 +240,9 @@ def test_it_starts_within_seconds_calls_nobody_and_ends_cleanly(start, environme
     assert process.stdout.readline() == f"Open http://127.0.0.1:{port}/\n"
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
-    assert process.returncode == 0 and err == "" and "Traceback" not in out
+    assert process.returncode == 0
+    assert err == ""
+    assert "Traceback" not in out
     assert environment[1].read_text() == ""
     with socket.socket() as again:
         again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -245,7 +254,8 @@ def test_an_interrupt_while_it_starts_leaves_no_traceback(start, model_directory
     until_it_imports("pydantic_core", process)  # a while into its start: gradio's imports
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
-    assert process.returncode == 1 and err == "app.py: interrupted\n"
+    assert process.returncode == 1
+    assert err == "app.py: interrupted\n"
 
 
 def test_sharing_without_a_network_says_so_and_keeps_serving(
@@ -257,12 +267,15 @@ def test_sharing_without_a_network_says_so_and_keeps_serving(
     until_open(process, port)
     said = [process.stdout.readline() for _ in range(2)]
     assert said[0] == f"Open http://127.0.0.1:{port}/\n"
-    assert said[1].startswith("The public link could not be had") and said[1].endswith("running.\n")
+    assert said[1].startswith("The public link could not be had")
+    assert said[1].endswith("running.\n")
     assert environment[1].read_text() != ""  # it tried, and was kept from it
     assert httpx.get(f"http://127.0.0.1:{port}/").status_code == 200
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
-    assert process.returncode == 0 and err == "" and "share" not in out
+    assert process.returncode == 0
+    assert err == ""
+    assert "share" not in out
 
 
 @pytest.mark.parametrize("host", ["::1", "localhost"])
@@ -291,7 +304,8 @@ def test_an_mcp_package_that_does_not_fit_is_told_in_one_sentence(
     (tmp_path / "hook" / "mcp" / "__init__.py").write_text("")
     models = ("--model", model_directory, "--classifier", classifier_directory)
     line = refused(start("--port", free_port(), "--mcp", *models))
-    assert "--mcp" in line and "gradio[mcp]" in line
+    assert "--mcp" in line
+    assert "gradio[mcp]" in line
 
 
 def test_a_host_that_is_none_is_told_in_one_sentence(start, model_directory, classifier_directory):

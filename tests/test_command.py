@@ -43,7 +43,8 @@ def failing(error: BaseException):
 def test_a_failure_is_one_line_and_status_1(capsys, error, said):
     assert run_command("x.py", failing(error)) == 1
     err = capsys.readouterr().err
-    assert err.startswith(f"x.py: {said}") and err.count("\n") == 1, err
+    assert err.startswith(f"x.py: {said}"), err
+    assert err.count("\n") == 1, err
 
 
 def test_a_program_that_works_gives_its_own_status(capsys):
@@ -62,7 +63,8 @@ def test_debug_shows_the_traceback_and_the_sentence(capsys, monkeypatch, given):
         monkeypatch.setenv("GPT2_DEBUG", "1")
     run_command("x.py", failing(ValueError("bad")), debug=given == "flag")
     err = capsys.readouterr().err
-    assert "Traceback (most recent call last)" in err and err.endswith("x.py: bad\n")
+    assert "Traceback (most recent call last)" in err
+    assert err.endswith("x.py: bad\n")
 
 
 def test_a_training_says_how_to_go_on(capsys):

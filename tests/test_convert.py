@@ -332,7 +332,8 @@ def assert_refused(capsys, out, code, *mentions):
     """One sentence on standard error, and nothing left behind."""
     text = capsys.readouterr().err
     assert code == 1
-    assert text.startswith("convert.py: ") and text.count("\n") == 1, text
+    assert text.startswith("convert.py: "), text
+    assert text.count("\n") == 1, text
     assert "Traceback" not in text
     for mention in mentions:
         assert str(mention) in text, text

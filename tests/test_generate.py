@@ -185,7 +185,8 @@ def test_a_start_saves_the_reading_and_changes_nothing(tiny_model, monkeypatch):
         lambda model, ids, cache: lengths.append(len(ids)) or prefill(model, ids, cache),
     )
     again = go_on(tiny_model, start, PROMPT, LIVELY, max_new_tokens=9, eos=NO_EOS)
-    assert list(again) == plain and lengths == [1] * 8
+    assert list(again) == plain
+    assert lengths == [1] * 8
 
 
 def test_a_start_of_another_text_is_refused(tiny_model):
@@ -205,7 +206,9 @@ def test_forced_tokens_are_written_and_described_and_then_the_seed_goes_on(tiny_
     assert list(go_on(tiny_model, fresh(), PROMPT, LIVELY, forced=own[:5], **settings)) == plain
     other = [*own[:4], (own[4] + 1) % 97]
     found = list(go_on(tiny_model, fresh(), PROMPT, LIVELY, forced=other, **settings))
-    assert [step.id for step in found[:5]] == other and found[:4] == plain[:4]
-    assert found[4].top_ids == plain[4].top_ids and found[4].prob != plain[4].prob
+    assert [step.id for step in found[:5]] == other
+    assert found[:4] == plain[:4]
+    assert found[4].top_ids == plain[4].top_ids
+    assert found[4].prob != plain[4].prob
     rest = tokens(tiny_model, [*PROMPT, *other], LIVELY, 4)
     assert [step.id for step in found[5:]] == rest

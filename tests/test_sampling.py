@@ -100,7 +100,8 @@ def test_top_p_sorts_as_many_as_it_needs(monkeypatch, heat, p):
     for first in (1, 40, 3000):
         monkeypatch.setattr("gpt2.sampling.FIRST_SORTED", first)
         found[first] = keep_top_p(logits, p)
-    assert torch.equal(found[1], found[3000]) and torch.equal(found[40], found[3000])
+    assert torch.equal(found[1], found[3000])
+    assert torch.equal(found[40], found[3000])
     exact = logits.double().softmax(dim=-1).sort(descending=True).values.cumsum(dim=-1)
     assert abs(int(torch.isfinite(found[40]).sum()) - int((exact < p).sum()) - 1) <= 1
 
@@ -220,7 +221,8 @@ def test_check_number_returns_the_kind_that_was_asked_for():
     assert check_number("n", 3.0, 0, 10, whole=True) == 3
     assert isinstance(check_number("n", 3.0, 0, 10, whole=True), int)
     assert isinstance(check_number("n", 3, 0, 10), float)
-    assert check_number("n", 0, 0, 10) == 0 and check_number("n", 10, 0, 10) == 10
+    assert check_number("n", 0, 0, 10) == 0
+    assert check_number("n", 10, 0, 10) == 10
 
 
 @pytest.mark.parametrize(
@@ -294,8 +296,7 @@ def test_describe_refuses_logits_that_are_not_numbers(bad):
 def test_a_model_that_gives_nan_is_told_and_not_sampled(sampling):
     logits = torch.full((50,), math.nan)
     with pytest.raises(FloatingPointError, match="not numbers"):
-        probs = distribution(logits, sampling, NONE_SEEN)
-        describe(logits, probs, draw(probs, 0.5))
+        describe(logits, distribution(logits, sampling, NONE_SEEN), 0)
 
 
 @pytest.mark.parametrize("temperature", [1e-3 / 2, 1e-38, 1e-45, 5e-324])
@@ -306,7 +307,8 @@ def test_a_tiny_temperature_is_the_greedy_limit(temperature):
     cold = Sampling(temperature=temperature, top_k=0, min_p=0.1)
     probs = distribution(logits, cold, torch.tensor([1]))
     assert probs[3] == probs[700] == 0.5
-    assert draw(probs, 0.3) == 3 and draw(probs, 0.7) == 700
+    assert draw(probs, 0.3) == 3
+    assert draw(probs, 0.7) == 700
 
 
 def test_a_whole_number_may_be_written_with_a_point():

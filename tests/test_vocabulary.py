@@ -206,7 +206,8 @@ def test_long_words_are_merged_as_short_ones(tmp_path, size):
 def test_the_names_that_a_configuration_gives_to_begin_and_end(german, tmp_path):
     shutil.copytree(german, tmp_path, dirs_exist_ok=True)
     plain = Tokenizer(tmp_path)
-    assert plain.start_id is None and plain.end_id is None
+    assert plain.start_id is None
+    assert plain.end_id is None
     settings = {"bos_token": "<s>", "eos_token": {"content": "</s>"}, "model_max_length": 256}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
     told = Tokenizer(tmp_path)
@@ -273,17 +274,18 @@ def test_what_is_no_byte_level_bpe_is_refused_in_one_sentence(german, tmp_path, 
     changed(tmp_path, **changes)
     with pytest.raises(ValueError, match=words) as error:
         Tokenizer(tmp_path)
-    assert str(tmp_path / "tokenizer.json") in str(error.value) and "\n" not in str(error.value)
+    assert str(tmp_path / "tokenizer.json") in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_a_missing_file_is_named(vocabulary, tmp_path):
-    with pytest.raises(FileNotFoundError, match="has no vocabulary: neither vocab.json and"):
+    with pytest.raises(FileNotFoundError, match=r"has no vocabulary: neither vocab.json and"):
         Tokenizer(tmp_path)
     shutil.copyfile(vocabulary / "vocab.json", tmp_path / "vocab.json")
-    with pytest.raises(FileNotFoundError, match="merges.txt is missing"):
+    with pytest.raises(FileNotFoundError, match=r"merges.txt is missing"):
         Tokenizer(tmp_path)
     (tmp_path / "merges.txt").write_text("#version: 0.2\nĠ t h\n", encoding="utf-8")
-    with pytest.raises(ValueError, match="merges.txt: merge 2 is 'Ġ t h'"):
+    with pytest.raises(ValueError, match=r"merges.txt: merge 2 is 'Ġ t h'"):
         Tokenizer(tmp_path)
 
 
@@ -361,7 +363,8 @@ def test_a_model_with_a_vocabulary_of_its_own_writes_and_is_shown(
     )
     seeds = (Request("Am", 40, replace(wild, seed=seed), model=name) for seed in range(200))
     ended = next(t for t in map(last, map(engine.generate, seeds)) if t.finish_reason == "eos")
-    assert ended.steps[-1].id == 1 and "</s>" not in ended.completion
+    assert ended.steps[-1].id == 1
+    assert "</s>" not in ended.completion
     newest = engine.inspector.classify("Oil prices climb")  # beside a classifier with GPT-2's own
     assert engine.catalog.drawn(newest.ids, model=newest.model) == ["Oil", " prices", " climb"]
 

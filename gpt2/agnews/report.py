@@ -86,12 +86,14 @@ def table(metrics: dict[str, Any], *, name: str) -> str:
     width = max(len(text) for text in [*PUBLISHED, *(row["name"] for row in measured)])
     place = "test.csv" if where == "test" else "held-out rows of train.csv"
     lines = [f"{f'measured here, on {place}':<{width}}  trained on  rows   accuracy  macro F1"]
-    for row in measured:
-        lines.append(
-            f"{row['name']:<{width}}  {row['train_rows']:>10,}  {row['rows']:>5,}"
-            f"  {100 * row['accuracy']:>6.2f} %  {row['macro_f1']:>8.4f}"
-        )
+    lines += [
+        f"{row['name']:<{width}}  {row['train_rows']:>10,}  {row['rows']:>5,}"
+        f"  {100 * row['accuracy']:>6.2f} %  {row['macro_f1']:>8.4f}"
+        for row in measured
+    ]
     lines.append("published, on the official test set")
-    for title, accuracy in PUBLISHED.items():
-        lines.append(f"{title:<{width}}  {120_000:>10,}  {7_600:>5,}  {accuracy:>6.2f} %")
+    lines += [
+        f"{title:<{width}}  {120_000:>10,}  {7_600:>5,}  {accuracy:>6.2f} %"
+        for title, accuracy in PUBLISHED.items()
+    ]
     return "\n".join(lines)

@@ -11,17 +11,17 @@ from pathlib import Path
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("GRADIO_SSR_MODE", "False")
 
-import gradio as gr  # noqa: E402
-from fastapi.exceptions import RequestValidationError  # noqa: E402
-from starlette.middleware import Middleware  # noqa: E402
+import gradio as gr
+from fastapi.exceptions import RequestValidationError
+from starlette.middleware import Middleware
 
-from gpt2.engine import Engine  # noqa: E402
-from gpt2.ui.api.endpoints import build_api  # noqa: E402
-from gpt2.ui.classify.tab import build_classify  # noqa: E402
-from gpt2.ui.generate.tab import build_generate  # noqa: E402
-from gpt2.ui.guard import Guard, refuse_form  # noqa: E402
-from gpt2.ui.page import Page  # noqa: E402
-from gpt2.ui.served import Served  # noqa: E402
+from gpt2.engine import Engine
+from gpt2.ui.api.endpoints import build_api
+from gpt2.ui.classify.tab import build_classify
+from gpt2.ui.generate.tab import build_generate
+from gpt2.ui.guard import Guard, refuse_form
+from gpt2.ui.page import Page
+from gpt2.ui.served import Served
 
 TITLE = "GPT-2, from scratch"
 # Gradio's files of weight 600 have some 60 letters; with them a word mixes two fonts.

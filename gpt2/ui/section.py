@@ -76,7 +76,7 @@ class Section:
             Keyword arguments of a further event that draws it.
         """
 
-        def run(shown, is_open, *rest):  # noqa: ANN001, ANN002, ANN202
+        def run(shown, is_open, *rest):
             if shown is None or not is_open:
                 yield _one_or_all([gr.skip()] * len(outputs))
                 return
@@ -111,7 +111,7 @@ class Section:
     def _wire_save(
         self, draw: Draw, controls: Sequence[gr.components.Component], output: gr.HTML, place: int
     ) -> None:
-        def save(event: gr.EventData, shown, *rest):  # noqa: ANN001, ANN002, ANN202
+        def save(event: gr.EventData, shown, *rest):
             kind = event._data.get("kind") if isinstance(event._data, dict) else None
             if shown is None or kind not in FILE_TYPES:
                 return gr.skip()

@@ -69,8 +69,10 @@ def token_strip(
     parts = []
     if first:
         parts.append(f'<span class="earlier">… {first:,} earlier tokens</span> ')
-    for index in range(first, prompt_length):
-        parts.append(_button(texts[index], index, "prompt token", "", selected))
+    parts += [
+        _button(texts[index], index, "prompt token", "", selected)
+        for index in range(first, prompt_length)
+    ]
     if numbers is not None:
         tints = token_colors(getattr(numbers, by), by, theme=theme)
         rows = zip(numbers.probability, numbers.rank, numbers.entropy, tints, strict=True)

@@ -267,7 +267,8 @@ def test_classes_are_found_by_name_in_any_order(labels, expected):
 def test_other_labels_are_refused_with_both_lists(labels):
     with pytest.raises(ValueError, match="World, Sports, Business, Sci/Tech") as error:
         rows_of_classes(labels)
-    assert ", ".join(labels) in str(error.value) and "--labels a,b,c,d" in str(error.value)
+    assert ", ".join(labels) in str(error.value)
+    assert "--labels a,b,c,d" in str(error.value)
 
 
 def test_labels_can_be_listed_by_hand():

@@ -15,18 +15,18 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import torch  # noqa: E402
+import torch
 
-from gpt2 import fast  # noqa: E402
+from gpt2 import fast
 from gpt2.devices import (
-    pick_device,  # noqa: E402
-    pick_dtype,  # noqa: E402
+    pick_device,
+    pick_dtype,
 )
-from gpt2.generate import generate  # noqa: E402
-from gpt2.sampling import Sampling  # noqa: E402
-from gpt2.tokenizer import Tokenizer  # noqa: E402
-from gpt2.weights import load_language_model  # noqa: E402
-from gpt2.weights.hub import find_directory  # noqa: E402
+from gpt2.generate import generate
+from gpt2.sampling import Sampling
+from gpt2.tokenizer import Tokenizer
+from gpt2.weights import load_language_model
+from gpt2.weights.hub import find_directory
 
 NEW_TOKENS = 128
 

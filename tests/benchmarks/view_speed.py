@@ -19,21 +19,21 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import torch  # noqa: E402
+import torch
 
-from gpt2.engine import Engine, Request, Sampling  # noqa: E402
-from gpt2.figures import LIGHT  # noqa: E402
-from gpt2.records import METHODS  # noqa: E402
-from gpt2.ui import build_app  # noqa: E402
-from gpt2.ui.generate.completion import Shown, keep, token_drawing  # noqa: E402
-from gpt2.ui.inside.attention import LAYER, MODEL, attention_drawings  # noqa: E402
-from gpt2.ui.inside.attention_maps import HEAD as HEAD_MAP  # noqa: E402
-from gpt2.ui.inside.attention_maps import KINDS, AttentionMaps  # noqa: E402
-from gpt2.ui.inside.logit_lens import lens_drawings  # noqa: E402
-from gpt2.ui.inside.switch import HEAD, bars_drawing, map_drawings  # noqa: E402
-from gpt2.ui.inside.why import Question, attribution_drawings, truth_drawings  # noqa: E402
-from gpt2.ui.page import Viewport  # noqa: E402
-from gpt2.ui.picture import Drawing  # noqa: E402
+from gpt2.engine import Engine, Request, Sampling
+from gpt2.figures import LIGHT
+from gpt2.records import METHODS
+from gpt2.ui import build_app
+from gpt2.ui.generate.completion import Shown, keep, token_drawing
+from gpt2.ui.inside.attention import LAYER, MODEL, attention_drawings
+from gpt2.ui.inside.attention_maps import HEAD as HEAD_MAP
+from gpt2.ui.inside.attention_maps import KINDS, AttentionMaps
+from gpt2.ui.inside.logit_lens import lens_drawings
+from gpt2.ui.inside.switch import HEAD, bars_drawing, map_drawings
+from gpt2.ui.inside.why import Question, attribution_drawings, truth_drawings
+from gpt2.ui.page import Viewport
+from gpt2.ui.picture import Drawing
 
 PROMPT = "The president said on Tuesday that"
 SCREEN = Viewport(1006, LIGHT)

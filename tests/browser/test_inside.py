@@ -8,7 +8,7 @@ import xml.dom.minidom
 import pytest
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-from steps import LIVELY, classify, completion, drawn, expect, generate, pick_model  # noqa: E402
+from steps import LIVELY, classify, completion, drawn, expect, generate, pick_model
 
 pytestmark = pytest.mark.browser
 
@@ -38,7 +38,9 @@ def test_a_drawn_token_shows_each_step_of_its_draw(visit, engine):
     page = visit()
     generate(page, "Hello world", settings={"Temperature": 1.5, "Top-k": 40, "New tokens": 12})
     words = page.locator("#bars img").get_attribute("alt")
-    assert "temperature 1.5" in words.lower() and "top-k 40" in words and "random number" in words
+    assert "temperature 1.5" in words.lower()
+    assert "top-k 40" in words
+    assert "random number" in words
     drawn(page).nth(5).click()
     expect(page.locator("#bars img")).not_to_have_attribute("alt", words)
     page.locator("#strip button[title='prompt token']").last.click()
@@ -50,14 +52,17 @@ def test_pictures_and_their_numbers_can_be_saved(visit):
     page = visit()
     generate(page, "Hello world", settings=LIVELY)
     name, png = saved(page, "#bars", "png")
-    assert name == "token-2.png" and png.startswith(b"\x89PNG")
+    assert name == "token-2.png"
+    assert png.startswith(b"\x89PNG")
     name, svg = saved(page, "#bars", "svg")
     assert name == "token-2.svg"
     assert xml.dom.minidom.parseString(svg).documentElement.tagName == "svg"
     name, table = saved(page, "#bars", "csv")
     lines = list(csv.reader(io.StringIO(table.decode(), newline="")))  # some tokens hold line ends
-    assert name == "token-2.csv" and lines[0][:3] == ["id", "token", "softmax"]
-    assert len(lines) == 1 + 50257 and lines[1 + 262][1] == " the"
+    assert name == "token-2.csv"
+    assert lines[0][:3] == ["id", "token", "softmax"]
+    assert len(lines) == 1 + 50257
+    assert lines[1 + 262][1] == " the"
 
 
 def test_all_heads_can_be_seen_and_one_clicked_to_enlarge(visit):
@@ -182,7 +187,8 @@ def test_any_text_can_be_scored(visit, engine):
     expect(page.locator("#score-strip")).to_contain_text("<b>hello</b>")
     expect(page.locator("#score-picture img")).to_be_visible()
     header, *rows = saved(page, "#score-picture", "csv")[1].decode().splitlines()
-    assert header == "id,token,logprob,rank,entropy" and len(rows) == len(found.ids)
+    assert header == "id,token,logprob,rank,entropy"
+    assert len(rows) == len(found.ids)
     page.get_by_label("Text to score").fill("")
     page.get_by_role("button", name="Score", exact=True).click()
     expect(page.get_by_text("the text is empty").first).to_be_visible()
@@ -204,7 +210,8 @@ def test_another_token_is_chosen_and_the_branches_walked(visit, engine):
     expect(tree).to_have_count(3)  # two texts and Undo
     expect(page.locator("#token")).to_contain_text("chosen by you")
     second = completion(page)
-    assert second != first and drawn(page).count() == 12
+    assert second != first
+    assert drawn(page).count() == 12
     request = Request("Hello world", 12, Sampling(temperature=1, top_k=0))
     *_, trace = engine.generate(request)
     place = len(trace.prompt_ids) + 4

@@ -93,7 +93,7 @@ def test_weights_that_changed_since_the_receipt_are_not_converted_again(made, tm
     tensors = load_file(path)
     tensors["transformer.ln_f.bias"][3] += 1
     save_file(tensors, path)
-    with pytest.raises(ValueError, match="delete receipt.json if that was intended"):
+    with pytest.raises(ValueError, match=r"delete receipt.json if that was intended"):
         weights.check_receipt(out)
     (out / weights.RECEIPT_FILE).unlink()
     weights.check_receipt(out)

@@ -37,8 +37,10 @@ def test_a_branch_is_the_text_up_to_it_then_the_choice_then_what_the_seed_draws(
     token = other(whole.ids[10])
     traces = list(fresh_engine.branch(WISH, whole.ids, 10, token))
     found = traces[-1]
-    assert found.prompt_ids == whole.prompt_ids and found.steps[:7] == whole.steps[:7]
-    assert found.ids[:11] == (*whole.ids[:10], token) and len(found.steps) == 16
+    assert found.prompt_ids == whole.prompt_ids
+    assert found.steps[:7] == whole.steps[:7]
+    assert found.ids[:11] == (*whole.ids[:10], token)
+    assert len(found.steps) == 16
     assert [len(trace.steps) for trace in traces] == list(range(8, 17))
     backbone = fresh_engine.library.get("tiny").backbone
     rest = list(generate(backbone, found.ids[:11], LIVELY, max_new_tokens=8))
@@ -154,17 +156,21 @@ def test_no_more_is_kept_than_the_limit_allows(engine):
 def test_a_branch_to_the_end_token_ends_there(fresh_engine):
     whole = last(fresh_engine.generate(WISH))
     found = last(fresh_engine.branch(WISH, whole.ids, 9, 50256))
-    assert found.finish_reason == "eos" and found.ids == (*whole.ids[:9], 50256)
+    assert found.finish_reason == "eos"
+    assert found.ids == (*whole.ids[:9], 50256)
     end = last(fresh_engine.branch(WISH, whole.ids, 18, 9))
-    assert end.finish_reason == "length" and len(end.steps) == 16
+    assert end.finish_reason == "length"
+    assert len(end.steps) == 16
 
 
 def test_a_branch_of_a_text_that_filled_the_context(fresh_engine):
     wish = replace(WISH, prompt=" the" * 60, max_new_tokens=40)
     whole = last(fresh_engine.generate(wish))
-    assert whole.finish_reason == "context" and len(whole.ids) == 65
+    assert whole.finish_reason == "context"
+    assert len(whole.ids) == 65
     found = last(fresh_engine.branch(wish, whole.ids, 64, 9))
-    assert found.ids == (*whole.ids[:64], 9) and found.finish_reason == "context"
+    assert found.ids == (*whole.ids[:64], 9)
+    assert found.finish_reason == "context"
 
 
 @pytest.mark.parametrize(
@@ -207,7 +213,8 @@ def test_a_word_of_several_tokens_is_written_whole(fresh_engine, forgetful):
     assert len(word) > 1
     traces = list(fresh_engine.branch(WISH, whole.ids, 10, word))
     assert len(traces[0].steps) == 10 - len(whole.prompt_ids) + len(word)
-    assert traces[-1].ids[:10] == whole.ids[:10] and " Zimbabwean" in traces[-1].completion
+    assert traces[-1].ids[:10] == whole.ids[:10]
+    assert " Zimbabwean" in traces[-1].completion
     assert traces[-1].ids[10 : 10 + len(word)] == tuple(word)
     assert answer(traces[-1]) == answer(last(forgetful.branch(WISH, whole.ids, 10, word)))
 

@@ -57,10 +57,12 @@ def test_it_yields_after_every_token_and_the_last_is_whole(engine, tokenizer):
     assert [trace.finish_reason for trace in traces] == [""] * 11 + ["length"]
     last = traces[-1]
     assert last.completion == tokenizer.decode([step.id for step in last.steps])
-    assert list(last.prompt_ids) == tokenizer.encode("Hello world") and last.truncated == 0
+    assert list(last.prompt_ids) == tokenizer.encode("Hello world")
+    assert last.truncated == 0
     assert (last.model, last.prompt, last.seed) == (engine.catalog.models[0], "Hello world", 7)
     for before, after in itertools.pairwise(traces):
-        assert after.completion.startswith(before.completion) and after.seconds >= before.seconds
+        assert after.completion.startswith(before.completion)
+        assert after.seconds >= before.seconds
 
 
 def test_an_empty_prompt_starts_from_the_end_of_text(engine):
@@ -76,7 +78,8 @@ def test_half_a_character_is_not_shown_before_its_end(engine, scripted, tokenize
     ids = tokenizer.encode("né 👩‍💻 中")
     scripted(ids)
     traces = ask(engine)
-    assert len(traces) == len(ids) and traces[-1].completion == "né 👩‍💻 中"
+    assert len(traces) == len(ids)
+    assert traces[-1].completion == "né 👩‍💻 中"
     assert not any("\ufffd" in trace.completion for trace in traces)
 
 
@@ -162,7 +165,8 @@ def test_a_deadline_ends_a_completion_that_takes_too_long(engine, scripted, monk
     scripted([262] * 50, pause=0.02)
     trace = ask(engine)[-1]
     assert trace.finish_reason == "deadline"
-    assert 0.1 < trace.seconds < 1 and 1 <= len(trace.steps) < 50
+    assert 0.1 < trace.seconds < 1
+    assert 1 <= len(trace.steps) < 50
     assert trace.completion == " the" * len(trace.steps)
 
 
@@ -195,7 +199,7 @@ def test_a_text_that_is_none_or_too_long_is_refused_everywhere(engine, text, wor
 
 def test_a_bad_stop_text_is_refused(engine):
     for stop in (None, 3, "\udc00"):
-        with pytest.raises(ValueError, match="string|surrogate"):
+        with pytest.raises(ValueError, match=r"string|surrogate"):
             ask(engine, stop=stop)
 
 
@@ -214,7 +218,8 @@ def test_a_refused_request_leaves_the_engine_as_it_was(engine):
 
 def test_a_seed_of_minus_1_is_a_random_one():
     drawn = {seed_or_random(-1) for _ in range(20)}
-    assert len(drawn) > 15 and all(0 <= seed < 2**31 for seed in drawn)
+    assert len(drawn) > 15
+    assert all(0 <= seed < 2**31 for seed in drawn)
     assert seed_or_random(5) == 5
     for seed in (-2, 2**31, 1.5, None, math.nan, True, "1"):
         with pytest.raises(ValueError, match="seed must be a whole number from -1"):
@@ -374,12 +379,13 @@ def test_a_language_model_does_not_classify(engine):
 def test_describe_lists_models_classifiers_and_device(engine):
     found = engine.describe()
     assert found["device"] == "cpu"
-    assert found["models"][0]["name"] == "tiny" and found["classifiers"][0]["name"] == "tiny-news"
+    assert found["models"][0]["name"] == "tiny"
+    assert found["classifiers"][0]["name"] == "tiny-news"
 
 
 @pytest.mark.parametrize(("device", "dtype"), [("tpu", "auto"), ("cpu", "int8")])
 def test_what_cannot_be_had_is_refused_before_loading(device, dtype):
-    with pytest.raises(ValueError, match="not available|must be|tpu"):
+    with pytest.raises(ValueError, match=r"not available|must be|tpu"):
         Engine.load("nowhere", "nowhere", device=device, dtype=dtype)
 
 
@@ -391,9 +397,9 @@ def test_what_cannot_be_had_is_refused_before_loading(device, dtype):
 )
 def test_a_refused_request_is_refused_before_anything_is_begun(engine, request_):
     """The page had cleared text and branches by the time it heard of the refusal."""
-    with pytest.raises(ValueError, match="limit|max_new_tokens|surrogate"):
+    with pytest.raises(ValueError, match=r"limit|max_new_tokens|surrogate"):
         engine.generate(request_)  # not only once it is iterated
-    with pytest.raises(ValueError, match="limit|max_new_tokens|surrogate"):
+    with pytest.raises(ValueError, match=r"limit|max_new_tokens|surrogate"):
         engine.branch(request_, [1, 2], 1, 1)
 
 
@@ -428,10 +434,11 @@ def test_a_broken_model_is_told_by_name_and_fails_nothing_else(
     (tmp_path / "gone" / "config.json").unlink()
     os.truncate(tmp_path / "cut" / "model.safetensors", 1000)
     told = engine.describe()
-    assert [model["name"] for model in told["models"]][0] == "tiny"
+    assert next(model["name"] for model in told["models"]) == "tiny"
     assert [one["name"] for one in told["broken"]] == ["gone"]
     for name in ("gone", "cut"):
         with pytest.raises(ValueError, match=name) as refused:
             engine.generate(Request("a", model=name))
-        assert str(tmp_path) not in str(refused.value) and "config" in str(told["broken"])
+        assert str(tmp_path) not in str(refused.value)
+        assert "config" in str(told["broken"])
     assert str(tmp_path) not in str(told)

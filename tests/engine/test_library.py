@@ -73,7 +73,7 @@ def test_find_directory_prefers_a_name_and_takes_a_path(checkpoints, tmp_path):
 @pytest.mark.parametrize("name", ["nowhere", "", "/", "a/config.json"])
 def test_no_model_directory_is_told_with_the_names_there_are(checkpoints, name, monkeypatch):
     monkeypatch.chdir(checkpoints)
-    with pytest.raises(FileNotFoundError, match="is no model directory.*a, b, c, news") as error:
+    with pytest.raises(FileNotFoundError, match=r"is no model directory.*a, b, c, news") as error:
         find_directory(name)
     assert "\n" not in str(error.value)
 
@@ -92,7 +92,8 @@ def test_a_model_is_loaded_once_and_the_one_used_longest_ago_is_forgotten(checkp
     monkeypatch.setattr(weights, "load_language_model", counted)
     made = make_library("a", keep=2)
     first = made.get("a")
-    assert made.get("a") is first and read == ["a"]
+    assert made.get("a") is first
+    assert read == ["a"]
     made.get("b")
     made.get("a")  # b is now the one used longest ago
     made.get("c")
@@ -174,7 +175,7 @@ def test_describe_gives_shape_and_fingerprint(checkpoints):
 def test_a_classifier_as_model_and_a_model_as_classifier_are_refused(checkpoints):
     with pytest.raises(ValueError, match="news is a classifier; --model takes a language model"):
         make_library("news", "news")
-    with pytest.raises(ValueError, match="b is a language model.*--classifier takes a classifier"):
+    with pytest.raises(ValueError, match=r"b is a language model.*--classifier takes a classifier"):
         make_library("a", "b")
 
 
@@ -208,7 +209,8 @@ def test_a_broken_default_is_told_in_one_sentence(checkpoints, name, kind):
     damage(checkpoints / kind)
     with pytest.raises((ValueError, FileNotFoundError), match=words) as error:
         make_library()
-    assert str(checkpoints / kind) in str(error.value) and "\n" not in str(error.value)
+    assert str(checkpoints / kind) in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_a_model_with_another_vocabulary_is_refused(checkpoints, make_model, vocabulary):
@@ -223,7 +225,8 @@ def test_a_broken_neighbour_does_not_keep_the_others_from_starting(checkpoints, 
     cut_weights(checkpoints / "c")
     made = make_library()
     assert made.catalog.models == ["a", "c"]
-    assert "left out" in caplog.text and "bert" in caplog.text
+    assert "left out" in caplog.text
+    assert "bert" in caplog.text
     with pytest.raises(ValueError, match="damaged"):
         made.get("c")
     assert made.get("a").name == "a"

@@ -15,7 +15,8 @@ class Block:
 def test_it_gives_back_what_was_kept_and_nothing_else():
     memory, block = Memory(100), Block(10)
     memory.keep("a", block)
-    assert memory.get("a") is block and memory.get("b") is None
+    assert memory.get("a") is block
+    assert memory.get("b") is None
 
 
 def test_what_was_used_longest_ago_is_forgotten_first():
@@ -24,7 +25,8 @@ def test_what_was_used_longest_ago_is_forgotten_first():
         memory.keep(key, Block(30))
     memory.get("a")
     memory.keep("d", Block(40))
-    assert [key for key, _ in memory.items()] == ["c", "a", "d"] and memory.nbytes == 100
+    assert [key for key, _ in memory.items()] == ["c", "a", "d"]
+    assert memory.nbytes == 100
 
 
 def test_what_is_too_large_is_not_kept_and_costs_the_others_nothing():

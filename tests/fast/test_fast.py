@@ -22,7 +22,8 @@ def threads(request):
 def test_a_prepared_model_says_the_same(make_model, tiny_config, threads):
     plain, ours = make_model(tiny_config, seed=5), make_model(tiny_config, seed=5)
     prepared = fast.prepare(ours)
-    assert isinstance(prepared, fast.CPUModel) and not prepared.training
+    assert isinstance(prepared, fast.CPUModel)
+    assert not prepared.training
     assert prepared.wte.weight.stride() == (1, tiny_config.vocab_size)
     assert prepared.h[0].mlp.c_fc.weight.stride() == (1, 4 * tiny_config.n_embd)
     assert prepared.state_dict().keys() == plain.state_dict().keys()

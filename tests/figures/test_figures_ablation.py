@@ -18,8 +18,10 @@ MLPS = np.array([-3.9, 0.7])
 def test_zero_is_neutral_and_the_signs_have_their_hues(theme: Theme) -> None:
     figure = figures.AblationGrid([[-1, 0, 1]], [0.0], "a").figure(theme)
     low, zero, high, mlp = figure.axes[0].collections[0].get_facecolors()[:, :3]
-    assert low[2] > low[0] and high[0] > high[2]
-    assert np.ptp(zero) < 0.05 and zero.tolist() == mlp.tolist()
+    assert low[2] > low[0]
+    assert high[0] > high[2]
+    assert np.ptp(zero) < 0.05
+    assert zero.tolist() == mlp.tolist()
     assert zero == pytest.approx(to_rgb(theme.diverging[2]), abs=0.02)
 
 

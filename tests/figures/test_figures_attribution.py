@@ -49,7 +49,8 @@ def test_of_a_long_text_the_strongest_stay_in_order_with_their_places() -> None:
     values[1, 31] = 0.3
     picture = figures.AttributionBars(["·a"] * 300, values, NAMES, "b")
     chosen = picture.strongest()
-    assert len(chosen) == MAX_BARS and chosen == sorted(chosen)
+    assert len(chosen) == MAX_BARS
+    assert chosen == sorted(chosen)
     assert {7, 31, 250} <= set(chosen)
     words = said(picture.figure())
     assert {"7 ·a", "31 ·a", "250 ·a"} <= set(words)
@@ -92,7 +93,8 @@ def test_names_stand_in_the_order_of_their_lines() -> None:
     figure = figures.FaithfulnessCurves(*CURVES, METHODS).figure()
     heights = [t.get_position()[1] for t in figure.texts if t.get_text() == "occlusion"]
     others = [t.get_position()[1] for t in figure.texts if t.get_text() == RANDOM_ORDER]
-    assert heights[0] > others[0] and heights[1] < others[1]
+    assert heights[0] > others[0]
+    assert heights[1] < others[1]
 
 
 def test_faithfulness_alt_gives_the_area_of_each_curve() -> None:

@@ -23,7 +23,8 @@ def test_rows_are_layers_and_the_last_is_the_output() -> None:
     heights = {text.get_text(): text.get_position()[1] for text in figure.texts}
     names = ["read", "start", "layer 0", "layer 1", "output"]
     assert sorted(names, key=heights.__getitem__) == names
-    assert heights["·dog"] == heights["output"] and heights["·first"] == heights["layer 0"]
+    assert heights["·dog"] == heights["output"]
+    assert heights["·first"] == heights["layer 0"]
 
 
 def test_every_cell_can_be_read_and_the_likelier_is_brighter() -> None:
@@ -34,7 +35,8 @@ def test_every_cell_can_be_read_and_the_likelier_is_brighter() -> None:
     inks = {text.get_text(): text.get_color() for text in figure.texts}
     assert min(contrast(shade, inks[f"w{i}"]) for i, shade in enumerate(shades)) >= 4
     brightness = [contrast(shade, "#000000") for shade in shades]
-    assert brightness == sorted(brightness) and brightness[-1] > 10
+    assert brightness == sorted(brightness)
+    assert brightness[-1] > 10
 
 
 @pytest.mark.parametrize(("width", "columns"), [(300, 4), (340, 5), (760, 12), (1040, 16)])
@@ -48,8 +50,10 @@ def test_as_many_positions_as_fit(width: int, columns: int) -> None:
 def test_many_layers_are_thinned_and_the_output_stays() -> None:
     for rows in (1, 2, 9, 13, 25, 37, 49):
         shown = lens_rows(rows)
-        assert shown[-1] == rows - 1 and len(shown) <= MAX_ROWS
-        assert len(layer_names(rows)) == rows and layer_names(rows)[-1] == "output"
+        assert shown[-1] == rows - 1
+        assert len(shown) <= MAX_ROWS
+        assert len(layer_names(rows)) == rows
+        assert layer_names(rows)[-1] == "output"
     assert lens_rows(9) == list(range(9))
 
 

@@ -79,7 +79,8 @@ def test_alt_counts_the_heads_and_names_the_labelled_ones() -> None:
     )
     columns = picture.columns()
     assert list(columns) == ["layer", "head", *HEAD_LABELS]
-    assert columns["layer"] == [0, 0, 0, 1, 1, 1] and columns["head"] == [0, 1, 2] * 2
+    assert columns["layer"] == [0, 0, 0, 1, 1, 1]
+    assert columns["head"] == [0, 1, 2] * 2
     assert columns[PREVIOUS] == [1, 0, 0, 0, 1, 0]
 
 

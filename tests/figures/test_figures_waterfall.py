@@ -27,7 +27,8 @@ SMALL = {
 def test_each_step_says_how_many_tokens_are_left_and_what_it_cut() -> None:
     words = said(figures.WaterfallBars(**SMALL).figure())
     assert {"model", "temperature 0.8", "top-k 2"} <= set(words)
-    assert words.count("50,257 tokens") == 2 and "2 tokens" in words
+    assert words.count("50,257 tokens") == 2
+    assert "2 tokens" in words
     assert [text for text in words if text.endswith(" % cut")] == ["15.0 % cut"]
 
 

@@ -75,7 +75,7 @@ def test_a_classifier_is_asked_for_a_class(make_classifier):
 
 @pytest.mark.parametrize(("answer", "instead_of"), [(97, None), (-1, None), (3, 97), (3, 3)])
 def test_a_target_without_sense_is_refused(pair, answer, instead_of):
-    with pytest.raises(ValueError, match="not between 0 and 96|compared with itself"):
+    with pytest.raises(ValueError, match=r"not between 0 and 96|compared with itself"):
         Target(pair[0], answer, instead_of=instead_of)
 
 
@@ -128,7 +128,8 @@ def test_occlusion_of_the_last_tokens_has_their_scores_alone(pair, monkeypatch):
     monkeypatch.setattr("gpt2.lens.attribution.OCCLUDED_AT_ONCE", 5)
     for part, known in zip(occlusion(target, reading, T), (5, 10, 15, 18), strict=True):
         np.testing.assert_allclose(part.scores[-known:], whole.scores[-known:], atol=1e-5)
-        assert np.isnan(part.scores[:-known]).all() and part.steps == known
+        assert np.isnan(part.scores[:-known]).all()
+        assert part.steps == known
 
 
 @pytest.mark.parametrize(("answer", "instead_of"), QUESTIONS)
@@ -149,17 +150,20 @@ def test_integrated_gradients_take_more_steps_until_they_are_complete(pair, monk
     monkeypatch.setattr("gpt2.lens.integrated.STRETCHES", ((0.0, 1.0, 1),))
     target = Target(pair[0], 42)
     found = integrated_gradients(target, IDS[:T])
-    assert found.steps > 1 and found.error <= COMPLETE
+    assert found.steps > 1
+    assert found.error <= COMPLETE
     monkeypatch.setattr("gpt2.lens.integrated.MOST_STEPS", 1)
     rough = integrated_gradients(target, IDS[:T])
-    assert rough.steps == 1 and rough.error > COMPLETE  # told, not hidden
+    assert rough.steps == 1
+    assert rough.error > COMPLETE
 
 
 def test_integrated_gradients_of_the_shipped_model_are_complete(shipped):
     model, ids = shipped
     for end in (12, len(ids) - 1):
         found = integrated_gradients(Target(model, ids[end]), ids[:end])
-        assert found.error <= COMPLETE and len(found.scores) == end
+        assert found.error <= COMPLETE
+        assert len(found.scores) == end
 
 
 def test_a_text_of_one_token_is_explained_by_it(pair):
@@ -176,7 +180,8 @@ def test_curves_are_one_pass_of_transformers_for_each_point(pair):
     model, theirs = pair
     scores = {"down": -np.arange(float(T)), "up": np.arange(float(T))}
     found = lens.faithfulness(Target(model, 42), IDS[:T], scores)
-    assert found.names == ("down", "up", "random order") and found.fractions == FRACTIONS
+    assert found.names == ("down", "up", "random order")
+    assert found.fractions == FRACTIONS
     table = theirs.transformer.wte.weight
     orders = [list(range(T)), list(reversed(range(T)))]
     orders += [np.random.default_rng(seed).permutation(T).tolist() for seed in range(SEEDS)]

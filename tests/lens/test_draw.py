@@ -1,6 +1,7 @@
 """gpt2.lens.draw: it is the distribution drawn from, and the slice holds the number drawn."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -48,7 +49,8 @@ def test_the_slice_of_the_token_drawn_holds_the_number(make_model, tiny_config, 
 def test_greedy_leaves_one_token_at_the_temperature_and_no_choice(tiny_model):
     for step, found in falls(tiny_model, SETTINGS[3]):
         assert found.active == (True, True, True, False, False, False)
-        assert found.left == (97, 97, 1, 1, 1, 1) and (found.low, found.high) == (0, 1)
+        assert found.left == (97, 97, 1, 1, 1, 1)
+        assert (found.low, found.high) == (0, 1)
         assert found.probs[-1].tolist() == [float(n == step.id) for n in range(97)]
         assert found.cut[2] == pytest.approx(1 - float(found.probs[1].max()), abs=1e-6)
         assert found.cut[3:] == (0, 0, 0)
@@ -60,13 +62,15 @@ def test_the_last_stage_is_what_generate_draws_from(tiny_model):
     expected = distribution(logits, ALL, torch.tensor(PROMPT))
     np.testing.assert_array_equal(found.probs[-1], expected.numpy())
     np.testing.assert_array_equal(found.probs[0], logits.softmax(dim=-1).numpy())
-    assert found.names == NAMES and found.active == (True,) * 6
+    assert found.names == NAMES
+    assert found.active == (True,) * 6
 
 
 def test_each_filter_is_told_what_it_cut(tiny_model):
     for _, found in falls(tiny_model, ALL):
         np.testing.assert_allclose(found.probs.sum(axis=1), 1, atol=1e-5)
-        assert found.left[:3] == (97, 97, 97) and found.left[3] == 40
+        assert found.left[:3] == (97, 97, 97)
+        assert found.left[3] == 40
         assert list(found.left) == sorted(found.left, reverse=True)
         assert found.left == tuple((found.probs > 0).sum(axis=1))
         for stage in (3, 4, 5):
@@ -92,7 +96,7 @@ def test_what_is_off_is_marked_and_changes_nothing(sampling, active):
     logits = 3 * torch.randn(97, generator=torch.Generator().manual_seed(0))
     made = stages(logits, sampling, torch.tensor([1]))
     assert tuple(stage.active for stage in made) == active
-    for before, after in zip(made, made[1:], strict=False):
+    for before, after in pairwise(made):
         assert torch.equal(before.logits, after.logits) != after.active
 
 
@@ -100,7 +104,8 @@ def test_slices_are_dealt_out_to_all_of_0_to_1(tiny_model):
     logits = Reading.of(tiny_model, PROMPT).logits_before(4)
     probs = distribution(logits, ALL, torch.tensor(PROMPT))
     kept, ends = cumulative(probs)
-    assert ends[-1] == 1 and bool((ends.diff() > 0).all())
+    assert ends[-1] == 1
+    assert bool((ends.diff() > 0).all())
     starts = [0.0, *ends[:-1].tolist()]
     for token, start, end in zip(kept.tolist(), starts, ends.tolist(), strict=True):
         assert draw(probs, start) == token == draw(probs, float(np.nextafter(end, 0)))

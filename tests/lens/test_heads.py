@@ -56,7 +56,9 @@ def test_planted_heads_get_their_labels(planted):
     labels = [[found.label(layer, head) for head in range(2)] for layer in range(2)]
     assert labels == [["previous token", "first token"], ["induction", "duplicate token"]]
     previous, first, duplicate, induction = found.scores
-    assert previous[0, 0] > 0.95 and first[0, 1] > 0.95 and induction[1, 0] > 0.9
+    assert previous[0, 0] > 0.95
+    assert first[0, 1] > 0.95
+    assert induction[1, 0] > 0.9
     assert 0.4 < duplicate[1, 1] <= 0.5  # the other half goes to the token itself
 
 
@@ -69,14 +71,16 @@ def test_induction_needs_the_head_before_it(planted):
         found = lens.model_heads(planted)
     finally:
         own.data.copy_(kept)
-    assert found.scores[3, 1, 0] < 0.1 and found.label(1, 0) == ""
+    assert found.scores[3, 1, 0] < 0.1
+    assert found.label(1, 0) == ""
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_random_models_get_no_label(make_model, seed):
     config = GPT2Config(vocab_size=200, n_ctx=128, n_embd=32, n_layer=3, n_head=4)
     found = lens.model_heads(make_model(config, seed=seed))
-    assert found.scores.shape == (4, 3, 4) and found.scores.max() < found.threshold
+    assert found.scores.shape == (4, 3, 4)
+    assert found.scores.max() < found.threshold
     assert {found.label(layer, head) for layer in range(3) for head in range(4)} == {""}
 
 
@@ -102,18 +106,22 @@ def test_scores_are_the_mean_attention_on_the_targets(make_model, tiny_config):
 
 def test_a_text_without_repetition_scores_0_there(tiny_model):
     found = lens.head_scores(lens.Reading.of(tiny_model, [1, 2, 3, 4]))
-    assert found.counts == (3, 3, 0, 0) and not found.scores[2:].any()
+    assert found.counts == (3, 3, 0, 0)
+    assert not found.scores[2:].any()
     alone = lens.head_scores(lens.Reading.of(tiny_model, [1]))
-    assert alone.counts == (0, 0, 0, 0) and not alone.scores.any()
+    assert alone.counts == (0, 0, 0, 0)
+    assert not alone.scores.any()
 
 
 def test_targets_look_back_only():
     targets = head_targets([3, 3, 3, 5, 3])
-    assert targets.shape == (len(HEAD_LABELS), 5, 5) and not targets.triu().any()
+    assert targets.shape == (len(HEAD_LABELS), 5, 5)
+    assert not targets.triu().any()
 
 
 def test_scores_lie_in_0_to_1_and_repeat(tiny_model):
     first, again = lens.model_heads(tiny_model), lens.model_heads(tiny_model)
     np.testing.assert_array_equal(first.scores, again.scores)
-    assert first.scores.min() >= 0 and first.scores.max() <= 1
+    assert first.scores.min() >= 0
+    assert first.scores.max() <= 1
     assert not np.array_equal(first.scores, lens.model_heads(tiny_model, seed=1).scores)

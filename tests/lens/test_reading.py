@@ -148,7 +148,8 @@ def test_a_window_outside_the_text_is_refused(pairs, rows):
 
 def test_attention_looks_back_only_and_adds_up_to_1(pairs):
     maps = Reading.of(pairs[0][0], IDS).attention(1)
-    assert np.all(np.triu(maps, k=1) == 0) and np.all(maps >= 0)
+    assert np.all(np.triu(maps, k=1) == 0)
+    assert np.all(maps >= 0)
     np.testing.assert_allclose(maps.sum(axis=-1), 1, atol=1e-5)
 
 
@@ -180,7 +181,8 @@ def test_cells_cut_the_text_evenly(tokens, cells):
     edges = cell_edges(tokens, cells)
     sizes = np.diff(edges)
     assert (edges[0], edges[-1], len(sizes)) == (0, tokens, min(tokens, cells))
-    assert sizes.min() >= 1 and sizes.max() - sizes.min() <= 1
+    assert sizes.min() >= 1
+    assert sizes.max() - sizes.min() <= 1
 
 
 def test_pooling_is_the_mean_of_rows_and_the_sum_of_columns():
@@ -196,7 +198,8 @@ def test_pooling_is_the_mean_of_rows_and_the_sum_of_columns():
 def test_tiles_are_the_overviews_of_all_layers_and_rows_still_add_up_to_1(long_model):
     reading = Reading.of(long_model, LONG)
     found = reading.tiles(16)
-    assert found.weights.shape == (3, 4, 16, 16) and found.edges == cell_edges(300, 16)
+    assert found.weights.shape == (3, 4, 16, 16)
+    assert found.edges == cell_edges(300, 16)
     np.testing.assert_allclose(found.weights.sum(axis=-1), 1, atol=1e-4)
     for layer in range(3):
         one = reading.overview(layer, 16)
@@ -230,7 +233,8 @@ def test_rows_of_rollout_add_up_to_1_and_look_back(pairs, which):
     model, _, ids = pairs[which]
     found = Reading.of(model, ids).rollout()
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
-    assert np.all(np.triu(found, k=1) == 0) and np.all(found >= 0)
+    assert np.all(np.triu(found, k=1) == 0)
+    assert np.all(found >= 0)
 
 
 # --- logit lens ------------------------------------------------------------------------------
@@ -278,7 +282,8 @@ def test_ranks_and_probabilities_are_those_of_the_tokens_in_each_layer(pairs):
                 assert getattr(found, f"{name}_ranks")[layer, p] == place + 1
                 assert getattr(found, f"{name}_probs")[layer, p] == found.top_probs[layer, p, place]
     assert found.followed_ids[-1] == -1
-    assert np.all(found.followed_probs[:, -1] == 0) and np.all(found.followed_ranks[:, -1] == 0)
+    assert np.all(found.followed_probs[:, -1] == 0)
+    assert np.all(found.followed_ranks[:, -1] == 0)
 
 
 def test_many_positions_are_read_as_if_at_once(long_model):
@@ -293,7 +298,7 @@ def test_many_positions_are_read_as_if_at_once(long_model):
 @pytest.mark.parametrize("positions", [[], [12], [-1], [3, 99]])
 def test_positions_that_are_not_there_are_refused(pairs, positions):
     reading = Reading.of(pairs[0][0], IDS)
-    with pytest.raises(ValueError, match="positions are .*; choose some from 0 to 11"):
+    with pytest.raises(ValueError, match=r"positions are .*; choose some from 0 to 11"):
         lens.logit_lens(reading, positions)
     with pytest.raises(ValueError, match="top is 98; it must be 1 to 97"):
         lens.logit_lens(reading, [1], top=98)

@@ -169,7 +169,8 @@ def test_the_map_is_one_scaled_pass_for_each_part(pair):
     *_, found = lens.ablation_maps(Reading.of(model, IDS), index, IDS[index])
     before = float(logits_of(model, IDS)[index - 1].log_softmax(dim=-1)[IDS[index]])
     assert found.logprob == pytest.approx(before, abs=1e-5)
-    assert found.heads.shape == (3, 4) and found.mlps.shape == (3,)
+    assert found.heads.shape == (3, 4)
+    assert found.mlps.shape == (3,)
     for layer in range(3):
         for changed, ours in (
             *(({"heads": {(layer, head): 0}}, found.heads[layer, head]) for head in range(4)),

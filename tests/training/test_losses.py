@@ -31,7 +31,7 @@ def plain_loss(hidden, weight, targets):
 
 @pytest.mark.parametrize("chunk_size", [1, 7, 11, 33, 4096])
 def test_value_and_both_gradients_equal_cross_entropy(batch, chunk_size):
-    hidden, weight, targets = batch
+    hidden, weight, _targets = batch
     ours, theirs = head_loss(*batch, chunk_size=chunk_size), plain_loss(*batch)
     assert ours.dtype == torch.float32
     torch.testing.assert_close(ours, theirs, atol=TOLERANCE, rtol=0)

@@ -137,7 +137,8 @@ def test_a_second_program_is_refused_at_once_and_changes_nothing(
         assert said.startswith(f"{name}: --out {tmp_path / 'out'} is being written by another")
         assert said.count("\n") == 1
     assert (state / "classifier-1.pt").read_text() == "the first one's"
-    assert not (tmp_path / "out").exists() and holder.poll() is None
+    assert not (tmp_path / "out").exists()
+    assert holder.poll() is None
 
 
 @pytest.fixture
@@ -175,6 +176,8 @@ def test_a_full_disk_keeps_the_last_state_and_no_scraps(tmp_path, capsys):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, kept)
     said = capsys.readouterr().err
-    assert said.startswith("x.py: the disk is full") and said.count("\n") == 1
+    assert said.startswith("x.py: the disk is full")
+    assert said.count("\n") == 1
     assert "free some for m, then --resume goes on" in said
-    assert path.read_bytes() == before and list(state.directory.iterdir()) == [path]
+    assert path.read_bytes() == before
+    assert list(state.directory.iterdir()) == [path]

@@ -99,7 +99,8 @@ def test_of_a_long_prompt_only_the_end_is_shown():
     pieces = [f"p{n}" for n in range(1000)]
     html = token_strip(pieces, None, prompt_length=1000, by="rank", theme=LIGHT)
     assert html.count("<button") == MOST_PROMPT_TOKENS
-    assert "936 earlier tokens" in html and 'data-index="999"' in html
+    assert "936 earlier tokens" in html
+    assert 'data-index="999"' in html
 
 
 def test_the_reading_strip_shows_hostile_text_and_labels_as_text():
@@ -208,8 +209,10 @@ def decoded(file):
 
 def test_a_drawing_can_be_saved_as_a_picture_and_its_numbers_as_csv():
     png, svg, csv = (drawing().file(kind) for kind in ("png", "svg", "csv"))
-    assert svg["name"] == "picture.svg" and csv["name"] == "picture.csv"
-    assert decoded(svg).startswith(b"<?xml") and decoded(png).startswith(b"\x89PNG")
+    assert svg["name"] == "picture.svg"
+    assert csv["name"] == "picture.csv"
+    assert decoded(svg).startswith(b"<?xml")
+    assert decoded(png).startswith(b"\x89PNG")
     assert decoded(csv) == 'token,prob\r\n·a,0.5\r\n",",0.25\r\n"""",0.25\r\n'.encode()
 
 
@@ -274,7 +277,8 @@ def test_the_app_hides_its_own_handlers(app):
     inside = {"lens", "ablate", "attribute", "branch"}
     assert shown == {"generate", "score", "attention", "classify", "models"} | inside
     models = [fn for fn in app.fns.values() if fn.concurrency_id == "model"]
-    assert len(models) >= 10 and {fn.concurrency_limit for fn in models} == {4}
+    assert len(models) >= 10
+    assert {fn.concurrency_limit for fn in models} == {4}
 
 
 def test_no_template_is_filled_with_text(app):
@@ -324,7 +328,8 @@ def shielded(headers, pieces, *, kind="http"):
 def test_the_shield_lets_a_body_of_the_limit_through_and_adds_headers():
     length = (b"content-length", str(MAX_BODY).encode())
     sent, read = shielded([length], [b"x" * MAX_BODY])
-    assert sent[0]["status"] == 200 and len(read[0]["body"]) == MAX_BODY
+    assert sent[0]["status"] == 200
+    assert len(read[0]["body"]) == MAX_BODY
     names = {name for name, _ in sent[0]["headers"]}
     assert names == {b"x-content-type-options", b"referrer-policy"}
 
@@ -332,12 +337,14 @@ def test_the_shield_lets_a_body_of_the_limit_through_and_adds_headers():
 @pytest.mark.parametrize("declared", [str(MAX_BODY + 1), "1e9", "-1", "", "999999999999999999999"])
 def test_the_shield_refuses_a_body_that_says_it_is_larger(declared):
     sent, read = shielded([(b"content-length", declared.encode())], [b""])
-    assert sent[0]["status"] == 413 and read == []
+    assert sent[0]["status"] == 413
+    assert read == []
 
 
 def test_the_shield_cuts_a_body_that_did_not_say():
     sent, read = shielded([], [b"x" * 100_000] * 5)
-    assert sent[0]["status"] == 413 and read == []
+    assert sent[0]["status"] == 413
+    assert read == []
     assert str(MAX_BODY) in json.loads(sent[1]["body"])["detail"]
 
 
@@ -351,7 +358,8 @@ def test_of_results_that_get_better_the_first_late_one_and_the_last_are_drawn(mo
     monkeypatch.setattr("gpt2.ui.page.time.monotonic", lambda: next(now))
     assert list(paced("abcde")) == ["b", "d", "e"]
     monkeypatch.setattr("gpt2.ui.page.time.monotonic", lambda: 0.0)
-    assert list(paced("abc")) == ["c"] and list(paced([])) == []
+    assert list(paced("abc")) == ["c"]
+    assert list(paced([])) == []
 
 
 def test_an_emptied_slider_is_what_it_began_with():
@@ -360,7 +368,7 @@ def test_an_emptied_slider_is_what_it_began_with():
     slider, seed, text = gr.Slider(0, 2, 0.7, label="Temperature"), gr.Number(5), gr.Textbox()
     assert values([slider, seed, text], [None, None, None]) == [0.7, 5, None]
     for wrong in ("3", True, [1], math.nan):
-        with pytest.raises(ValueError, match="^Temperature is .*; it must be a number"):
+        with pytest.raises(ValueError, match=r"^Temperature is .*; it must be a number"):
             values([slider], [wrong])
     with pytest.raises(ValueError, match="takes 1 values and 0 came"):
         values([slider], [])
@@ -387,8 +395,10 @@ def test_messages_come_out_as_they_went_in_and_small_while_nobody_listens():
         return unheard, first, box.nbytes, await box.get()
 
     unheard, first, heard, second = in_a_loop(work)
-    assert 0 < unheard < 2000 and heard == 0
-    assert first == message and second is message
+    assert 0 < unheard < 2000
+    assert heard == 0
+    assert first == message
+    assert second is message
 
 
 def test_answers_that_nobody_fetches_are_bounded_and_given_back(app, monkeypatch):
@@ -415,9 +425,11 @@ def test_answers_that_nobody_fetches_are_bounded_and_given_back(app, monkeypatch
         return most, last, list(boxes), list(app._queue.pending_event_ids_session)
 
     most, last, left, ids = in_a_loop(work)
-    assert most < 13_000 and len(last) == 1000
+    assert most < 13_000
+    assert len(last) == 1000
     assert left == ids == ["call 49"]  # who listened a moment ago may come again
-    assert all(b - a > 0.1 for a, b in pairwise(trimmed)) and len(trimmed) > 1
+    assert all(b - a > 0.1 for a, b in pairwise(trimmed))
+    assert len(trimmed) > 1
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="reads /proc")
@@ -433,7 +445,8 @@ def test_memory_that_was_freed_goes_back_to_the_system():
     del blocks
     before = resident()
     trim_memory()
-    assert before - resident() > 100e6 and len(survivors) == 60
+    assert before - resident() > 100e6
+    assert len(survivors) == 60
 
 
 def test_picking_a_token_reads_the_text_once(fresh_engine, passes):

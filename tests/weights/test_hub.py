@@ -148,5 +148,5 @@ def test_without_a_network_one_sentence_says_which_files_to_get(cache, tmp_path,
 
 
 def test_another_size_is_refused_by_name():
-    with pytest.raises(ValueError, match="no GPT-2 of size '1B'.*124M, 355M, 774M, 1558M"):
+    with pytest.raises(ValueError, match=r"no GPT-2 of size '1B'.*124M, 355M, 774M, 1558M"):
         hub.fetch("1B")

@@ -254,7 +254,7 @@ def test_a_file_cut_off_is_called_damaged(state, path, part, zipped):
 
 def test_a_pickle_that_torch_did_not_write_is_told_what_to_do(state, path):
     path.write_bytes(pickle.dumps({"model": {}, "model_args": SIZES}, protocol=4))
-    with pytest.raises(ValueError, match="pickled by protocol 4; torch.save it again"):
+    with pytest.raises(ValueError, match=r"pickled by protocol 4; torch.save it again"):
         from_nanogpt(path)
 
 

@@ -479,6 +479,11 @@ POINTER = (
 )
 
 
+def check_and_load(directory):
+    weights.check_receipt(directory)
+    return weights.load_language_model(directory)
+
+
 @pytest.mark.parametrize("form", ["whole", "shards", "index", "bin", "config", "receipt"])
 def test_a_git_lfs_pointer_is_named_with_the_way_out(theirs, tmp_path, form):
     """A clone without git-lfs has 130 bytes of text in place of each large file: "damaged"."""
@@ -494,8 +499,7 @@ def test_a_git_lfs_pointer_is_named_with_the_way_out(theirs, tmp_path, form):
     for path in paths:
         path.write_text(POINTER)
     with pytest.raises(ValueError) as error:
-        weights.check_receipt(tmp_path)
-        weights.load_language_model(tmp_path)
+        check_and_load(tmp_path)
     assert_one_sentence(error, paths[0], "git-lfs pointer", "git lfs pull")
 
 

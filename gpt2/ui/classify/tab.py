@@ -74,18 +74,18 @@ def build_classify(page: Page) -> None:
     labels = ", ".join(engine.catalog.config(names[0]).labels)
     gr.HTML(note(f"Topics: {labels}. Texts up to {engine.limits.prompt_chars:,} characters."))
 
-    def show(text, model):  # noqa: ANN001, ANN202
+    def show(text, model):
         # Not named classify: gradio would take that name from the API's endpoint.
         with errors_in_words():
             found = engine.inspector.classify(text, classifier=model)
             texts = engine.catalog.drawn(found.ids, model=found.model)
             return _headline(found), class_strip(texts, found.per_token, found.labels), Read(found)
 
-    def draw_topics(shown, screen):  # noqa: ANN001, ANN202
+    def draw_topics(shown, screen):
         found = shown.verdict
         return [Drawing(ClassBars(found.labels, found.probs), screen, "topics", widest=760)]
 
-    def draw_decision(shown, screen):  # noqa: ANN001, ANN202
+    def draw_decision(shown, screen):
         found = shown.verdict
         pieces = engine.catalog.drawn(found.ids, model=found.model)
         words = engine.catalog.words(found.ids, model=found.model)

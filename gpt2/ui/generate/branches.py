@@ -84,7 +84,7 @@ class Branches:
         """Have choices written by `writer`, and earlier texts come back."""
         engine = self.page.engine
 
-        def go_on(shown, tree, tokens, by, viewport, visitor):  # noqa: ANN001, ANN202
+        def go_on(shown, tree, tokens, by, viewport, visitor):
             if shown is None:
                 return
             place, request = shown.selected, shown.request
@@ -100,18 +100,18 @@ class Branches:
                 done = values[-1]
                 yield *values, tree.grown(done, place) if isinstance(done, Shown) else gr.skip()
 
-        def choose(event: gr.EventData, shown, tree, by, viewport, visitor: gr.Request) -> Iterator:  # noqa: ANN001
+        def choose(event: gr.EventData, shown, tree, by, viewport, visitor: gr.Request) -> Iterator:
             token = _choice(event)
             if token is not None:
                 yield from go_on(shown, tree, [token], by, viewport, visitor)
 
-        def type_one(text, shown, tree, by, viewport, visitor: gr.Request) -> Iterator:  # noqa: ANN001
+        def type_one(text, shown, tree, by, viewport, visitor: gr.Request) -> Iterator:
             if shown is not None and text:
                 with errors_in_words():
                     tokens = engine.catalog.encode(text, model=shown.model)
                 yield from go_on(shown, tree, tokens, by, viewport, visitor)
 
-        def walk(event: gr.EventData, tree, by, viewport):  # noqa: ANN001, ANN202
+        def walk(event: gr.EventData, tree, by, viewport):
             number = _choice(event)
             if tree is None or number is None or not number < len(tree.branches):
                 return [gr.skip()] * 6

@@ -73,7 +73,7 @@ def build_generate(page: Page) -> None:
     build_score(page)
     gr.HTML(note(limits_words(engine)))
 
-    def write(visitor: gr.Request, prompt, *rest):  # noqa: ANN001, ANN002, ANN202
+    def write(visitor: gr.Request, prompt, *rest):
         *values, by, viewport = rest
 
         def begin() -> tuple[Request, Iterator[Trace]]:
@@ -88,7 +88,7 @@ def build_generate(page: Page) -> None:
                 tree, seed = Tree((Branch(done, -1, 0),), 0), done.sampling.seed
             yield *shown_values, tree, seed
 
-    def look(shown, screen):  # noqa: ANN001, ANN202
+    def look(shown, screen):
         """The selected token in words and as a picture, and what else could stand there."""
         step = engine.inspector.step(shown.ids, shown.selected, shown.sampling, model=shown.model)
         return (

@@ -127,13 +127,13 @@ class Writer:
             return shown, shown_strip(self.engine, shown, by, Viewport.read(viewport))
 
     def _wire(self) -> None:
-        def pick(shown, event: gr.EventData):  # noqa: ANN001, ANN202
+        def pick(shown, event: gr.EventData):
             index = event._data.get("index") if isinstance(event._data, dict) else None
             if shown is None or not isinstance(index, int) or not 1 <= index < len(shown.ids):
                 return gr.skip()
             return replace(shown, selected=index)
 
-        def recolour(shown, by, viewport):  # noqa: ANN001, ANN202
+        def recolour(shown, by, viewport):
             screen = Viewport.read(viewport)
             with errors_in_words():
                 strip = gr.skip() if shown is None else shown_strip(self.engine, shown, by, screen)

@@ -45,13 +45,13 @@ def build_score(page: Page) -> None:
         with Section(page, scored, "", "", name="score") as section:
             picture = section.picture("score-picture")
 
-    def show(text, model, viewport):  # noqa: ANN001, ANN202
+    def show(text, model, viewport):
         with errors_in_words():
             found = engine.inspector.score(text or "", model=model)
             screen = Viewport.read(viewport)
             return _status(found), _strip(page, found, screen), Scored(found)
 
-    def draw(scored, screen):  # noqa: ANN001, ANN202
+    def draw(scored, screen):
         found = scored.score
         words = engine.catalog.words(found.ids, model=found.model)
         picture = ScoreBands(found.ranks, found.entropies, found.logprobs, found.ids, words)

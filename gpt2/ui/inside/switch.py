@@ -55,7 +55,7 @@ def build_switch(page: Page, shown: gr.State, *, model: str) -> None:
         again = gr.Button("Write it again like this", size="sm")
         texts = gr.HTML(elem_id="switch-texts")
 
-    def toggle(event: gr.EventData, shown, parts):  # noqa: ANN001, ANN202
+    def toggle(event: gr.EventData, shown, parts):
         """Switch the clicked head or MLP off, or on again."""
         place = clicked(event)
         if shown is None or place is None:
@@ -68,7 +68,7 @@ def build_switch(page: Page, shown: gr.State, *, model: str) -> None:
         part = (MLP, found[0], 0) if found[1] is None else (HEAD, *found)
         return _with(parts, part, 1.0 if dict(parts).get(part) == 0 else 0.0)
 
-    def put(parts, kind, layer, head, scale):  # noqa: ANN001, ANN202
+    def put(parts, kind, layer, head, scale):
         part = (kind, int(layer), int(head) if kind == HEAD else 0)
         return _with(parts, part, float(scale))
 

@@ -75,7 +75,7 @@ def build_why(
         curves = check.picture(f"{name}-true-curves")
         table = gr.HTML(elem_id=f"{name}-true-table")
 
-    def draw(shown, method, other, screen):  # noqa: ANN001, ANN202
+    def draw(shown, method, other, screen):
         methods = METHODS if method == ALL else (method,)
         return attribution_drawings(engine, ask(shown), methods, other or "", screen)
 
@@ -120,12 +120,12 @@ def _attribution_drawing(
         against = engine.catalog.pieces([rival], model=asked.model)[0]
         target = f"{asked.name} rather than {against}"
         words.append(f"Lead over {against}: {found[0].score:.2f} logits.")
-    for one in found:
-        if not np.isnan(one.error):
-            words.append(
-                f"By {one.method} the bars add up to {one.scores.sum():.2f} of the logits between "
-                f"an empty text and this one, {one.score - one.empty:.2f} ({one.error:.2%} off)."
-            )
+    words += [
+        f"By {one.method} the bars add up to {one.scores.sum():.2f} of the logits between "
+        f"an empty text and this one, {one.score - one.empty:.2f} ({one.error:.2%} off)."
+        for one in found
+        if not np.isnan(one.error)
+    ]
     if np.isnan(found[-1].scores).any():
         words.append("The tokens further back follow …")
     before = asked.ids[: asked.index]
