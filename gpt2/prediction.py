@@ -105,7 +105,7 @@ def _numbers(
         own: where logits [..., V] have the token's: its id in [V], rows and ids in [N, V].
     """
     logprobs = logits.log_softmax(dim=-1)
-    probs = logprobs.exp()
-    # 0 times -inf would be no number.
-    entropy = -torch.linalg.vecdot(probs, logprobs.clamp(min=-1e30))
-    return probs, logprobs[own], ranks_of(logits, logits[own]), entropy
+    probs, logprob = logprobs.exp(), logprobs[own].clone()
+    # 0 times -inf would be no number. In place: another [128, V] costs more than the arithmetic.
+    entropy = -torch.linalg.vecdot(probs, logprobs.clamp_(min=-1e30))
+    return probs, logprob, ranks_of(logits, logits[own]), entropy
