@@ -14,6 +14,8 @@ from gpt2.agnews.news import AGNEWS_LABELS
 from gpt2.data import read_tokens
 from gpt2.weights.vocabulary_files import keep_max_length
 
+pytestmark = pytest.mark.slow  # whole programs
+
 TEXT = (
     "The harbour was quiet that morning. Boats lay side by side, and nobody spoke.\n\n"
     "“You again!” said the woman at the counter; she had seen him twice before, in 1987 and 1993.\n"

@@ -20,6 +20,8 @@ from gpt2.conversion.numpy_forward import Layout
 from gpt2.vocabulary import BYTES
 from gpt2.weights.vocabulary_files import pick_vocabulary
 
+pytestmark = pytest.mark.slow  # whole conversions
+
 
 @pytest.fixture
 def made(model_directory, tmp_path):

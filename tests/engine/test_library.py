@@ -20,6 +20,8 @@ from gpt2.model import parameter_count
 from gpt2.weights import hub
 from gpt2.weights.hub import find_directory
 
+pytestmark = pytest.mark.slow  # loads models over and over
+
 CPU = torch.device("cpu")
 
 

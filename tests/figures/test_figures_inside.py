@@ -111,6 +111,7 @@ PICTURES: dict[str, Callable[[list[str], int], figures.Picture]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", PICTURES)
 @pytest.mark.parametrize("kind", ["hard", "long", "short"])
