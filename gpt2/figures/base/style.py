@@ -80,7 +80,7 @@ def render(figure: Figure) -> np.ndarray:
     canvas = FigureCanvasAgg(figure)
     with settings():
         canvas.draw()
-    return np.array(canvas.buffer_rgba())
+    return np.asarray(canvas.buffer_rgba())
 
 
 def to_png(figure: Figure, *, background: str = "none") -> bytes:
