@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from gpt2 import prediction, weights
 from gpt2.agnews.news import read_agnews, rows_of_classes
-from gpt2.agnews.rows import Rows, news_scores
+from gpt2.agnews.rows import Rows, news_metrics
 from gpt2.checks import check_text
 from gpt2.classifier import reading_length
 from gpt2.command import add_debug_flag, run_command
@@ -183,7 +183,7 @@ def agnews(
     rows = Rows(read_agnews(path), tokenizer, max_length=max_length)
     return {
         "protocol": f"cleaned title and description, first {max_length} tokens, last-token logits",
-        **news_scores(model, rows, labels=labels),
+        **news_metrics(model, rows, labels=labels),
     }
 
 

@@ -238,15 +238,15 @@ def test_patience_counts_epochs_since_the_best(accuracies, patience, stalled):
 @pytest.mark.parametrize("accuracies", [(0.9, 0.2, 0.3), (0.2, 0.9, 0.9), (0.1, 0.2, 0.3)])
 def test_the_best_epochs_weights_are_kept(monkeypatch, command, tmp_path, accuracies):
     """Of two that are equally good the first; held-out scores are given, weights are real."""
-    seen, real = [], finetune.news_scores
+    seen, real = [], finetune.news_metrics
 
-    def news_scores(model, rows):
+    def news_metrics(model, rows):
         if len(seen) == len(accuracies):  # of the finished classifier
             return real(model, rows)
         seen.append({name: value.clone() for name, value in model.state_dict().items()})
         return {"accuracy": accuracies[len(seen) - 1], "nll": 1.0}
 
-    monkeypatch.setattr(finetune, "news_scores", news_scores)
+    monkeypatch.setattr(finetune, "news_metrics", news_metrics)
     assert finetune_agnews.main([*command, *RUN, "--patience", "0"]) == 0
     kept = weights.load_classifier(tmp_path / "out").state_dict()
     best = seen[accuracies.index(max(accuracies))]

@@ -1,9 +1,9 @@
 """Draw the README's figures from a real run of the shipped models.
 
-    python .github/images/make.py
+    python .github/images/make.py [DIR]
 
-Writes the PNG files beside this script and prints the words that describe each. page.png is a
-screenshot of the page and is not made here.
+Writes the PNG files into DIR, beside this script by default, and prints the words that describe
+each. page.png is a screenshot of the page and is not made here.
 """
 
 import sys
@@ -36,15 +36,6 @@ def cosine(rows: torch.Tensor) -> np.ndarray:
     rows = rows.detach().float()
     rows = rows / rows.norm(dim=-1, keepdim=True)
     return (rows @ rows.T).clamp(-1, 1).numpy()
-
-
-def draw(name: str, picture: figures.Picture) -> None:
-    save(name, picture.figure(LIGHT, WIDTH), picture.alt())
-
-
-def save(name: str, figure: Figure, said: str) -> None:
-    (HERE / f"{name}.png").write_bytes(figures.to_png(figure, background=LIGHT.background))
-    print(f"{name}: {said}")
 
 
 @torch.inference_mode()
@@ -123,7 +114,15 @@ def temperature_figure(rows: dict[str, np.ndarray], pieces: list[str]) -> Figure
     return figure
 
 
-def main() -> int:
+def main(directory: Path = HERE) -> int:
+    def save(name: str, figure: Figure, said: str) -> None:
+        picture = figures.to_png(figure, background=LIGHT.background)
+        (directory / f"{name}.png").write_bytes(picture)
+        print(f"{name}: {said}")
+
+    def draw(name: str, picture: figures.Picture) -> None:
+        save(name, picture.figure(LIGHT, WIDTH), picture.alt())
+
     engine = Engine.load(device="cpu")
     model = engine.library.get("mini").backbone
     ids = engine.catalog.encode(SENTENCE, model="mini")
@@ -195,4 +194,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*map(Path, sys.argv[1:])))

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gpt2.agnews.metrics import guess_scores
+from gpt2.agnews.metrics import metrics_of_guesses
 from gpt2.agnews.news import AGNEWS_LABELS, News, read_split
 from gpt2.command import add_debug_flag, run_command
 
@@ -54,7 +54,7 @@ def measure(train: News, test: News) -> Iterator[dict[str, Any]]:
         start = time.perf_counter()
         model.fit(features, train.labels)
         guess = model.predict(test_features)
-        found = guess_scores(guess, test.labels, AGNEWS_LABELS)
+        found = metrics_of_guesses(guess, test.labels, AGNEWS_LABELS)
         yield {
             "name": name,
             "accuracy": found["accuracy"],

@@ -21,7 +21,7 @@ from gpt2.agnews import baselines, report
 from gpt2.agnews.adapt import TRAIN_MODES, TrainMode, choose_parameters, merge_lora, set_dropout
 from gpt2.agnews.download import find_or_download
 from gpt2.agnews.news import AGNEWS_LABELS, read_split
-from gpt2.agnews.rows import Rows, news_scores
+from gpt2.agnews.rows import Rows, news_metrics
 from gpt2.agnews.topic_loss import Objective
 from gpt2.checks import check_number
 from gpt2.classifier import GPT2Classifier
@@ -215,7 +215,7 @@ class Finetuning:
             if point.step % per_epoch and point.step != steps:
                 return point
             with trainer.averaged():
-                found = news_scores(self.model, self.held_out)
+                found = news_metrics(self.model, self.held_out)
                 numbers = {key: value for key, value in found.items() if isinstance(value, float)}
                 point = replace(point, held_out=numbers)
                 if max(_ranks([*trainer.points, point])) not in _ranks(trainer.points):
@@ -243,9 +243,9 @@ class Finetuning:
             "train_texts_per_second": None if self.where.resume else texts / self.seconds,
         }
         start, read = time.perf_counter(), len(self.held_out)
-        found["held_out"] = news_scores(self.model, self.held_out)
+        found["held_out"] = news_metrics(self.model, self.held_out)
         if self.split.has_test:
-            found["test"] = news_scores(self.model, self.test)
+            found["test"] = news_metrics(self.model, self.test)
             read += len(self.test)
         found["texts_per_second"] = read / (time.perf_counter() - start)
         if self.where.baseline and rank() == 0:

@@ -1,4 +1,4 @@
-"""How good class probabilities are, and a language model's."""
+"""How good class probabilities are."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ import numpy as np
 BINS = 15  # of the calibration error, as in the paper
 
 
-def scores(probs: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
+def metrics_of(probs: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
     """What is reported of a classifier on labelled rows.
 
     Args:
@@ -17,18 +17,20 @@ def scores(probs: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> dict[
         names: C class names.
 
     Returns:
-        Those of guess_scores, and nll, the mean negative log-likelihood in nats, and
+        Those of metrics_of_guesses, and nll, the mean negative log-likelihood in nats, and
         calibration_error, 0 to 1.
     """
     chosen = probs[np.arange(len(labels)), labels]
     return {
-        **guess_scores(probs.argmax(axis=1), labels, names),
+        **metrics_of_guesses(probs.argmax(axis=1), labels, names),
         "nll": float(-np.log(chosen.clip(1e-12)).mean()),
         "calibration_error": calibration_error(probs, labels),
     }
 
 
-def guess_scores(guess: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
+def metrics_of_guesses(
+    guess: np.ndarray, labels: np.ndarray, names: Sequence[str]
+) -> dict[str, Any]:
     """What can be said of the named classes alone: guess and labels are [N], 0 to C - 1.
 
     Returns:

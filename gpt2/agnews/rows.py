@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gpt2.agnews.metrics import scores
+from gpt2.agnews.metrics import metrics_of
 from gpt2.agnews.news import AGNEWS_LABELS, News, rows_of_classes
 from gpt2.classifier import GPT2Classifier
 from gpt2.tokenizer import Tokenizer
@@ -81,7 +81,7 @@ def predict(model: GPT2Classifier, rows: Rows, *, batch_size: int = 64) -> np.nd
     return probs.cpu().numpy()
 
 
-def news_scores(model: GPT2Classifier, rows: Rows, *, labels: str | None = None) -> dict[str, Any]:
+def news_metrics(model: GPT2Classifier, rows: Rows, *, labels: str | None = None) -> dict[str, Any]:
     """Scores of a classifier that has AG News's labels, in any order and maybe among others.
 
     Its answer is the likeliest of all its labels; one that is no class of the file is wrong.
@@ -90,7 +90,7 @@ def news_scores(model: GPT2Classifier, rows: Rows, *, labels: str | None = None)
         labels: which of its labels are classes 1 to 4; by their names if None.
 
     Returns:
-        Those of metrics.scores, classes in AG News's order and then the other labels; and
+        Those of metrics.metrics_of, classes in AG News's order and then the other labels; and
         labels, what the model calls each class.
 
     Raises:
@@ -102,4 +102,4 @@ def news_scores(model: GPT2Classifier, rows: Rows, *, labels: str | None = None)
     probs = predict(model, rows)[:, chosen + others]
     classes = [*AGNEWS_LABELS, *(names[i] for i in others)]
     own = {name: names[i] for name, i in zip(AGNEWS_LABELS, chosen, strict=True)}
-    return {**scores(probs, rows.labels, classes), "labels": own}
+    return {**metrics_of(probs, rows.labels, classes), "labels": own}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gpt2.agnews.metrics import calibration_error, guess_scores, scores
+from gpt2.agnews.metrics import calibration_error, metrics_of, metrics_of_guesses
 
 NAMES = ("World", "Sports", "Business", "Sci/Tech")
 
@@ -21,7 +21,7 @@ def answers():
 def test_scores_are_those_of_scikit_learn(answers):
     metrics = pytest.importorskip("sklearn.metrics")
     probs, labels = answers
-    found = scores(probs, labels, NAMES)
+    found = metrics_of(probs, labels, NAMES)
     guess = probs.argmax(axis=1)
     report = metrics.classification_report(labels, guess, target_names=NAMES, output_dict=True)
     assert found["accuracy"] == pytest.approx(metrics.accuracy_score(labels, guess))
@@ -37,7 +37,7 @@ def test_scores_are_those_of_scikit_learn(answers):
 
 
 def test_a_class_that_is_neither_there_nor_named_scores_zero():
-    found = guess_scores(np.array([0, 1]), np.array([0, 1]), NAMES)
+    found = metrics_of_guesses(np.array([0, 1]), np.array([0, 1]), NAMES)
     assert found["per_class"]["Business"] == {"precision": 0, "recall": 0, "f1": 0, "rows": 0}
     assert found["accuracy"] == 1
 
@@ -49,7 +49,7 @@ def test_a_class_that_is_neither_there_nor_named_scores_zero():
 def test_macro_f1_of_a_file_without_some_classes_is_scikit_learns(guess, labels):
     """Two of four classes, all named right, were 0.5."""
     metrics = pytest.importorskip("sklearn.metrics")
-    found = guess_scores(np.array(guess), np.array(labels), NAMES)
+    found = metrics_of_guesses(np.array(guess), np.array(labels), NAMES)
     expected = metrics.f1_score(labels, guess, average="macro", zero_division=0)
     assert found["macro_f1"] == pytest.approx(expected)
     assert found["macro_f1_classes"] == len({*guess, *labels})

@@ -31,7 +31,7 @@ WHEN = "The four probabilities after each token, as if the text ended there."
 
 
 @dataclass(frozen=True, eq=False)  # each is its own: arrays are not compared
-class Read:
+class ReadText:
     """What the page keeps of a classified text."""
 
     verdict: Verdict
@@ -79,7 +79,11 @@ def build_classify(page: Page) -> None:
         with errors_in_words():
             found = engine.inspector.classify(text, classifier=model)
             texts = engine.catalog.drawn(found.ids, model=found.model)
-            return _headline(found), class_strip(texts, found.per_token, found.labels), Read(found)
+            return (
+                _headline(found),
+                class_strip(texts, found.per_token, found.labels),
+                ReadText(found),
+            )
 
     def draw_topics(shown, screen):
         found = shown.verdict
@@ -105,7 +109,7 @@ def build_classify(page: Page) -> None:
     decided.wire(draw_decision, [], [over])
 
 
-def _ask(shown: Read) -> Question:
+def _ask(shown: ReadText) -> Question:
     """Why the topic that leads?"""
     found = shown.verdict
     answer = int(found.probs.argmax())

@@ -11,7 +11,7 @@ import gradio as gr
 
 from gpt2.engine import Engine
 from gpt2.figures import head_at, overview_at, tile_at
-from gpt2.ui.inside.attention_maps import HEAD, KINDS, AttentionMaps
+from gpt2.ui.inside.attention_maps import KINDS, ONE_HEAD, AttentionMaps
 from gpt2.ui.page import PRIVATE, Page, Viewport
 from gpt2.ui.picture import clicked
 from gpt2.ui.section import Section
@@ -36,7 +36,7 @@ def build_attention(page: Page, shown: gr.State, *, name: str, model: str) -> No
     # The shipped model's layer 5, head 2 looks at the token before: a picture that is soon read.
     layers, heads = engine.catalog.config(model).n_layer, engine.catalog.config(model).n_head
     with Section(page, shown, "Attention", WORDS, name=f"{name}-attention") as section:
-        kind = gr.Radio(list(KINDS), value=HEAD, label="Show")
+        kind = gr.Radio(list(KINDS), value=ONE_HEAD, label="Show")
         with gr.Row():
             layer = _slider(0, layers - 1, min(5, layers - 1), "Layer")
             head = _slider(-1, heads - 1, min(2, heads - 1), "Head (-1 is the mean)")

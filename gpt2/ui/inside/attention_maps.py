@@ -22,9 +22,9 @@ from gpt2.records import HEAD_LABELS
 from gpt2.ui.page import Viewport, note
 from gpt2.ui.picture import Drawing
 
-HEAD, ROLLOUT, WEIGHTED = "attention", "rollout through all layers", "weighted by value"
+ONE_HEAD, ROLLOUT, WEIGHTED = "attention", "rollout through all layers", "weighted by value"
 KINDS = {
-    HEAD: "How much each token takes from each token before it, in one head.",
+    ONE_HEAD: "How much each token takes from each token before it, in one head.",
     WEIGHTED: "The same, each share times the length of the vector that it moves (Kobayashi et al. "
     "2020): a bright share of nothing goes dark.",
     ROLLOUT: "Attention followed down through all layers, mean over heads (Abnar & Zuidema 2020): "
@@ -89,7 +89,7 @@ class AttentionMaps:
             shown = self.engine.inspector.rollout(self.ids, model=self.model)[window, window]
             title, name = "Rollout: the tokens that each place is made of", "attention-rollout"
             picture: Picture = AttentionMap(shown, title=title, **tokens)
-        elif kind == HEAD:
+        elif kind == ONE_HEAD:
             shown = self._of_head(self.layer_maps(kind))
             picture = HeadMap(shown, layer=self.layer, head=self.head, **tokens)
         else:
@@ -115,7 +115,7 @@ class AttentionMaps:
 
     def whole_layer(self, kind: str) -> Drawing:
         """The maps of all heads of the layer, small."""
-        maps = self.layer_maps(HEAD if kind == ROLLOUT else kind)
+        maps = self.layer_maps(ONE_HEAD if kind == ROLLOUT else kind)
         maps = maps / max(1.0, float(maps.max()))
         selected = self.head if self.head >= 0 else None
         picture = LayerMaps(maps, self.layer, selected, self.first)
