@@ -5,8 +5,9 @@ import logging
 import os
 import sys
 
-from gpt2.command import add_debug_flag, run_command
+from gpt2.command import run_command
 from gpt2.config import DTYPES
+from gpt2.flags import add_debug_flag
 
 
 def parser() -> argparse.ArgumentParser:

@@ -5,9 +5,10 @@ import ctypes
 import sys
 from contextlib import suppress
 
-from gpt2.command import add_debug_flag, add_settings, run_command, settings_of
+from gpt2.command import run_command
 from gpt2.conversion import receipt
 from gpt2.conversion.convert import ConvertSettings, convert
+from gpt2.flags import add_debug_flag, add_settings, settings_of
 
 
 def parser() -> argparse.ArgumentParser:

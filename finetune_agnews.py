@@ -12,10 +12,11 @@ from gpt2 import figures
 from gpt2.agnews import report
 from gpt2.agnews.finetune import FinetuneRun, FinetuneSettings, Finetuning
 from gpt2.agnews.news import AGNEWS_LABELS
-from gpt2.command import parser_for, run_training, settings_of, shown, typed
+from gpt2.command import run_training
 from gpt2.devices import pick_device
+from gpt2.flags import parser_for, settings_of, typed
 from gpt2.training.processes import process_group, rank
-from gpt2.training.progress import Point
+from gpt2.training.progress import Point, shown
 
 
 def draw(metrics: dict[str, Any], points: Sequence[Point]) -> dict[str, tuple[bytes, str]]:

@@ -1,7 +1,7 @@
 """GPT-2, written from scratch in PyTorch. Read it in this order; a line is a room.
 
 config, model, cache, tokenizer, sampling, prediction, generate, classifier: the model
-records: what leaves torch; checks, command, text_files: what everyone needs; devices
+records: what leaves torch; checks, flags, command, text_files: what everyone needs; devices
 fast: the same numbers sooner
 lens: what went on inside while it read
 weights, conversion: model directories; checkpoints of other programs

@@ -25,34 +25,15 @@ class KVCache:
         if not 1 <= capacity <= config.n_ctx:
             raise ValueError(f"capacity is {capacity}; it must be 1 to {config.n_ctx}")
         shape = (config.n_layer, 1, config.n_head, capacity, config.head_dim)  # [L,B,H,T,D]
-        self._keys = torch.empty(shape, device=device, dtype=dtype)
-        self._values = torch.empty(shape, device=device, dtype=dtype)
+        self.keys = torch.empty(shape, device=device, dtype=dtype)
+        self.values = torch.empty(shape, device=device, dtype=dtype)
         self._config = config
         self.capacity = capacity
         self.length = 0
 
-    def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Store new keys and values of one block; return all of that block's so far.
-
-        Args:
-            layer: block index.
-            k, v: [1, H, T, D], the new tokens'.
-
-        Returns:
-            Keys and values, [1, H, length + T, D], views of the cache.
-
-        Raises:
-            ValueError: several tokens at once on a cache that is not empty, or no room left.
-        """
-        new = k.size(2)
-        end = self.length + new
-        if new > 1 and self.length:
-            raise ValueError(f"{new} tokens at once on a cache that holds {self.length}; feed one")
-        if end > self.capacity:
-            raise ValueError(f"the cache holds {self.capacity} tokens; {end} do not fit")
-        self._keys[layer, :, :, self.length : end] = k
-        self._values[layer, :, :, self.length : end] = v
-        return self._keys[layer, :, :, :end], self._values[layer, :, :, :end]
+    def __getitem__(self, layer: int) -> "LayerCache":
+        """One block's part."""
+        return LayerCache(self, layer)
 
     def advance(self, count: int) -> None:
         """Count tokens as read, once every block has appended them."""
@@ -68,14 +49,46 @@ class KVCache:
             raise ValueError(
                 f"cannot copy {length} tokens of a cache of {self.length} to one for {capacity}"
             )
-        device, dtype = self._keys.device, self._keys.dtype
+        device, dtype = self.keys.device, self.keys.dtype
         made = KVCache(self._config, capacity, device=device, dtype=dtype)
-        made._keys[:, :, :, :length] = self._keys[:, :, :, :length]
-        made._values[:, :, :, :length] = self._values[:, :, :, :length]
+        made.keys[:, :, :, :length] = self.keys[:, :, :, :length]
+        made.values[:, :, :, :length] = self.values[:, :, :, :length]
         made.length = length
         return made
 
     @property
     def nbytes(self) -> int:
         """Memory it takes, used or not."""
-        return self._keys.nbytes + self._values.nbytes
+        return self.keys.nbytes + self.values.nbytes
+
+
+class LayerCache:
+    """One block's part of a cache."""
+
+    __slots__ = ("_cache", "_layer")
+
+    def __init__(self, cache: KVCache, layer: int) -> None:
+        self._cache, self._layer = cache, layer
+
+    def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Store new keys and values; return all so far.
+
+        Args:
+            k, v: [1, H, T, D], the new tokens'.
+
+        Returns:
+            Keys and values, [1, H, length + T, D], views of the cache.
+
+        Raises:
+            ValueError: several tokens at once on a cache that is not empty, where the causal rule
+                would be another; or no room left.
+        """
+        cache, layer, new = self._cache, self._layer, k.size(2)
+        end = cache.length + new
+        if new > 1 and cache.length:
+            raise ValueError(f"{new} tokens at once on a cache that holds {cache.length}; feed one")
+        if end > cache.capacity:
+            raise ValueError(f"the cache holds {cache.capacity} tokens; {end} do not fit")
+        cache.keys[layer, :, :, cache.length : end] = k
+        cache.values[layer, :, :, cache.length : end] = v
+        return cache.keys[layer, :, :, :end], cache.values[layer, :, :, :end]

@@ -3,122 +3,19 @@
 Exit statuses: 0 done, 1 the work failed or was interrupted, 2 bad arguments (argparse's own).
 """
 
-import argparse
 import errno
-import inspect
 import logging
 import os
-import re
 import signal
 import sys
 import threading
 import traceback
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import MISSING, fields
-from types import NoneType
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
-
-Settings = TypeVar("Settings")
+from typing import Any
 
 DEBUG = "GPT2_DEBUG"  # set to 1 in the environment, it is --debug
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-def add_debug_flag(parser: argparse.ArgumentParser) -> None:
-    """--debug, the same for every program."""
-    parser.add_argument(
-        "--debug", action="store_true", help=f"show the traceback of what fails (or {DEBUG}=1)"
-    )
-
-
-def add_settings(parser: argparse.ArgumentParser, kind: type, *, place: str = "") -> None:
-    """A flag for each field of a dataclass; its docstring's Args are the help, its defaults theirs.
-
-    Args:
-        kind: its Literals are choices; a field without a default must be given.
-        place: the field that is given by its place, without a flag.
-    """
-    told, types = _args_of(kind), get_type_hints(kind)
-    for field in fields(kind):
-        options: dict[str, Any] = {"help": told.get(field.name, "")}
-        hint = types[field.name]
-        if get_origin(hint) is Literal:
-            options["choices"] = get_args(hint)
-        elif hint is bool:
-            options["action"] = "store_true"
-        elif get_origin(hint) is tuple:
-            options |= {"nargs": "+", "type": get_args(hint)[0]}
-        else:
-            options["type"] = next(t for t in (get_args(hint) or (hint,)) if t is not NoneType)
-        if options.get("type") is str:
-            options["metavar"] = field.name.upper()
-        if field.default is MISSING:
-            options["required"] = True
-        else:
-            options["default"] = field.default
-            if field.default is not False and field.default not in (None, ""):
-                options["help"] += f" ({field.default})"
-        options["help"] = options["help"].replace("%", "%%")
-        if field.name == place:
-            options.pop("required", None)
-            parser.add_argument(field.name, **options)
-        else:
-            parser.add_argument("--" + field.name.replace("_", "-"), **options)
-
-
-def parser_for(description: str, *kinds: type, prog: str | None = None) -> argparse.ArgumentParser:
-    """The command line of a program: the flags of some dataclasses, and --debug."""
-    made = argparse.ArgumentParser(prog=prog, description=description)
-    for kind in kinds:
-        add_settings(made, kind)
-    add_debug_flag(made)
-    return made
-
-
-def settings_of(kind: type[Settings], args: argparse.Namespace) -> Settings:
-    """The dataclass that add_settings's flags make."""
-    given = {field.name: getattr(args, field.name) for field in fields(kind)}  # type: ignore[arg-type]
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})
-
-
-def _args_of(kind: type) -> dict[str, str]:
-    """What the docstrings of a class and its bases say of each argument, in one line each."""
-    found: dict[str, str] = {}
-    for one in reversed(kind.__mro__):
-        text = inspect.cleandoc(one.__doc__ or "").partition("Args:\n")[2].partition("\n\n")[0]
-        told = re.findall(r"^    (\w[\w, ]*): (.*(?:\n     .*)*)", text, flags=re.M)
-        lines = ((name, " ".join(said.split()).removesuffix(".")) for name, said in told)
-        found |= {name.strip(): said for names, said in lines for name in names.split(",")}
-    return found
-
-
-def typed(program: str, argv: Sequence[str] | None) -> str:
-    """The command line as it goes into a record: without the directories of its paths."""
-    words = sys.argv[1:] if argv is None else argv
-    return " ".join([program, *map(os.path.basename, words)])
-
-
-def shown(points: Iterable[Any], *, total: int, unit: str, quiet: bool) -> Iterator[Any]:
-    """Pass the points of a training on, each shown in one progress bar as it comes.
-
-    Args:
-        points: of gpt2.training.progress; they read `total` units in all.
-    """
-    from tqdm import tqdm
-
-    recent: deque[float] = deque(maxlen=20)
-    with tqdm(total=total, unit=unit, unit_scale=True, disable=quiet, mininterval=2) as bar:
-        for point in points:
-            bar.set_description(point.stage, refresh=False)
-            told = {"loss": f"{point.loss:.4f}"}
-            if point.accuracy is not None:
-                recent.append(point.accuracy)
-                told["accuracy"] = f"{sum(recent) / len(recent):.1%}"
-            bar.set_postfix(told, refresh=False)
-            bar.update(point.read - bar.n)
-            yield point
 
 
 def run_command(

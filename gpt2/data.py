@@ -3,7 +3,8 @@
 import argparse
 import sys
 
-from gpt2.command import add_debug_flag, run_command
+from gpt2.command import run_command
+from gpt2.flags import add_debug_flag
 from gpt2.training.corpus import read_tokens, write_u16
 
 __all__ = ["main", "read_tokens"]

@@ -21,8 +21,9 @@ from gpt2.agnews.news import read_agnews, rows_of_classes
 from gpt2.agnews.rows import Rows, news_metrics
 from gpt2.checks import check_text
 from gpt2.classifier import reading_length
-from gpt2.command import add_debug_flag, run_command
+from gpt2.command import run_command
 from gpt2.devices import pick_device
+from gpt2.flags import add_debug_flag
 from gpt2.model import GPT2
 from gpt2.records.answers import perplexity
 from gpt2.sampling import BAD_LOGITS

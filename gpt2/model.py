@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gpt2.cache import KVCache
+from gpt2.cache import KVCache, LayerCache
 from gpt2.config import GPT2Config
 
 
@@ -51,12 +51,13 @@ class CausalSelfAttention(nn.Module):
         self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd)  # queries, keys and values
         self.c_proj = nn.Linear(config.n_embd, config.n_embd)
 
-    def forward(self, x: Tensor, cache: KVCache | None = None, layer: int = 0) -> Tensor:
+    def forward(self, x: Tensor, cache: LayerCache | None = None) -> Tensor:
         """Attend. x: [B, T, C]; with a cache, x are the tokens after those it holds."""
         q, k, v = self.qkv(x)
         if cache is not None:
-            k, v = cache.append(layer, k, v)
-        # Several tokens start at position 0 and need the causal rule; a single one sees all so far.
+            k, v = cache.append(k, v)
+        # Several tokens start at position 0 (the cache refuses others) and need the causal rule; a
+        # single one sees all so far.
         return self.mix(F.scaled_dot_product_attention(q, k, v, is_causal=x.size(1) > 1))
 
     def pattern(self, x: Tensor) -> Tensor:
@@ -111,8 +112,8 @@ class Block(nn.Module):
         self.mlp = MLP(config)
         self.drop = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, cache: KVCache | None = None, layer: int = 0) -> Tensor:
-        return self.finish(x, self.attn(self.ln_1(x), cache, layer))
+    def forward(self, x: Tensor, cache: LayerCache | None = None) -> Tensor:
+        return self.finish(x, self.attn(self.ln_1(x), cache))
 
     def finish(self, x: Tensor, attended: Tensor) -> Tensor:
         """The rest of the block, once its attention has answered; all [B, T, C]."""
@@ -144,7 +145,7 @@ class GPT2(nn.Module):
         """
         x = self.embed(ids, start=cache.length if cache is not None else 0)
         for layer, block in enumerate(self.h):
-            x = block(x, cache, layer)
+            x = block(x, None if cache is None else cache[layer])
         if cache is not None:
             cache.advance(ids.size(1))
         return self.ln_f(x)

@@ -18,9 +18,10 @@ from tqdm import tqdm
 
 from gpt2 import weights
 from gpt2.checks import check_number
-from gpt2.command import parser_for, run_training, settings_of, shown, typed
+from gpt2.command import run_training
 from gpt2.config import GPT2Config
 from gpt2.devices import pick_device
+from gpt2.flags import parser_for, settings_of, typed
 from gpt2.generate import generate
 from gpt2.model import GPT2, init_weights
 from gpt2.records.answers import perplexity
@@ -29,7 +30,7 @@ from gpt2.tokenizer import Tokenizer
 from gpt2.training.flops import utilisation
 from gpt2.training.next_token import NextToken, read_corpus
 from gpt2.training.processes import machines, process_group, rank
-from gpt2.training.progress import Point
+from gpt2.training.progress import Point, shown
 from gpt2.training.state import RunSettings, State
 from gpt2.training.trainer import Trainer, TrainSettings
 

@@ -93,17 +93,17 @@ def attention_without_scale(q, k, v, *, is_causal):
     return (q @ k.transpose(-2, -1)).masked_fill(future, float("-inf")).softmax(-1) @ v
 
 
-def post_norm_block(self, x, cache=None, layer=0):
-    x = self.ln_1(x + self.attn(x, cache, layer))
+def post_norm_block(self, x, cache=None):
+    x = self.ln_1(x + self.attn(x, cache))
     return self.ln_2(x + self.mlp(x))
 
 
-def parallel_block(self, x, cache=None, layer=0):
-    return x + self.attn(self.ln_1(x), cache, layer) + self.mlp(self.ln_2(x))
+def parallel_block(self, x, cache=None):
+    return x + self.attn(self.ln_1(x), cache) + self.mlp(self.ln_2(x))
 
 
-def no_residual_block(self, x, cache=None, layer=0):
-    x = self.attn(self.ln_1(x), cache, layer)
+def no_residual_block(self, x, cache=None):
+    x = self.attn(self.ln_1(x), cache)
     return x + self.mlp(self.ln_2(x))
 
 

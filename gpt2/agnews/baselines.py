@@ -15,7 +15,8 @@ from typing import Any
 
 from gpt2.agnews.metrics import metrics_of_guesses
 from gpt2.agnews.news import AGNEWS_LABELS, News, read_split
-from gpt2.command import add_debug_flag, run_command
+from gpt2.command import run_command
+from gpt2.flags import add_debug_flag
 
 
 def check_installed() -> None:

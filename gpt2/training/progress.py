@@ -1,6 +1,10 @@
 """How a training goes: the points that its loop yields."""
 
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+
+from tqdm import tqdm
 
 
 @dataclass(frozen=True)
@@ -30,3 +34,22 @@ class Point:
     accuracy: float | None = None
     held_out: dict[str, float] | None = None
     sample: str | None = None
+
+
+def shown(points: Iterable[Point], *, total: int, unit: str, quiet: bool) -> Iterator[Point]:
+    """Pass the points of a training on, each shown in one progress bar as it comes.
+
+    Args:
+        points: they read `total` units in all.
+    """
+    recent: deque[float] = deque(maxlen=20)
+    with tqdm(total=total, unit=unit, unit_scale=True, disable=quiet, mininterval=2) as bar:
+        for point in points:
+            bar.set_description(point.stage, refresh=False)
+            told = {"loss": f"{point.loss:.4f}"}
+            if point.accuracy is not None:
+                recent.append(point.accuracy)
+                told["accuracy"] = f"{sum(recent) / len(recent):.1%}"
+            bar.set_postfix(told, refresh=False)
+            bar.update(point.read - bar.n)
+            yield point
