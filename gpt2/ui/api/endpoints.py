@@ -8,14 +8,18 @@ import numpy as np
 
 from gpt2.engine import Engine, Request, Sampling, check_number, seed_or_random
 from gpt2.ui.api.as_json import streamed, token_json
-from gpt2.ui.api.lens import lens_endpoints, whole_text
+from gpt2.ui.api.lens import LensEndpoints, whole_text
 from gpt2.ui.page import MODEL_EVENTS, errors_in_words
 
 
-def build_api(engine: Engine) -> None:
-    """Add the endpoints to the Blocks being built."""
+class Endpoints:
+    """Each public method answers the endpoint of its name; its docstring is what callers read."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
 
     def generate(
+        self,
         prompt: str,
         max_new_tokens: int = 60,
         temperature: float = 0.8,
@@ -44,9 +48,10 @@ def build_api(engine: Engine) -> None:
                 repetition_penalty, temperature, top_k, top_p, min_p, seed_or_random(seed)
             )
             request = Request(prompt, max_new_tokens, sampling, stop)
-            yield from streamed(engine, engine.generate(request))
+            yield from streamed(self.engine, self.engine.generate(request))
 
     def branch(
+        self,
         prompt: str,
         ids: list,
         position: int,
@@ -83,35 +88,36 @@ def build_api(engine: Engine) -> None:
             request = Request(prompt, max_new_tokens, sampling, stop)
             if not isinstance(ids, list):
                 raise ValueError("ids must be a list of token ids, as generate gives them")
-            yield from streamed(engine, engine.branch(request, ids, position, token))
+            yield from streamed(self.engine, self.engine.branch(request, ids, position, token))
 
-    def score(text: str) -> dict:
+    @errors_in_words()
+    def score(self, text: str) -> dict:
         """How likely GPT-2 finds a text, token by token, after <|endoftext|>.
 
         Args:
             text: the text to score; of a long one as many tokens as the context holds are read,
                 and truncated tells how many are not.
         """
-        with errors_in_words():
-            found = engine.inspector.score(text)
-            columns = zip(found.ids, found.logprobs, found.ranks, found.entropies, strict=True)
-            return {
-                "model": found.model,
-                "nll": found.nll,
-                "perplexity": found.perplexity,
-                "truncated": found.truncated,
-                "tokens": [
-                    {
-                        **token_json(engine, found.model, token),
-                        "logprob": float(logprob),
-                        "rank": int(rank),
-                        "entropy": float(entropy),
-                    }
-                    for token, logprob, rank, entropy in columns
-                ],
-            }
+        found = self.engine.inspector.score(text)
+        columns = zip(found.ids, found.logprobs, found.ranks, found.entropies, strict=True)
+        return {
+            "model": found.model,
+            "nll": found.nll,
+            "perplexity": found.perplexity,
+            "truncated": found.truncated,
+            "tokens": [
+                {
+                    **token_json(self.engine, found.model, token),
+                    "logprob": float(logprob),
+                    "rank": int(rank),
+                    "entropy": float(entropy),
+                }
+                for token, logprob, rank, entropy in columns
+            ],
+        }
 
-    def attention(text: str, layer: int = 0, head: int = 0) -> dict:
+    @errors_in_words()
+    def attention(self, text: str, layer: int = 0, head: int = 0) -> dict:
         """How much each token of a text attends to each token before it.
 
         Args:
@@ -119,45 +125,48 @@ def build_api(engine: Engine) -> None:
             layer: counted from 0.
             head: counted from 0; -1 = the mean over all heads.
         """
-        with errors_in_words():
-            name = engine.catalog.models[0]
-            config = engine.catalog.config(name)
-            layer = _whole("layer", layer, 0, config.n_layer - 1)
-            head = _whole("head", head, -1, config.n_head - 1)
-            _, ids = whole_text(engine, text)
-            maps = engine.inspector.attention(ids, layer, model=name)
-            weights = maps.mean(axis=0) if head < 0 else maps[head]
-            return {
-                "model": name,
-                "pieces": engine.catalog.pieces(ids, model=name),
-                "weights": np.round(weights.astype(float), 6).tolist(),
-            }
+        name = self.engine.catalog.models[0]
+        config = self.engine.catalog.config(name)
+        layer = _whole("layer", layer, 0, config.n_layer - 1)
+        head = _whole("head", head, -1, config.n_head - 1)
+        _, ids = whole_text(self.engine, text)
+        maps = self.engine.inspector.attention(ids, layer, model=name)
+        weights = maps.mean(axis=0) if head < 0 else maps[head]
+        return {
+            "model": name,
+            "pieces": self.engine.catalog.pieces(ids, model=name),
+            "weights": np.round(weights.astype(float), 6).tolist(),
+        }
 
-    def classify(text: str) -> dict:
+    @errors_in_words()
+    def classify(self, text: str) -> dict:
         """The topic of a news text: World, Sports, Business or Sci/Tech.
 
         Args:
             text: a headline or an article.
         """
-        with errors_in_words():
-            verdict = engine.inspector.classify(text)
-            probs = dict(zip(verdict.labels, verdict.probs.astype(float).tolist(), strict=True))
-            return {
-                "model": verdict.model,
-                "label": verdict.label,
-                "probs": probs,
-                "truncated": verdict.truncated,
-                "pieces": engine.catalog.pieces(verdict.ids, model=verdict.model),
-                "per_token": verdict.per_token.astype(float).tolist(),
-            }
+        verdict = self.engine.inspector.classify(text)
+        probs = dict(zip(verdict.labels, verdict.probs.astype(float).tolist(), strict=True))
+        return {
+            "model": verdict.model,
+            "label": verdict.label,
+            "probs": probs,
+            "truncated": verdict.truncated,
+            "pieces": self.engine.catalog.pieces(verdict.ids, model=verdict.model),
+            "per_token": verdict.per_token.astype(float).tolist(),
+        }
 
-    def models() -> dict:
+    @errors_in_words()
+    def models(self) -> dict:
         """The models that can be asked for, and the device they run on."""
-        with errors_in_words():
-            return engine.describe()
+        return self.engine.describe()
 
-    for endpoint in (generate, branch, score, attention, classify, models, *lens_endpoints(engine)):
-        gr.api(endpoint, api_name=endpoint.__name__, **MODEL_EVENTS)
+
+def build_api(engine: Engine) -> None:
+    """Add the endpoints to the Blocks being built."""
+    for group in (Endpoints(engine), LensEndpoints(engine)):
+        for name in (name for name in vars(type(group)) if not name.startswith("_")):
+            gr.api(getattr(group, name), api_name=name, **MODEL_EVENTS)
 
 
 def _whole(name: str, value: object, low: int, high: int) -> int:

@@ -1,6 +1,6 @@
 """The API's half that looks inside: logit lens, ablation and attribution."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +12,14 @@ from gpt2.ui.page import errors_in_words
 MOST_TOP = 50
 
 
-def lens_endpoints(engine: Engine) -> list[Callable]:
-    """The functions to serve under their names."""
+class LensEndpoints:
+    """As Endpoints: a method for each that looks inside."""
 
-    def lens(text: str, position: int = -1, top: int = 5) -> dict:
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    @errors_in_words()
+    def lens(self, text: str, position: int = -1, top: int = 5) -> dict:
         """What GPT-2 would say after each of its layers (the logit lens), and attention rollout.
 
         Args:
@@ -23,37 +27,38 @@ def lens_endpoints(engine: Engine) -> list[Callable]:
             position: the token after which it speaks, counted from 0; -1 = the last.
             top: likely tokens to name in each layer, 1 to 50.
         """
-        with errors_in_words():
-            name, ids, place = _text(engine, text, position)
-            top = int(check_number("top", top, 1, MOST_TOP, whole=True))
-            found = engine.inspector.logit_lens(ids, [place], model=name, top=top)
-            layers = zip(
-                found.top_ids[:, 0],
-                found.top_probs[:, 0],
-                found.followed_probs[:, 0],
-                found.followed_ranks[:, 0],
-                strict=True,
-            )
-            followed = place + 1 < len(ids)
-            return {
-                "model": name,
-                "pieces": engine.catalog.pieces(ids, model=name),
-                "position": place,
-                "followed": token_json(engine, name, ids[place + 1]) if followed else None,
-                "predicted": token_json(engine, name, int(found.predicted_ids[0])),
-                "layers": [
-                    {
-                        "layer": layer,
-                        "top": tokens_json(engine, name, tops, probs),
-                        "followed_prob": float(prob) if followed else None,
-                        "followed_rank": int(rank) if followed else None,
-                    }
-                    for layer, (tops, probs, prob, rank) in enumerate(layers)
-                ],
-                "rollout": _rounded(engine.inspector.rollout(ids, model=name)[place, : place + 1]),
-            }
+        name, ids, place = _text(self.engine, text, position)
+        top = int(check_number("top", top, 1, MOST_TOP, whole=True))
+        found = self.engine.inspector.logit_lens(ids, [place], model=name, top=top)
+        layers = zip(
+            found.top_ids[:, 0],
+            found.top_probs[:, 0],
+            found.followed_probs[:, 0],
+            found.followed_ranks[:, 0],
+            strict=True,
+        )
+        followed = place + 1 < len(ids)
+        return {
+            "model": name,
+            "pieces": self.engine.catalog.pieces(ids, model=name),
+            "position": place,
+            "followed": token_json(self.engine, name, ids[place + 1]) if followed else None,
+            "predicted": token_json(self.engine, name, int(found.predicted_ids[0])),
+            "layers": [
+                {
+                    "layer": layer,
+                    "top": tokens_json(self.engine, name, tops, probs),
+                    "followed_prob": float(prob) if followed else None,
+                    "followed_rank": int(rank) if followed else None,
+                }
+                for layer, (tops, probs, prob, rank) in enumerate(layers)
+            ],
+            "rollout": _rounded(self.engine.inspector.rollout(ids, model=name)[place, : place + 1]),
+        }
 
+    @errors_in_words()
     def ablate(
+        self,
         text: str,
         position: int = -1,
         heads: list = (),
@@ -69,34 +74,35 @@ def lens_endpoints(engine: Engine) -> list[Callable]:
             mlps: a list of [layer, scale].
             layers: a list of [layer, scale].
         """
-        with errors_in_words():
-            name, ids, place = _text(engine, text, position)
-            scales = Scales.of(
-                engine.catalog.config(name),
-                heads={(row[0], row[1]): row[2] for row in _rows("heads", heads, 3)},
-                mlps=dict(_rows("mlps", mlps, 2)),
-                layers=dict(_rows("layers", layers, 2)),
-            )
-            found = engine.inspector.ablate(ids, place + 1, scales, model=name)
-            best = [probs.argsort()[::-1][:10] for probs in (found.before, found.after)]
-            followed = found.token >= 0
-            return {
-                "model": name,
-                "pieces": engine.catalog.pieces(ids, model=name),
-                "position": place,
-                "followed": token_json(engine, name, found.token) if followed else None,
-                **{
-                    when: {
-                        "followed_prob": float(probs[found.token]) if followed else None,
-                        "top": tokens_json(engine, name, tops, probs[tops]),
-                    }
-                    for when, probs, tops in zip(
-                        ("before", "after"), (found.before, found.after), best, strict=True
-                    )
-                },
-            }
+        name, ids, place = _text(self.engine, text, position)
+        scales = Scales.of(
+            self.engine.catalog.config(name),
+            heads={(row[0], row[1]): row[2] for row in _rows("heads", heads, 3)},
+            mlps=dict(_rows("mlps", mlps, 2)),
+            layers=dict(_rows("layers", layers, 2)),
+        )
+        found = self.engine.inspector.ablate(ids, place + 1, scales, model=name)
+        best = [probs.argsort()[::-1][:10] for probs in (found.before, found.after)]
+        followed = found.token >= 0
+        return {
+            "model": name,
+            "pieces": self.engine.catalog.pieces(ids, model=name),
+            "position": place,
+            "followed": token_json(self.engine, name, found.token) if followed else None,
+            **{
+                when: {
+                    "followed_prob": float(probs[found.token]) if followed else None,
+                    "top": tokens_json(self.engine, name, tops, probs[tops]),
+                }
+                for when, probs, tops in zip(
+                    ("before", "after"), (found.before, found.after), best, strict=True
+                )
+            },
+        }
 
+    @errors_in_words()
     def attribute(
+        self,
         text: str,
         position: int = -1,
         method: str = "integrated gradients",
@@ -115,43 +121,40 @@ def lens_endpoints(engine: Engine) -> list[Callable]:
             instead_of: explain why it is not this one; empty = off.
             topic: ask the classifier and not the language model.
         """
-        with errors_in_words():
-            ask = _ask_topic if topic is True else _ask_next_token
-            asked = ask(engine, text, position, answer, instead_of)
-            end = asked.place + 1
-            *_, found = engine.inspector.attributions(
-                asked.ids,
-                end,
-                asked.answer,
-                method=method,
-                model=asked.model,
-                instead_of=asked.instead_of,
+        ask = _ask_topic if topic is True else _ask_next_token
+        asked = ask(self.engine, text, position, answer, instead_of)
+        end = asked.place + 1
+        *_, found = self.engine.inspector.attributions(
+            asked.ids,
+            end,
+            asked.answer,
+            method=method,
+            model=asked.model,
+            instead_of=asked.instead_of,
+        )
+        labels = self.engine.catalog.config(asked.model).labels
+
+        def named(index: int | None) -> str | None:
+            if index is None:
+                return None
+            return (
+                labels[index]
+                if labels
+                else self.engine.catalog.pieces([index], model=asked.model)[0]
             )
-            labels = engine.catalog.config(asked.model).labels
 
-            def named(index: int | None) -> str | None:
-                if index is None:
-                    return None
-                return (
-                    labels[index]
-                    if labels
-                    else engine.catalog.pieces([index], model=asked.model)[0]
-                )
-
-            return {
-                "model": asked.model,
-                "pieces": engine.catalog.pieces(asked.ids[:end], model=asked.model),
-                "position": asked.place,
-                "truncated": asked.truncated,
-                "method": found.method,
-                "answer": named(asked.answer),
-                "instead_of": named(asked.instead_of),
-                "score": found.score,
-                "scores": _rounded(found.scores),
-                "error": None if np.isnan(found.error) else found.error,
-            }
-
-    return [lens, ablate, attribute]
+        return {
+            "model": asked.model,
+            "pieces": self.engine.catalog.pieces(asked.ids[:end], model=asked.model),
+            "position": asked.place,
+            "truncated": asked.truncated,
+            "method": found.method,
+            "answer": named(asked.answer),
+            "instead_of": named(asked.instead_of),
+            "score": found.score,
+            "scores": _rounded(found.scores),
+            "error": None if np.isnan(found.error) else found.error,
+        }
 
 
 def whole_text(engine: Engine, text: str) -> tuple[str, list[int]]:
