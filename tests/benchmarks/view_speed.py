@@ -27,8 +27,8 @@ from gpt2.records import METHODS
 from gpt2.ui import build_app
 from gpt2.ui.generate.completion import Shown, keep, token_drawing
 from gpt2.ui.inside.attention import LAYER, MODEL, attention_drawings
-from gpt2.ui.inside.attention_maps import HEAD as HEAD_MAP
 from gpt2.ui.inside.attention_maps import KINDS, AttentionMaps
+from gpt2.ui.inside.attention_maps import ONE_HEAD as HEAD_MAP
 from gpt2.ui.inside.logit_lens import lens_drawings
 from gpt2.ui.inside.switch import HEAD, bars_drawing, map_drawings
 from gpt2.ui.inside.why import Question, attribution_drawings, truth_drawings
