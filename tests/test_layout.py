@@ -107,6 +107,12 @@ def test_a_room_sees_the_rooms_of_its_row(room):
                 assert seen in allowed, f"{path} imports {full}, of {seen}"
 
 
+def test_of_conversion_the_engine_sees_receipts_alone():
+    for path in (PACKAGE / "engine").glob("*.py"):
+        seen = {full for full, _ in imports(path) if full.startswith("gpt2.conversion")}
+        assert seen <= {"gpt2.conversion.receipt"}, path
+
+
 def test_no_module_imports_itself_by_a_detour():
     """Inside a room too; what a function imports counts."""
     known = {module_name(path): path for path in PACKAGE.rglob("*.py")}
