@@ -1,19 +1,12 @@
 """The README's figures can be drawn anew, and all that it shows are drawn."""
 
 import re
-import subprocess
 import sys
 
-import pytest
 
-pytestmark = pytest.mark.slow
-
-
-def test_the_readmes_figures_are_drawn_anew_and_said(root, tmp_path):
+def test_the_readmes_figures_are_drawn_anew_and_said(root, tmp_path, starter):
     script = root / ".github" / "images" / "make.py"
-    done = subprocess.run(
-        [sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, timeout=120
-    )
+    done = starter.run([sys.executable, str(script), str(tmp_path)], cwd=root)
     assert done.returncode == 0, done.stderr
     made = {path.name for path in tmp_path.iterdir()}
     text = (root / "README.md").read_text(encoding="utf-8")

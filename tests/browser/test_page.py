@@ -283,7 +283,7 @@ def test_text_is_never_run(visit):
     page.get_by_label("Stop text").fill(HOSTILE[0])
     for hostile in HOSTILE[:5]:
         generate(page, hostile)
-        for place in range(tokens(page).count())[:3]:
+        for place in range(3 if hostile == HOSTILE[0] else 1):
             tokens(page).nth(place).click()
         expect(page.locator("#token")).to_contain_text(", in the prompt")
     generate(page, text)
