@@ -1,5 +1,6 @@
 """What comes from outside is checked here, in one sentence that names the value and the way out."""
 
+import math
 from pathlib import Path
 
 # github.com/git-lfs/git-lfs, docs/spec.md, "The Pointer": a text file of three lines.
@@ -7,18 +8,24 @@ _POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def check_number(
-    name: str, value: object, low: float, high: float, *, whole: bool = False
+    name: str, value: object, low: float, high: float = math.inf, *, whole: bool = False
 ) -> float | int:
     """A number that came from outside, once it is known to be one and in range.
+
+    Args:
+        low, high: least and greatest; without a greatest any finite number from low on.
 
     Raises:
         ValueError: it is not, in one sentence.
     """
     kind = "a whole number" if whole else "a number"
-    limits = f"{name} must be {kind} from {low} to {high}"
+    limits = f"{name} must be {kind} " + (
+        f"from {low} to {high}" if high < math.inf else f"of at least {low}"
+    )
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{name} is {value!r}; {limits}")
-    if not low <= value <= high or (whole and value != int(value)):  # NaN is in no range
+    inside = low <= value <= high and value != math.inf  # NaN is in no range
+    if not inside or (whole and value != int(value)):
         shown = value if isinstance(value, float) or abs(value) < 1e20 else "far out of range"
         raise ValueError(f"{name} is {shown}; {limits}")
     return int(value) if whole else float(value)

@@ -5,7 +5,6 @@ Source: Radford et al. 2019, sections 2 and 2.3.
 
 import hashlib
 import json
-import math
 import sys
 import time
 from collections.abc import Iterator
@@ -73,9 +72,9 @@ class PretrainSettings:
 
     def __post_init__(self) -> None:
         for name in ("tokens", "batch_size", "accumulate", "hold_out_every"):
-            check_number(name, getattr(self, name), 1, math.inf, whole=True)
+            check_number(name, getattr(self, name), 1, whole=True)
         check_number("lr", self.lr, 0, 1000)
-        check_number("warmup", self.warmup, 0, math.inf, whole=True)
+        check_number("warmup", self.warmup, 0, whole=True)
         check_number("weight_decay", self.weight_decay, 0, 1000)
         check_number("seed", self.seed, 0, 2**63 - 1, whole=True)
 
@@ -105,7 +104,7 @@ class PretrainRun(RunSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("report_every", "eval_every"):
-            check_number(name, getattr(self, name), 1, math.inf, whole=True)
+            check_number(name, getattr(self, name), 1, whole=True)
         check_number("sample_tokens", self.sample_tokens, 0, 10**6, whole=True)
         check_number("peak_tflops", self.peak_tflops, 0, 10**9)
 

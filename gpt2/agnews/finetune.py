@@ -77,12 +77,12 @@ class FinetuneSettings:
         for field in fields(self):
             if field.type is float:
                 check_number(field.name, getattr(self, field.name), 0, MOST)
-        for name in ("patience", "seed"):
-            check_number(name, getattr(self, name), 0, 2**63 - 1, whole=True)
+        check_number("patience", self.patience, 0, whole=True)
+        check_number("seed", self.seed, 0, 2**63 - 1, whole=True)
         if self.train not in TRAIN_MODES:
             raise ValueError(f"train is {self.train!r}; it must be one of {', '.join(TRAIN_MODES)}")
         for name in ("batch_size", "max_length", "runs"):
-            check_number(name, getattr(self, name), 1, 2**63 - 1, whole=True)
+            check_number(name, getattr(self, name), 1, whole=True)
         for name in ("smoothing", "dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be from 0 to below 1")

@@ -52,6 +52,11 @@ class Request:
     stop: str = ""
     model: str = ""
 
+    def __post_init__(self) -> None:
+        count: object = self.max_new_tokens
+        if isinstance(count, float) and count.is_integer():
+            object.__setattr__(self, "max_new_tokens", int(count))  # 60.0 is 60
+
 
 def seed_or_random(seed: int) -> int:
     """The seed itself, or a random one for -1.

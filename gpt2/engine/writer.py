@@ -38,7 +38,7 @@ class Writer:
             ValueError: the request asks for more than the limits allow, or for nonsense.
         """
         limit = self.limits.new_tokens
-        count = int(check_number("max_new_tokens", request.max_new_tokens, 1, limit, whole=True))
+        check_number("max_new_tokens", request.max_new_tokens, 1, limit, whole=True)
         check_text(request.stop)
         name = request.model or self.catalog.models[0]
         if name not in self.catalog.models:
@@ -49,7 +49,7 @@ class Writer:
             self.catalog.encode(request.prompt, model=name),
             self.catalog.config(name).n_ctx,
         )
-        kept = len(ids) if len(ids) <= n_ctx else max(1, n_ctx - count)
+        kept = len(ids) if len(ids) <= n_ctx else max(1, n_ctx - request.max_new_tokens)
         return Trace(
             model=name,
             prompt=request.prompt,
@@ -74,7 +74,7 @@ class Writer:
         Raises:
             ValueError: the text, the position or the token is none.
         """
-        prompt, count = begun.prompt_ids, int(request.max_new_tokens)
+        prompt, count = begun.prompt_ids, request.max_new_tokens
         if tuple(ids[: len(prompt)]) != prompt:
             raise ValueError("the text does not begin with the prompt's tokens; send Trace.ids")
         last = min(len(ids), len(prompt) + count) - 1
@@ -134,7 +134,7 @@ class Writer:
         self, request: Request, begun: Trace, scales: Scales | None, forced: Sequence[int]
     ) -> Iterator[Step]:
         """The tokens of a completion; those that a kept one shares are not computed again."""
-        prompt, sampling, count = begun.prompt_ids, request.sampling, int(request.max_new_tokens)
+        prompt, sampling, count = begun.prompt_ids, request.sampling, request.max_new_tokens
         backbone = self.library.get(begun.model).backbone
         model = scaled_model(backbone, scales) if scales else backbone
         end_id = self.catalog.tokenizer(begun.model).end_id

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gpt2.checks import check_number
 from gpt2.training.processes import rank, sum_over_processes
 from gpt2.training.progress import Point
 from gpt2.training.state import State
@@ -49,8 +50,7 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         for name in ("steps", "accumulate"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+            check_number(name, getattr(self, name), 1, whole=True)
         if not 0 < self.lr < math.inf:
             raise ValueError(f"lr is {self.lr}; it must be above 0")
         if not 0 <= self.average < 1:
