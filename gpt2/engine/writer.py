@@ -1,9 +1,10 @@
 """Writing: a request is checked, its prompt read once, and its tokens drawn one by one."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from itertools import islice
 
 from gpt2.checks import check_number, check_text
 from gpt2.engine.drafts import Drafts
@@ -98,7 +99,7 @@ class Writer:
         *,
         scales: Scales | None = None,
         forced: Sequence[int] = (),
-    ) -> Iterator[Update]:
+    ) -> Generator[Update, None, None]:
         """A completion, token by token; closing the iterator stops the work at once.
 
         What is drawn depends on the request, the place and the tokens before it alone. So a text
@@ -129,6 +130,30 @@ class Writer:
             end = len(text) if reason else len(text) - overlap(text, stop)
             yield Update(step, text[shown:end], reason, seconds)
             shown = end
+
+    def follow(
+        self, request: Request, begun: Trace, chosen: Sequence[tuple[int, int]]
+    ) -> Iterator[Update]:
+        """A completion in which some tokens were chosen by hand, all others drawn as ever.
+
+        Args:
+            begun: what `begin` gave for the request.
+            chosen: places in the whole text, in order, and the token at each.
+
+        Raises:
+            ValueError: a place or a token is none.
+        """
+        first = len(begun.prompt_ids)
+        forced: tuple[int, ...] = ()
+        for place, token in chosen:
+            written = [*begun.prompt_ids, *forced]
+            if len(written) < place:  # up to there as it was drawn, which a draft remembers
+                updates = self.write(request, begun, forced=forced)
+                for update in islice(updates, len(forced), place - first):
+                    written.append(update.step.id)
+                updates.close()
+            forced = self.forced(request, begun, written, place, token)
+        yield from self.write(request, begun, forced=forced)
 
     def _steps(
         self, request: Request, begun: Trace, scales: Scales | None, forced: Sequence[int]

@@ -10,7 +10,13 @@ from gpt2.figures.ablation import AblationGrid, ablation_at
 from gpt2.figures.attention import AttentionMap, HeadMap, head_name
 from gpt2.figures.attribution import AttributionBars
 from gpt2.figures.bars import TokenBars
-from gpt2.figures.base.colors import class_color, color_legend, token_colors
+from gpt2.figures.base.colors import (
+    class_color,
+    color_legend,
+    level_colors,
+    token_colors,
+    token_level,
+)
 from gpt2.figures.base.export import to_csv, to_svg
 from gpt2.figures.base.picture import Picture
 from gpt2.figures.base.style import DARK, LIGHT, Theme, render, to_png
@@ -60,6 +66,7 @@ __all__ = [
     "counted",
     "head_at",
     "head_name",
+    "level_colors",
     "lens_columns",
     "overview_at",
     "percent",
@@ -69,5 +76,6 @@ __all__ = [
     "to_png",
     "to_svg",
     "token_colors",
+    "token_level",
     "vocabulary_columns",
 ]

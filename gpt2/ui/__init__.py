@@ -5,7 +5,6 @@ Never imports torch itself; everything it shows comes from the engine.
 
 import os
 from html import escape
-from pathlib import Path
 
 # Before gradio is imported: no calls home, and no Node server in front of this one.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -17,11 +16,12 @@ from starlette.middleware import Middleware
 
 from gpt2.engine import Engine
 from gpt2.ui.api.endpoints import build_api
-from gpt2.ui.classify.tab import build_classify
 from gpt2.ui.generate.tab import build_generate
 from gpt2.ui.guard import Guard, refuse_form
+from gpt2.ui.opening import Opening
 from gpt2.ui.page import Page
 from gpt2.ui.served import Served
+from gpt2.ui.style import script, style
 
 TITLE = "GPT-2, from scratch"
 # Gradio's files of weight 600 have some 60 letters; with them a word mixes two fonts.
@@ -34,16 +34,14 @@ FONTS = {
 def build_app(engine: Engine) -> gr.Blocks:
     """The page over an engine; launch it with launch_options()."""
     with Served(
-        title=TITLE, analytics_enabled=False, delete_cache=(3600, 3600), fill_width=False
+        title=TITLE, analytics_enabled=False, delete_cache=(3600, 3600), fill_width=True
     ) as app:
-        page = Page(engine, viewport=gr.JSON(visible=False), file=gr.JSON(visible=False))
+        page = _page(engine)
         with gr.Column(elem_id="page"):
             gr.HTML(_head(engine), elem_id="head")
             with gr.Tabs():
                 with gr.Tab("Generate"):
                     build_generate(page)
-                with gr.Tab("Classify"):
-                    build_classify(page)
         build_api(engine)
     # api_open=False: without it, /gradio_api/run/* would go past the queue.
     app.queue(max_size=engine.limits.queue, default_concurrency_limit=4, api_open=False)
@@ -54,9 +52,8 @@ def launch_options() -> dict:
     """Keyword arguments of Blocks.launch that belong to the page rather than to the machine."""
     return {
         "theme": gr.themes.Default(primary_hue="indigo", neutral_hue="zinc", **FONTS),
-        "css_paths": [Path(__file__).with_name("page.css")],
         "app_kwargs": {
-            "middleware": [Middleware(Guard)],
+            "middleware": [Middleware(Guard), Middleware(Opening, head=_own, body=str)],
             "exception_handlers": {RequestValidationError: refuse_form},
             "docs_url": None,
             "openapi_url": None,
@@ -71,6 +68,24 @@ def launch_options() -> dict:
         "pwa": False,
         "quiet": True,
     }
+
+
+def _own() -> str:
+    return f"<style>{style()}</style><script>{script()}</script>"
+
+
+def _page(engine: Engine) -> Page:
+    """Hidden carriers between the browser and the handlers."""
+    carriers = {
+        name: gr.HTML(
+            html_template="<i></i>",
+            js_on_load=f"watch('value', () => gpt2.{name}.receive(props.value))",
+            apply_default_css=False,
+            elem_classes="carrier",
+        )
+        for name in ("ahead", "files")
+    }
+    return Page(engine, gr.JSON(visible=False), carriers["ahead"], carriers["files"])
 
 
 def _head(engine: Engine) -> str:

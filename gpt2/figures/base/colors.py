@@ -1,5 +1,6 @@
 """Colours that carry numbers: a tint behind each token of a text, a hue for each class."""
 
+from math import log
 from typing import Any, Literal
 
 import numpy as np
@@ -8,6 +9,8 @@ from gpt2.figures.base.picture import check_array
 from gpt2.figures.base.style import LIGHT, Theme
 
 TokenQuantity = Literal["probability", "rank", "entropy"]
+
+LEVELS = 16  # tints that a page has a name for
 
 # 3:1 or more against a white and a dark page, and far apart (a CIELAB distance of 20 or more) for
 # normal sight and for each form of colour blindness in the model of Machado et al. 2009.
@@ -53,6 +56,20 @@ def token_colors(values: Any, by: TokenQuantity, *, theme: Theme = LIGHT) -> lis
     at = np.linspace(0, 1, len(tints))
     channels = np.stack([np.interp(places, at, tints[:, i]) for i in range(3)], axis=1)
     return [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in channels.round().astype(int)]
+
+
+def token_level(value: float, by: TokenQuantity) -> int:
+    """The place of one value among LEVELS tints, 0 for the palest; as of token_colors."""
+    stops = _stops(by)
+    pale, deep = stops[0][1], stops[-1][1]
+    if by != "entropy":
+        value, pale, deep = log(max(value, 1e-9)), log(pale), log(deep)
+    return round((LEVELS - 1) * min(max((value - pale) / (deep - pale), 0), 1))
+
+
+def level_colors(*, theme: Theme = LIGHT) -> list[str]:
+    """Hex colours of the LEVELS tints, pale to deep."""
+    return token_colors(np.linspace(0, 8, LEVELS), "entropy", theme=theme)
 
 
 def color_legend(by: TokenQuantity, *, theme: Theme = LIGHT) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 from gpt2.engine import SEED_LIMIT, Engine, Request, Sampling, seed_or_random
-from gpt2.ui.generate.completion import settings_words
+from gpt2.ui.generate.words import settings_words
 from gpt2.ui.page import PRIVATE
 
 
@@ -43,6 +43,17 @@ class Settings:
                 self.model = gr.Dropdown(names, value=names[0], label="Model")
         self.controls = [count, temperature, top_k, top_p, min_p, penalty, self.seed]
         self.controls += [randomize, stop, self.model]
+        self.fields = {  # by the names of a request, as a link and an example set them
+            "max_new_tokens": count,
+            "temperature": temperature,
+            "top_k": top_k,
+            "top_p": top_p,
+            "min_p": min_p,
+            "repetition_penalty": penalty,
+            "seed": self.seed,
+            "stop": stop,
+            "model": self.model,
+        }
         told = [count, temperature, top_k, penalty, self.seed, stop]
         section.label = settings_words(*(control.value for control in told[:-1]))
         gr.on(

@@ -1,0 +1,108 @@
+"""A text on its way to the page: lines of JSON, of which the page adds what is new to what it has.
+
+text    begins one: what was asked for, and the tokens of its prompt
+token   one more token, with its numbers
+said    how far it is, in words
+end     the words that stay, and where to look
+refused why it can't be had
+"""
+
+import json
+import zlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from gpt2.engine import Engine, Request
+from gpt2.figures import percent, token_level
+from gpt2.records import Step, Trace
+from gpt2.ui.record import SETTINGS, Choice
+
+TINTS = ("probability", "rank", "entropy")  # in this order the levels of a token come
+DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"  # base64url
+
+
+def text_line(
+    engine: Engine, begun: Trace, request: Request, chosen: Sequence[Choice], moment: int
+) -> str:
+    """The beginning of a text.
+
+    Args:
+        begun: what engine.writer.begin gave for the request.
+        moment: when the page asked for it, so that no two first lines are the same.
+    """
+    about, config = engine.library.describe(begun.model), engine.catalog.config(begun.model)
+    settings: dict[str, Any] = {name: getattr(request.sampling, name) for name in SETTINGS}
+    settings |= {"max_new_tokens": request.max_new_tokens, "stop": request.stop}
+    return _line(
+        "text",
+        {
+            "moment": moment,
+            "model": begun.model,
+            "weights": str(about["sha256"])[:8],
+            "dtype": about["dtype"],
+            "device": engine.library.device.type,
+            "layers": config.n_layer,
+            "heads": config.n_head,
+            "prompt": begun.prompt,
+            "settings": settings,
+            "chosen": [list(pair) for pair in chosen],
+            "prompt_length": len(begun.prompt_ids),
+            "ids": begun.prompt_ids,
+            "texts": engine.catalog.drawn(begun.prompt_ids, model=begun.model),
+        },
+    )
+
+
+def token_line(engine: Engine, model: str, step: Step) -> str:
+    """A token that was drawn: its text, its numbers as the page says them, its three tints."""
+    levels = [
+        token_level(value, by)
+        for by, value in zip(TINTS, (step.prob, step.rank, step.entropy), strict=True)
+    ]
+    (text,) = engine.catalog.drawn([step.id], model=model)
+    return _line(
+        "token", step.id, text, percent(step.prob), step.rank, f"{step.entropy:.1f}", levels
+    )
+
+
+def said_line(words: str) -> str:
+    """How far a text is."""
+    return _line("said", words)
+
+
+def end_line(
+    status: str, selected: int, completion: str, ids: Sequence[int], **more: Any
+) -> str:
+    """The end of a text.
+
+    Args:
+        status: the line about it.
+        selected: the token that the views begin with.
+        completion: what was written, as a whole.
+        ids: of what was written, for its proof.
+        more: "verdict", on a text that a link asked for; "look", how it is looked at.
+    """
+    known = {"status": status, "selected": selected, "completion": completion}
+    return _line("end", known | {"proof": proof(ids)} | more)
+
+
+def refused_line(words: str, moment: int) -> str:
+    """Why a text can't be had.
+
+    Args:
+        moment: when it was asked for, so that no two are the same.
+    """
+    return _line("refused", words, moment)
+
+
+def proof(ids: Iterable[int]) -> str:
+    """What a link says of its author's tokens, a digit for each, which holds all before it."""
+    digits, state = [], 0
+    for token in ids:
+        state = zlib.crc32(token.to_bytes(4, "little"), state)
+        digits.append(DIGITS[state & 63])
+    return "".join(digits)
+
+
+def _line(*values: Any) -> str:
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":")) + "\n"

@@ -1,0 +1,4 @@
+/* The address holds the present view. */
+"use strict";
+gpt2.address = { changed() {} };
+gpt2.opening = { adopt() {} };

@@ -1,0 +1,367 @@
+/* The page's record, one a tab: the text that stands, and how it is looked at.
+ *
+ * The mark in the text, the pictures and the address all derive from it; nothing of a visitor is
+ * kept on the server. Python draws (gpt2/ui/view.py); what it sends carries the key of what it is
+ * about, so that an answer that comes late is never shown beside another token.
+ */
+"use strict";
+
+const KEPT_ANSWERS = 40; // of each slot
+const AHEAD_MS = 120; // after the last step of the visitor
+
+class Stage {
+    constructor(tab) {
+        this.tab = tab;
+        this.text = null; // what strip.js made of the lines of a text
+        this.writing = false;
+        this.look = { view: "", token: null, parts: [] };
+        this.views = new Map();
+        this.controls = []; // functions that show what `look` holds
+        this.fields = {}; // the values of the form, by name, as they were last seen
+        this.triggers = {};
+    }
+
+    /** Change how the text is looked at; everything follows. */
+    set(changes) {
+        Object.assign(this.look, changes);
+        this.follow();
+    }
+
+    follow() {
+        if (this.strip) this.strip.mark(this.look.token);
+        for (const show of this.controls) show(this.look, this.text);
+        const view = this.views.get(this.look.view);
+        if (view) view.follow();
+        gpt2.address.changed(this);
+    }
+
+    /** Select the token at a place, or `by` places on. */
+    pick(place) {
+        if (!this.text || this.writing) return;
+        const last = this.text.ids.length - 1;
+        this.set({ token: Math.min(Math.max(1, place), last) });
+    }
+
+    show(name) {
+        const inspector = document.getElementById(`${this.tab}-inspector`);
+        inspector.dataset.view = name;
+        for (const tab of inspector.querySelectorAll("[role=tab]")) {
+            const here = tab.dataset.view === name;
+            tab.setAttribute("aria-selected", String(here));
+            tab.tabIndex = here ? 0 : -1;
+            if (here) tab.parentElement.scrollLeft = tab.offsetLeft - tab.parentElement.clientWidth / 3;
+        }
+        this.set({ view: name });
+    }
+
+    /** A text begins to be written, or another one stands there. */
+    begin() {
+        this.writing = true;
+        this.look.token = null;
+        this.follow();
+    }
+
+    stand(text, token) {
+        this.text = text;
+        this.writing = false;
+        this.look.token = token;
+        if (text.layers) {
+            this.look.layer = Math.min(this.look.layer ?? 0, text.layers - 1);
+            this.look.head = Math.min(this.look.head ?? 0, text.heads - 1);
+        }
+        this.follow();
+    }
+
+    /** Have a text written that the form does not hold: {model, prompt, settings, chosen ...}. */
+    want(wanted) {
+        this.wish = wanted;
+        this.writing = true;
+        this.follow();
+        this.triggers.strip("wanted");
+    }
+
+    wanted() {
+        return { ...this.asked(), wanted: this.wish };
+    }
+
+    /** The values of the form's fields, as the text has them. */
+    form(names) {
+        const { prompt, model, settings } = this.text;
+        const known = { ...settings, prompt, model };
+        return names.map((name) => known[name]);
+    }
+
+    /** What the server is asked about: see gpt2/ui/record.py. */
+    asked(more = {}, look = this.look) {
+        const { key = "", width = 0 } = more;
+        const sent = { ...look, width };
+        return { key, tab: this.tab, text: this.text?.sent(), look: sent, moment: ++gpt2.moments };
+    }
+}
+
+/** One view of the inspector: what the server drew for it, and when it is to draw. */
+class View {
+    constructor(stage, name) {
+        this.stage = stage;
+        this.name = name;
+        this.uses = []; // which parts of the look it depends on
+        this.slots = []; // elements
+        this.answers = new Map(); // what came, by key
+        this.shown = null;
+        this.told = null; // where it is said why nothing is drawn
+        this.trigger = () => {};
+        this.tries = 0;
+        this.ahead = null;
+    }
+
+    width() {
+        return Math.round(this.element?.clientWidth || 0);
+    }
+
+    /** What the picture is about; two looks with the same key have the same picture. */
+    key(look = this.stage.look) {
+        const used = this.uses.map((use) => look[use] ?? null);
+        return JSON.stringify([this.stage.text?.number ?? 0, Math.round(this.width() / 20), ...used]);
+    }
+
+    /** Show what is known; ask for what is not. */
+    follow() {
+        clearTimeout(this.timer);
+        const { text, writing } = this.stage;
+        const known = text && !writing && this.show();
+        this.say();
+        this.dim(writing || (text && !known));
+        if (!text || writing || !this.slots.length || !this.width()) return;
+        if (known) {
+            this.timer = setTimeout(() => this.look_ahead(), AHEAD_MS);
+        } else {
+            this.tries = 0;
+            this.trigger("draw");
+        }
+    }
+
+    /** The one place that says why a view is empty or old. */
+    reason() {
+        const { text, writing, empty } = this.stage;
+        if (writing) return "The text is being written; its views follow.";
+        if (!text) return empty || "";
+        return this.answers.get(this.key())?.refused || "";
+    }
+
+    say() {
+        const words = this.reason();
+        if (this.told && this.told.textContent !== words) this.told.textContent = words;
+    }
+
+    dim(on) {
+        for (const slot of this.slots) slot.classList.toggle("waiting", Boolean(on));
+    }
+
+    /** Show the answer for what is looked at; whether there is one. */
+    show() {
+        const answer = this.answers.get(this.key());
+        if (!answer) return false;
+        if (this.shown !== answer) {
+            this.shown = answer;
+            for (const slot of this.slots) {
+                const { html = "", cells = null } = answer.slots?.[slot.dataset.slot] ?? {};
+                slot.innerHTML = html; // escaped where it was made, in Python
+                gpt2.cells.lay(this.stage, slot, cells);
+            }
+        }
+        return true;
+    }
+
+    /** What was drawn came; of another token it is kept for later. */
+    receive(value) {
+        if (!value) return;
+        const answer = JSON.parse(value);
+        this.answers.delete(answer.key);
+        this.answers.set(answer.key, answer);
+        if (this.answers.size > KEPT_ANSWERS) this.answers.delete(this.answers.keys().next().value);
+        if (answer.key !== this.key() || this.stage.look.view !== this.name) return;
+        this.show();
+        this.say();
+        this.dim(false);
+        clearTimeout(this.timer);
+        if (answer.done) this.timer = setTimeout(() => this.look_ahead(), AHEAD_MS);
+    }
+
+    /** An event of drawing ended; if its answer was lost, ask once more. */
+    settle() {
+        if (this.stage.look.view !== this.name || !this.stage.text || this.stage.writing) return;
+        if (this.answers.has(this.key())) return;
+        if (this.tries++ < 2) this.trigger("draw");
+        else if (this.told) this.told.textContent = "This view could not be drawn; pick a token to try again.";
+    }
+
+    asked(look = this.stage.look) {
+        return this.stage.asked({ key: this.key(look), width: this.width() }, look);
+    }
+
+    /** Have the neighbours of the selected token drawn before they are asked for. */
+    look_ahead() {
+        const { text, writing, look } = this.stage;
+        if (!this.uses.includes("token") || !text || writing || document.hidden) return;
+        for (const step of [1, -1]) {
+            const other = { ...look, token: look.token + step };
+            if (other.token < 1 || other.token >= text.ids.length) continue;
+            const key = this.key(other);
+            if (this.answers.has(key) || this.ahead?.key === key) continue;
+            this.ahead = { key, look: other };
+            this.trigger("ahead");
+            return;
+        }
+    }
+
+    asked_ahead() {
+        return this.asked(this.ahead.look);
+    }
+}
+
+const gpt2 = {
+    moments: 0,
+    stages: {},
+
+    stage(tab) {
+        return (gpt2.stages[tab] ??= new Stage(tab));
+    },
+
+    view(tab, name) {
+        const { views } = gpt2.stage(tab);
+        if (!views.has(name)) views.set(name, new View(gpt2.stage(tab), name));
+        return views.get(name);
+    },
+
+    /** Called by a view once it is on the page. */
+    frame(element, trigger, watch, props, tab, name, uses) {
+        const view = gpt2.view(tab, name);
+        Object.assign(view, { element, trigger, uses });
+        view.told = element.querySelector(".told");
+        view.slots = [...element.querySelectorAll(".slot")];
+        element.setAttribute("role", "tabpanel");
+        element.setAttribute("aria-labelledby", `${tab}-tab-${name}`);
+        watch("value", () => view.receive(props.value));
+        gpt2.controls.bind(view);
+        gpt2.files.bind(view);
+        view.stage.follow();
+    },
+
+    /** The row of tabs: one stop of the Tab key, arrow keys inside. */
+    tabs(element, tab) {
+        const stage = gpt2.stage(tab);
+        const tabs = [...element.querySelectorAll("[role=tab]")];
+        stage.tabs = tabs;
+        element.addEventListener("click", (event) => {
+            const chosen = event.target.closest("[role=tab]");
+            if (chosen) stage.show(chosen.dataset.view);
+        });
+        element.addEventListener("keydown", (event) => {
+            const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+            if (!step) return;
+            event.preventDefault();
+            const at = tabs.findIndex((other) => other.dataset.view === stage.look.view);
+            const next = tabs[(at + step + tabs.length) % tabs.length];
+            stage.show(next.dataset.view);
+            next.focus();
+        });
+        stage.show(stage.look.view || tabs[0].dataset.view);
+    },
+};
+
+/** Pictures that were drawn before they are asked for. */
+gpt2.ahead = {
+    receive(value) {
+        if (!value) return;
+        const answer = JSON.parse(value);
+        const view = gpt2.view(answer.tab, answer.view);
+        view.ahead = null;
+        view.receive(value);
+    },
+};
+
+/** Files are made when asked for, one after the other. */
+gpt2.files = {
+    asked: [],
+    busy: false,
+
+    bind(view) {
+        view.element.addEventListener("click", (event) => {
+            const button = event.target.closest("button[data-save]");
+            if (!button) return;
+            const slot = button.closest(".slot").dataset.slot;
+            gpt2.files.asked.push({ view, ask: { ...view.asked(), file: button.dataset.save, slot } });
+            gpt2.files.next();
+        });
+    },
+
+    next() {
+        if (this.busy || !this.asked.length) return;
+        this.busy = true;
+        this.asked[0].view.trigger("save");
+    },
+
+    wanted() {
+        return this.asked[0].ask;
+    },
+
+    receive(value) {
+        if (!value) return;
+        const file = JSON.parse(value);
+        if (file.refused) return this.asked[0]?.view.told.replaceChildren(file.refused);
+        const link = document.createElement("a");
+        link.href = file.url;
+        link.download = file.name;
+        link.click();
+    },
+
+    settle() {
+        this.asked.shift();
+        this.busy = false;
+        this.next();
+    },
+};
+
+/** Controls on the edge of a view show and change what the look holds. */
+gpt2.controls = {
+    bind(view) {
+        const { stage, element } = view;
+        for (const control of element.querySelectorAll("[data-look]")) {
+            const name = control.dataset.look;
+            if (stage.look[name] === undefined && (control.type !== "radio" || control.checked)) {
+                stage.look[name] = this.value(control);
+            }
+            control.addEventListener("change", () => {
+                if (control.value !== "" || control.type === "text") {
+                    stage.set({ [name]: this.value(control) });
+                } else this.show(control, stage); // an emptied number is what it was
+            });
+            stage.controls.push(() => this.show(control, stage));
+        }
+        element.addEventListener("click", (event) => {
+            const button = event.target.closest("button[data-step]");
+            if (!button) return;
+            const [name, by] = button.dataset.step.split(" ");
+            if (name === "token") return stage.pick((stage.look.token ?? 0) + Number(by));
+            const field = element.querySelector(`input[data-look="${name}"]`);
+            const value = Number(stage.look[name] ?? field.value) + Number(by);
+            stage.set({ [name]: Math.min(Math.max(Number(field.min), value), Number(field.max)) });
+        });
+    },
+
+    value(control) {
+        if (control.type !== "number") return control.value;
+        const value = Number(control.value);
+        return Math.min(Math.max(Number(control.min), value), Number(control.max));
+    },
+
+    show(control, { look, text }) {
+        const name = control.dataset.look;
+        const most = { layer: text?.layers, head: text?.heads }[name];
+        if (most) control.max = most - 1;
+        if (control.type === "radio") control.checked = control.value === look[name];
+        else if (document.activeElement !== control || control.type === "number") {
+            control.value = look[name] ?? "";
+        }
+    },
+};

@@ -1,0 +1,211 @@
+/* The text token by token. Python sends lines of JSON (gpt2/ui/generate/lines.py) and only what is
+ * new is added to the page: tokens are set as text, never as HTML.
+ */
+"use strict";
+
+const TINTS = ["probability", "rank", "entropy"]; // in this order the levels of a token come
+const MOST_PROMPT_TOKENS = 64; // of a long prompt only its end is shown
+
+/** A text as its lines tell it. */
+class Text {
+    constructor(first, number) {
+        Object.assign(this, first); // model, settings, prompt, chosen, ids and texts of the prompt
+        this.number = number;
+        this.lines = [];
+        this.drawn = [];
+        this.ids = [...first.ids];
+    }
+
+    add([id, text, prob, rank, entropy, levels]) {
+        this.ids.push(id);
+        this.drawn.push({ text, prob, rank, entropy, levels });
+    }
+
+    /** What the server needs to know of it: see gpt2/ui/record.py. */
+    sent() {
+        const { model, prompt, settings, chosen, ids, prompt_length, labels } = this;
+        return { model, prompt, settings, chosen, ids, prompt_length, labels };
+    }
+}
+
+class Strip {
+    constructor(stage, element) {
+        this.stage = stage;
+        this.box = element.querySelector(".strip");
+        this.status = element.querySelector(".status");
+        this.first = "";
+        this.read = 0; // lines
+        this.text = null; // that is written
+        this.by = "probability";
+        stage.strip = this;
+        this.box.addEventListener("click", (event) => this.clicked(event));
+        this.box.addEventListener("keydown", (event) => this.pressed(event));
+        for (const radio of element.querySelectorAll("[name$=tint]")) {
+            radio.addEventListener("change", () => this.tint(radio.value));
+        }
+    }
+
+    /** Lines of JSON, of which some may have been read before. */
+    feed(value) {
+        const lines = (value || "").split("\n").filter(Boolean);
+        if (!lines.length) return;
+        if (lines[0] !== this.first || this.read > lines.length) {
+            this.first = lines[0];
+            this.read = 0;
+        }
+        for (const line of lines.slice(this.read)) this.line(JSON.parse(line));
+        this.read = lines.length;
+    }
+
+    line([kind, ...rest]) {
+        if (kind === "text") this.begin(rest[0]);
+        else if (kind === "token") this.token(rest);
+        else if (kind === "said") this.say(rest[0]);
+        else if (kind === "end") this.end(rest[0]);
+        else if (kind === "refused") this.refuse(rest[0]);
+    }
+
+    begin(first) {
+        this.text = new Text(first, ++gpt2.moments);
+        this.draw_prompt();
+        this.say("Reading the prompt …");
+        this.stage.text = this.text;
+        this.stage.begin();
+        this.stage.triggers.strip("seeded");
+    }
+
+    draw_prompt() {
+        const { texts, prompt_length } = this.text;
+        const from = Math.max(0, prompt_length - MOST_PROMPT_TOKENS);
+        const parts = [];
+        if (from) parts.push(made("span", "earlier", `… ${from.toLocaleString("en")} earlier tokens `));
+        for (let index = from; index < prompt_length; index++) {
+            parts.push(this.made_token(index, texts[index], "prompt token"));
+        }
+        this.box.replaceChildren(...parts);
+    }
+
+    token(values) {
+        this.text.add(values);
+        this.box.append(this.drawn_token(this.text.drawn.length - 1));
+    }
+
+    drawn_token(n) {
+        const { text, prob, rank, entropy, levels } = this.text.drawn[n];
+        const index = this.text.prompt_length + n;
+        const said = `token ${index} · ${prob} · rank ${rank.toLocaleString("en")} · entropy ${entropy} nats`;
+        const token = this.made_token(index, text, said);
+        token.classList.add(`tint-${levels[TINTS.indexOf(this.by)]}`);
+        return token;
+    }
+
+    made_token(index, text, said) {
+        const token = made("span", said === "prompt token" ? "prompt" : "drawn");
+        token.title = index ? said : "the first token, predicted from nothing";
+        for (const [n, part] of text.split("\n").entries()) {
+            if (n) token.append(made("span", "mark"), "\n");
+            if (part) token.append(part);
+        }
+        token.dataset.index = index;
+        token.setAttribute("role", "option");
+        token.setAttribute("aria-selected", "false");
+        token.tabIndex = -1;
+        if (!index) token.setAttribute("aria-disabled", "true");
+        return token;
+    }
+
+    say(words) {
+        this.status.textContent = words;
+        this.status.classList.remove("refused");
+    }
+
+    /** What was asked for can't be had; the text that was there stays. */
+    refuse(words) {
+        this.status.textContent = words;
+        this.status.classList.add("refused");
+        const { stage } = this;
+        if (stage.writing && stage.text && stage.text.drawn.length === 0) stage.text = this.before ?? null;
+        stage.writing = false;
+        stage.follow();
+    }
+
+    end({ status, selected, completion, proof, verdict, look }) {
+        const text = this.text;
+        Object.assign(text, { status, completion, proof });
+        this.say(verdict ? `${status} · ${verdict}` : status);
+        this.before = text;
+        if (look) Object.assign(this.stage.look, look);
+        this.stage.stand(text, selected);
+        this.stage.branches?.grown(text);
+    }
+
+    /** Another text that was written here before. */
+    again(text) {
+        this.text = this.before = text;
+        this.first = "";
+        this.draw_prompt();
+        for (let n = 0; n < text.drawn.length; n++) this.box.append(this.drawn_token(n));
+        this.say(text.status);
+        this.stage.stand(text, text.selected ?? text.prompt_length);
+    }
+
+    tint(by) {
+        this.by = by;
+        const at = TINTS.indexOf(by);
+        for (const token of this.box.querySelectorAll(".drawn")) {
+            const drawn = this.text.drawn[token.dataset.index - this.text.prompt_length];
+            token.className = `drawn tint-${drawn.levels[at]}`;
+        }
+        this.legend?.(by);
+    }
+
+    /** The mark is where the record says; one token of the strip is a stop of the Tab key. */
+    mark(index) {
+        for (const token of this.box.querySelectorAll("[aria-selected=true], [tabindex='0']")) {
+            token.setAttribute("aria-selected", "false");
+            token.tabIndex = -1;
+        }
+        const token = this.box.querySelector(`[data-index="${index ?? -1}"]`);
+        const stop = token || this.box.querySelector("[role=option]:not([aria-disabled])");
+        if (stop) stop.tabIndex = 0;
+        if (!token) return;
+        token.setAttribute("aria-selected", "true");
+        if (this.box.contains(document.activeElement)) token.focus();
+        const { top, bottom } = token.getBoundingClientRect();
+        const seen = this.box.getBoundingClientRect();
+        if (top < seen.top || bottom > seen.bottom) {
+            this.box.scrollTop += top - seen.top - this.box.clientHeight / 2;
+        }
+    }
+
+    clicked(event) {
+        const token = event.target.closest("[data-index]");
+        if (!token || token.dataset.index === "0" || String(getSelection())) return;
+        token.focus();
+        this.stage.pick(Number(token.dataset.index));
+    }
+
+    pressed(event) {
+        const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: 1, ArrowUp: -1 }[event.key];
+        if (!step || event.altKey || event.ctrlKey || event.metaKey) return;
+        event.preventDefault();
+        this.stage.pick((this.stage.look.token ?? 0) + step);
+    }
+}
+
+function made(name, kind, words) {
+    const element = document.createElement(name);
+    element.className = kind;
+    if (words !== undefined) element.textContent = words;
+    return element;
+}
+
+gpt2.strip = (element, watch, props, trigger, tab) => {
+    const stage = gpt2.stage(tab);
+    stage.triggers.strip = trigger;
+    const strip = new Strip(stage, element);
+    watch("value", () => strip.feed(props.value));
+    if (tab === "generate") stage.branches = new Branches(stage);
+    gpt2.opening.adopt(stage);
+    stage.follow();
+};

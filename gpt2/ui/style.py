@@ -1,0 +1,31 @@
+"""What the page is made of beside components: its scripts and its style sheet, as texts."""
+
+from pathlib import Path
+
+from gpt2.figures import DARK, LIGHT, Theme, level_colors
+def theme_css(): return ''
+
+STATIC = Path(__file__).with_name("static")
+SCRIPTS = ("stage", "strip", "branches", "cells", "keys", "address")
+
+
+def script() -> str:
+    """All of the page's JavaScript, in the order in which it needs itself."""
+    return "\n".join((STATIC / f"{name}.js").read_text("utf-8") for name in SCRIPTS)
+
+
+def style() -> str:
+    """All of the page's own style: the tints behind tokens, the pictures' colours, the layout."""
+    return "\n".join(
+        [
+            f":root {{ {_tints(LIGHT)} }}",
+            f".dark {{ {_tints(DARK)} }}",
+            *(f".tint-{n} {{ background: var(--tint-{n}); }}" for n in range(len(level_colors()))),
+            theme_css(),
+            (STATIC / "page.css").read_text("utf-8"),
+        ]
+    )
+
+
+def _tints(theme: Theme) -> str:
+    return " ".join(f"--tint-{n}: {color};" for n, color in enumerate(level_colors(theme=theme)))
