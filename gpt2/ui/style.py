@@ -6,7 +6,7 @@ from gpt2.figures import DARK, LIGHT, Theme, level_colors
 def theme_css(): return ''
 
 STATIC = Path(__file__).with_name("static")
-SCRIPTS = ("stage", "strip", "branches", "cells", "keys", "address")
+SCRIPTS = ("stage", "strip", "branches", "cells", "keys", "address", "copy")
 
 
 def script() -> str:

@@ -8,17 +8,17 @@ refused why it can't be had
 """
 
 import json
-import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from gpt2.engine import Engine, Request
 from gpt2.figures import percent, token_level
 from gpt2.records import Step, Trace
+from gpt2.ui.link import made_with, proof
 from gpt2.ui.record import SETTINGS, Choice
 
 TINTS = ("probability", "rank", "entropy")  # in this order the levels of a token come
-DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"  # base64url
 
 
 def text_line(
@@ -30,7 +30,7 @@ def text_line(
         begun: what engine.writer.begin gave for the request.
         moment: when the page asked for it, so that no two first lines are the same.
     """
-    about, config = engine.library.describe(begun.model), engine.catalog.config(begun.model)
+    config = engine.catalog.config(begun.model)
     settings: dict[str, Any] = {name: getattr(request.sampling, name) for name in SETTINGS}
     settings |= {"max_new_tokens": request.max_new_tokens, "stop": request.stop}
     return _line(
@@ -38,9 +38,7 @@ def text_line(
         {
             "moment": moment,
             "model": begun.model,
-            "weights": str(about["sha256"])[:8],
-            "dtype": about["dtype"],
-            "device": engine.library.device.type,
+            **asdict(made_with(engine, begun.model)),
             "layers": config.n_layer,
             "heads": config.n_head,
             "prompt": begun.prompt,
@@ -70,9 +68,7 @@ def said_line(words: str) -> str:
     return _line("said", words)
 
 
-def end_line(
-    status: str, selected: int, completion: str, ids: Sequence[int], **more: Any
-) -> str:
+def end_line(status: str, selected: int, completion: str, ids: Sequence[int], **more: Any) -> str:
     """The end of a text.
 
     Args:
@@ -93,15 +89,6 @@ def refused_line(words: str, moment: int) -> str:
         moment: when it was asked for, so that no two are the same.
     """
     return _line("refused", words, moment)
-
-
-def proof(ids: Iterable[int]) -> str:
-    """What a link says of its author's tokens, a digit for each, which holds all before it."""
-    digits, state = [], 0
-    for token in ids:
-        state = zlib.crc32(token.to_bytes(4, "little"), state)
-        digits.append(DIGITS[state & 63])
-    return "".join(digits)
 
 
 def _line(*values: Any) -> str:

@@ -6,10 +6,12 @@ from typing import Any
 
 import gradio as gr
 
+from gpt2.engine import Engine
 from gpt2.ui.generate.settings import Settings
 from gpt2.ui.generate.words import count_js, count_words, limits_words
 from gpt2.ui.generate.writing import Wanted, Writing
 from gpt2.ui.inside.next_token import build_next_token
+from gpt2.ui.link import made_with, read_link, verdict
 from gpt2.ui.page import MODEL_EVENTS, PRIVATE, Page, note
 from gpt2.ui.record import read_choices, read_request
 from gpt2.ui.view import inspector_tabs
@@ -70,16 +72,20 @@ def build_generate(page: Page) -> None:
         **on_page,
     )
     writing.strip.wanted(
-        wanted, [page.record], [writing.strip], js="() => [gpt2.stages.generate.wanted()]", **on_page
+        wanted,
+        [page.record],
+        [writing.strip],
+        js="() => [gpt2.stages.generate.wanted()]",
+        **on_page,
     )
-    fields = [prompt, *settings.fields.values()]
-    order = json.dumps(["prompt", *settings.fields])
-    writing.strip.fill(
-        None, None, fields, js=f"() => gpt2.stages.generate.form({order})", **quick
-    )
+    fields = [prompt, *settings.fields.values(), settings.randomize]
+    order = json.dumps(["prompt", *settings.fields, "randomize"])
+    writing.strip.fill(None, None, fields, js=f"() => gpt2.stages.generate.form({order})", **quick)
     writing.strip.seeded(
         None, None, [settings.seed], js="() => gpt2.stages.generate.form(['seed'])", **quick
     )
+    keep = f"(...values) => {{ gpt2.drafts.keep('generate', {order}, values); return []; }}"
+    gr.on([field.change for field in fields], None, fields, None, js=keep, **quick)
     stop.click(writing.stop, [page.record], js=RECORD_JS, **quick)
     # Not by that event itself: it would send the prompt along, however long it is.
     changed = gr.on([prompt.change, settings.model.change], None, js="() => []", **quick)
@@ -98,10 +104,31 @@ def _wanted(page: Page, raw: Any) -> Wanted:
     wanted = raw.get("wanted")
     if not isinstance(wanted, dict):
         raise ValueError("nothing was asked for; load the page again")
+    if "link" in wanted:
+        return _linked(page.engine, wanted["link"])
     request = read_request(wanted)
     chosen = read_choices(wanted.get("chosen"))
     typed, place = wanted.get("typed"), wanted.get("place")
     if isinstance(typed, str) and typed and isinstance(place, int):
-        tokens = page.engine.catalog.encode(typed, model=request.model or page.engine.catalog.models[0])
+        tokens = page.engine.catalog.encode(
+            typed, model=request.model or page.engine.catalog.models[0]
+        )
         chosen += tuple((place + n, token) for n, token in enumerate(tokens))
     return Wanted(request, chosen)
+
+
+def _linked(engine: Engine, fragment: Any) -> Wanted:
+    """What a link asks for; it is written as far as its author's text went."""
+    link = read_link(fragment, engine)
+    if link.tab != "generate":
+        raise ValueError("this link is of the tab Classify; load the page again")
+    return Wanted(
+        link.request,
+        link.chosen,
+        selected=link.look.get("token"),
+        most=len(link.proof) or None,
+        verdict=lambda ids, first: verdict(
+            link, ids, made_with(engine, link.request.model), first=first
+        ),
+        look={"parts": [], **link.look},
+    )

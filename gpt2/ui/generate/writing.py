@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import gradio as gr
@@ -28,12 +29,24 @@ FINISHED = {
     "context": "stopped: the context is full",
     "deadline": "stopped: the time limit",
     "cancelled": "stopped: by you",
+    "link": "stopped: where the link's text ended",
     "": "writing",
 }
 STRIP = """
 <p class="status" id="status" role="status">Nothing written yet.</p>
 <div class="strip" id="strip" role="listbox" aria-label="Completion" translate="no"></div>
 <div class="tree" id="tree"></div>
+<div class="copy" hidden>
+<button type="button" data-copy="link">Copy link</button>
+<button type="button" data-copy="text">Copy text</button>
+<details><summary>Copy as</summary><div>
+<button type="button" data-copy="python">Python</button>
+<button type="button" data-copy="curl">curl</button>
+<button type="button" data-copy="mcp">MCP call</button>
+</div></details>
+<p class="note copied" role="status"></p>
+<textarea readonly hidden rows="3" aria-label="To be copied"></textarea>
+</div>
 """
 
 
@@ -45,14 +58,16 @@ class Wanted:
         request: what is to be written.
         chosen: tokens that the visitor put in the place of drawn ones.
         selected: the place to look at, None for the last chosen or the first drawn token.
-        verdict: says of the tokens whether they are those that a link's author had.
+        most: tokens that are written, None for as many as the request asks for.
+        verdict: says of the tokens, and the place of the first, whether a link's author had them.
         look: how it is to be looked at, None to leave that as it is.
     """
 
     request: Request
     chosen: tuple[Choice, ...] = ()
     selected: int | None = None
-    verdict: Callable[[Sequence[int]], str] = field(default=lambda ids: "")
+    most: int | None = None
+    verdict: Callable[[Sequence[int], int], str] = field(default=lambda ids, first: "")
     look: dict[str, Any] | None = None
 
 
@@ -92,7 +107,7 @@ class Writing:
         request, engine = wanted.request, self.engine
         begun = engine.writer.begin(request)
         yield text_line(engine, begun, request, wanted.chosen, moment)
-        updates = engine.writer.follow(request, begun, wanted.chosen)
+        updates = islice(engine.writer.follow(request, begun, wanted.chosen), wanted.most)
         done: list[Update] = []
         for batch in on_a_clock(self._until_stopped(updates, session, moment), CLOCK):
             done += batch
@@ -105,9 +120,10 @@ class Writing:
         if selected is None:
             selected = max((place for place, _ in wanted.chosen), default=first)
         selected = max(1, min(selected, first + len(written) - 1))
-        more = {"verdict": wanted.verdict(written), "look": wanted.look}
+        more = {"verdict": wanted.verdict(written, first), "look": wanted.look}
         completion = "".join(update.text for update in done)
-        words = status(begun, done, cancelled=self._stopped.get(session, 0) > moment)
+        stopped = self._stopped.get(session, 0) > moment
+        words = status(begun, done, ended="cancelled" if stopped else "link")
         yield end_line(words, selected, completion, written, **more)
 
     def _until_stopped(
@@ -130,15 +146,19 @@ class Writing:
             self._stopped.pop(next(iter(self._stopped)))
 
 
-def status(begun: Trace, done: Sequence[Update], *, cancelled: bool = False) -> str:
-    """The line about a text: how much, how fast, with which seed and model, why it ended."""
+def status(begun: Trace, done: Sequence[Update], *, ended: str = "") -> str:
+    """The line about a text: how much, how fast, with which seed and model, why it ended.
+
+    Args:
+        ended: why, if the text itself had no reason to; one of FINISHED.
+    """
     seconds, reason = done[-1].seconds, done[-1].finish_reason
     words = [
         counted(len(done), "token"),
         f"{len(done) / seconds if seconds > 0 else 0:.0f} tokens/s",
         f"seed {begun.seed}",
         begun.model,
-        FINISHED[reason or ("cancelled" if cancelled else "")],
+        FINISHED[reason or ended],
     ]
     if begun.truncated:
         words.append(f"the first {begun.truncated:,} tokens of the prompt were dropped")

@@ -71,7 +71,8 @@ class Strip {
         this.say("Reading the prompt …");
         this.stage.text = this.text;
         this.stage.begin();
-        this.stage.triggers.strip("seeded");
+        this.stage.triggers.strip(this.stage.wish?.fill ? "fill" : "seeded");
+        this.stage.wish = null;
     }
 
     draw_prompt() {
@@ -134,7 +135,10 @@ class Strip {
         Object.assign(text, { status, completion, proof });
         this.say(verdict ? `${status} · ${verdict}` : status);
         this.before = text;
-        if (look) Object.assign(this.stage.look, look);
+        if (look) {
+            Object.assign(this.stage.look, look);
+            if (look.view) this.stage.show(look.view);
+        }
         this.stage.stand(text, selected);
         this.stage.branches?.grown(text);
     }
@@ -206,6 +210,8 @@ gpt2.strip = (element, watch, props, trigger, tab) => {
     const strip = new Strip(stage, element);
     watch("value", () => strip.feed(props.value));
     if (tab === "generate") stage.branches = new Branches(stage);
+    gpt2.copy.bind(stage, element);
     gpt2.opening.adopt(stage);
+    gpt2.address.ready(stage);
     stage.follow();
 };
