@@ -153,8 +153,9 @@ def write_link(link: Link) -> str:
 def pack_link(tab: str, data: object, tokens: str = "") -> str:
     """A link of any data, whether it is one that this page can read or not."""
     words = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    words = re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", words)
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
-    packed = packer.compress(words.encode("utf-8", "surrogatepass")) + packer.flush()
+    packed = packer.compress(words.encode("utf-8")) + packer.flush()
     digits = base64.urlsafe_b64encode(packed).decode("ascii").rstrip("=")
     body = f"v=1.{tab}.{digits}.{tokens}"
     return f"#{body}.{check_digits(body)}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from itertools import islice
 from typing import Any
 
@@ -36,7 +37,7 @@ STRIP = """
 <p class="status" id="status" role="status">Nothing written yet.</p>
 <div class="strip" id="strip" role="listbox" aria-label="Completion" translate="no"></div>
 <div class="tree" id="tree"></div>
-<div class="copy" hidden>
+<div class="copy" data-model="MODEL" hidden>
 <button type="button" data-copy="link">Copy link</button>
 <button type="button" data-copy="text">Copy text</button>
 <details><summary>Copy as</summary><div>
@@ -77,7 +78,7 @@ class Writing:
     def __init__(self, page: Page) -> None:
         self.page, self.engine = page, page.engine
         self.strip = gr.HTML(
-            html_template=STRIP,
+            html_template=STRIP.replace("MODEL", escape(self.engine.catalog.models[0])),
             # Gradio looks for the names of events in here.
             js_on_load="""const events = ["wanted", "fill", "seeded"];
             gpt2.strip(element, watch, props, trigger, "generate")""",

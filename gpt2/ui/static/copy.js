@@ -25,7 +25,7 @@ gpt2.copy = {
     },
 
     async take(stage, row, kind) {
-        const made = await this.kinds[kind](stage);
+        const made = await this.kinds[kind](stage, row.dataset.model);
         this.field(row, "");
         if (!made.text) return this.say(row, made.said);
         try {
@@ -63,19 +63,18 @@ gpt2.copy = {
             return { text: location.href, said: "Link copied." };
         },
         text: ({ text }) => ({ text: text.prompt + (text.completion ?? ""), said: "Text copied." }),
-        python: ({ text }) => ({ text: python(request_of(text)), said: `Python copied.${elsewhere(text)}` }),
-        curl: ({ text }) => ({ text: curl(request_of(text)), said: `Shell commands copied.${elsewhere(text)}` }),
-        mcp: ({ text }) => ({
+        python: ({ text }, first) => ({ text: python(request_of(text)), said: `Python copied.${elsewhere(text, first)}` }),
+        curl: ({ text }, first) => ({ text: curl(request_of(text)), said: `Shell commands copied.${elsewhere(text, first)}` }),
+        mcp: ({ text }, first) => ({
             text: tool_call(request_of(text)),
-            said: `MCP call copied, for a server that runs with --mcp.${elsewhere(text)}`,
+            said: `MCP call copied, for a server that runs with --mcp.${elsewhere(text, first)}`,
         }),
     },
 };
 
 /** The API writes with the page's first model. */
-function elsewhere({ model }) {
-    const first = gpt2.first_models?.generate;
-    return first && first !== model ? ` It asks ${first}: the API does not take ${model}.` : "";
+function elsewhere({ model }, first) {
+    return first !== model ? ` It asks ${first}: the API does not take ${model}.` : "";
 }
 
 /** A text as a call of the API: of /branch where a token was chosen, else of /generate. */
