@@ -62,7 +62,9 @@ gpt2.address = {
         const entry = `${tab} ${text?.number ?? ""}`;
         const begins = this.entry && this.entry !== entry && !arriving;
         this.entry = entry;
-        this.put(this.short(link), begins);
+        const short = this.short(link);
+        this.put(short, begins);
+        if (text) gpt2.copy.tell(stage, short !== link);
     },
 
     /** A link as an address can hold it. */

@@ -21,7 +21,17 @@ gpt2.copy = {
                 menu.querySelector("summary").focus();
             }
         });
+        stage.copy_row = row;
         stage.controls.push((look, text) => { row.hidden = !text || stage.writing; });
+    },
+
+    /** Of a text that no address holds it is said without being asked. */
+    tell(stage, long) {
+        const row = stage.copy_row;
+        if (!row || row.dataset.long === String(long)) return;
+        row.dataset.long = long;
+        this.field(row, "");
+        this.say(row, long ? too_long(stage.text) : "");
     },
 
     async take(stage, row, kind) {
@@ -55,11 +65,7 @@ gpt2.copy = {
         async link(stage) {
             gpt2.address.touched = true;
             await gpt2.address.write();
-            const length = [...stage.text.prompt].length.toLocaleString("en");
-            if (location.hash.split(".")[2] === "long") {
-                return { said: `This text is too long for a link (its prompt has ${length} characters); `
-                    + "Copy as Python takes all of it along." };
-            }
+            if (stage.copy_row.dataset.long === "true") return { said: too_long(stage.text) };
             return { text: location.href, said: "Link copied." };
         },
         text: ({ text }) => ({ text: text.prompt + (text.completion ?? ""), said: "Text copied." }),
@@ -71,6 +77,11 @@ gpt2.copy = {
         }),
     },
 };
+
+function too_long({ prompt }) {
+    const length = [...prompt].length.toLocaleString("en");
+    return `This text is too long for a link (its prompt has ${length} characters); Copy as takes all of it along.`;
+}
 
 /** The API writes with the page's first model. */
 function elsewhere({ model }, first) {
