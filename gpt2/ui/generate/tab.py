@@ -105,7 +105,7 @@ def _wanted(page: Page, raw: Any) -> Wanted:
     if not isinstance(wanted, dict):
         raise ValueError("nothing was asked for; load the page again")
     if "link" in wanted:
-        return _linked(page.engine, wanted["link"])
+        return linked(page.engine, wanted["link"])
     request = read_request(wanted)
     chosen = read_choices(wanted.get("chosen"))
     typed, place = wanted.get("typed"), wanted.get("place")
@@ -117,7 +117,7 @@ def _wanted(page: Page, raw: Any) -> Wanted:
     return Wanted(request, chosen)
 
 
-def _linked(engine: Engine, fragment: Any) -> Wanted:
+def linked(engine: Engine, fragment: Any) -> Wanted:
     """What a link asks for; it is written as far as its author's text went."""
     link = read_link(fragment, engine)
     if link.tab != "generate":
