@@ -1,4 +1,4 @@
-"""The address holds the view: as a link, over a reload, over a restart of the server, in a frame."""
+"""The address holds the view: a link, over a reload or a restart of the server, in a frame."""
 
 import json
 import random
@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WAIT = {"timeout": 30_000}
 STRIP = "gpt2.stages.generate"
 HEARS = "navigator.clipboard.writeText = async (text) => { window.copied = text; };"
-NO_CLIPBOARD = "navigator.clipboard.writeText = async () => { throw new Error('no'); };"
+NO_CLIPBOARD = "() => { navigator.clipboard.writeText = async () => { throw new Error('no'); }; }"
 NO_STORAGE = """Object.defineProperty(window, "sessionStorage",
     { get() { throw new DOMException("no", "SecurityError"); } });"""
 
@@ -165,7 +165,7 @@ def test_a_link_of_another_machine_says_where_the_texts_part(someone, page_serve
     turned = ["A" if link.proof[9] != "A" else "B"]
     other = vars(link) | {"proof": "".join([*link.proof[:9], *turned, *link.proof[10:]])}
     other["made"] = type(link.made)(**vars(link.made) | {"dtype": "bfloat16"})
-    opened = someone(page_server.url + "/" + write_link(type(link)(**other)))
+    opened = someone(page_server.url + write_link(type(link)(**other)))
     place = page.evaluate(f"{STRIP}.text.prompt_length") + 9
     expect(opened.locator("#status")).to_contain_text(
         f"differs from token {place} on: bfloat16 there, float32 here", **WAIT
@@ -407,7 +407,8 @@ def test_what_is_copied_as_a_program_runs(someone, starter, chosen):
     completion = page.evaluate(f"{STRIP}.text.completion")
     code = copy(page, "Python")
     assert "\u202e" not in code
-    ran = starter.run([sys.executable, "-c", code.replace("print(", "print(ascii", 1) + ")"])
+    code = code.replace('print(answer["completion"])', 'print(ascii(answer["completion"]))')
+    ran = starter.run([sys.executable, "-c", code])
     assert ran.returncode == 0, ran.stderr
     assert eval(ran.stdout.strip().splitlines()[-1]) == completion
     call = json.loads(copy(page, "MCP call"))["params"]
