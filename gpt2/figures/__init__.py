@@ -12,8 +12,8 @@ from gpt2.figures.attribution import AttributionBars
 from gpt2.figures.bars import TokenBars
 from gpt2.figures.base.colors import (
     class_color,
-    color_legend,
     level_colors,
+    level_legend,
     token_colors,
     token_level,
 )
@@ -62,11 +62,11 @@ __all__ = [
     "WaterfallBars",
     "ablation_at",
     "class_color",
-    "color_legend",
     "counted",
     "head_at",
     "head_name",
     "level_colors",
+    "level_legend",
     "lens_columns",
     "overview_at",
     "percent",

@@ -39,14 +39,16 @@ def build_generate(page: Page) -> None:
                     placeholder="Type the beginning of a text. Leave it empty to let the model begin.",
                     elem_id="prompt",
                 )
-                count = gr.HTML(note(count_words(engine, "", names[0])), elem_id="count")
+                count = gr.HTML(
+                    note(count_words(engine, "", names[0])), elem_id="count", apply_default_css=False
+                )
                 length = gr.JSON(visible=False)
                 with gr.Row(elem_classes="buttons"):
                     start = gr.Button("Generate", variant="primary", min_width=0)
                     stop = gr.Button("Stop", min_width=0)
                 settings = Settings(engine)
             writing = Writing(page)
-            gr.HTML(note(limits_words(engine)), elem_classes="limits")
+            gr.HTML(note(limits_words(engine)), elem_id="limits", apply_default_css=False)
         with gr.Column(elem_id="generate-inspector", elem_classes="inspector"):
             inspector_tabs("generate", VIEWS)
             build_next_token(page)

@@ -7,9 +7,10 @@ from typing import Any
 import gradio as gr
 
 from gpt2.engine import Request
-from gpt2.figures import counted
+from gpt2.figures import counted, level_legend
 from gpt2.records import Trace, Update
 from gpt2.ui.generate.lines import (
+    TINTS,
     end_line,
     refused_line,
     said_line,
@@ -30,13 +31,6 @@ FINISHED = {
     "cancelled": "stopped: by you",
     "": "writing",
 }
-STRIP = """
-<p class="status" id="status" role="status">Nothing written yet.</p>
-<div class="strip" id="strip" role="listbox" aria-label="Completion" translate="no"></div>
-<div class="tree" id="tree"></div>
-"""
-
-
 @dataclass(frozen=True)
 class Wanted:
     """A text that the page asks for.
@@ -56,13 +50,34 @@ class Wanted:
     look: dict[str, Any] | None = None
 
 
+def strip_html() -> str:
+    """The place of a text: the line about it, what tints it, its tokens, its branches."""
+    radios = "".join(
+        f'<label><input type="radio" name="generate-tint" value="{by}">{by}</label>'
+        for by in TINTS
+    )
+    legends = "".join(
+        f'<span class="legend" data-by="{by}">'
+        + "".join(
+            f'<span class="stop tint-{level}">{words}</span>' for words, level in level_legend(by)
+        )
+        + "</span>"
+        for by in TINTS
+    )
+    return f"""<p class="status" id="status" role="status">Nothing written yet.</p>
+<fieldset class="tints"><legend>Colour tokens by</legend>{radios}{legends}</fieldset>
+<div class="strip-place"><div class="strip" id="strip" role="listbox" aria-label="Completion"
+aria-orientation="horizontal" translate="no"></div></div>
+<div id="tree"></div>"""
+
+
 class Writing:
     """The part of the page that a completion is written to."""
 
     def __init__(self, page: Page) -> None:
         self.page, self.engine = page, page.engine
         self.strip = gr.HTML(
-            html_template=STRIP,
+            html_template=strip_html(),
             # Gradio looks for the names of events in here.
             js_on_load="""const events = ["wanted", "fill", "seeded"];
             gpt2.strip(element, watch, props, trigger, "generate")""",

@@ -40,9 +40,13 @@ class Strip {
         stage.strip = this;
         this.box.addEventListener("click", (event) => this.clicked(event));
         this.box.addEventListener("keydown", (event) => this.pressed(event));
-        for (const radio of element.querySelectorAll("[name$=tint]")) {
-            radio.addEventListener("change", () => this.tint(radio.value));
-        }
+        this.place = element.querySelector(".strip-place");
+        this.legends = element.querySelectorAll(".legend");
+        new IntersectionObserver(() => this.stick(), { threshold: [0, 0.01, 1] }).observe(this.place);
+        addEventListener("scroll", () => this.stick(), { passive: true });
+        this.radios = element.querySelectorAll("[name$=tint]");
+        for (const radio of this.radios) radio.addEventListener("change", () => this.tint(radio.value));
+        this.tint(this.by);
     }
 
     /** Lines of JSON, of which some may have been read before. */
@@ -156,7 +160,28 @@ class Strip {
             const drawn = this.text.drawn[token.dataset.index - this.text.prompt_length];
             token.className = `drawn tint-${drawn.levels[at]}`;
         }
-        this.legend?.(by);
+        for (const radio of this.radios) radio.checked = radio.value === by;
+        for (const legend of this.legends) legend.hidden = legend.dataset.by !== by;
+    }
+
+    /** On a narrow screen two lines of the text stay on top while a view is read. */
+    stick() {
+        const gone = this.place.getBoundingClientRect().bottom < 70;
+        const stuck = gone && matchMedia("(max-width: 1023px)").matches && this.box.childElementCount > 0;
+        if (stuck === this.box.classList.contains("stuck")) return;
+        this.place.style.minHeight = stuck ? `${this.place.offsetHeight}px` : "";
+        this.box.classList.toggle("stuck", stuck);
+        this.seen(this.box.querySelector("[aria-selected=true]"));
+    }
+
+    /** Scroll inside the strip, never the page, until a token can be seen. */
+    seen(token) {
+        if (!token) return;
+        const { top, bottom } = token.getBoundingClientRect();
+        const box = this.box.getBoundingClientRect();
+        if (top < box.top || bottom > box.bottom) {
+            this.box.scrollTop += top - box.top - this.box.clientHeight / 3;
+        }
     }
 
     /** The mark is where the record says; one token of the strip is a stop of the Tab key. */
@@ -170,18 +195,14 @@ class Strip {
         if (stop) stop.tabIndex = 0;
         if (!token) return;
         token.setAttribute("aria-selected", "true");
-        if (this.box.contains(document.activeElement)) token.focus();
-        const { top, bottom } = token.getBoundingClientRect();
-        const seen = this.box.getBoundingClientRect();
-        if (top < seen.top || bottom > seen.bottom) {
-            this.box.scrollTop += top - seen.top - this.box.clientHeight / 2;
-        }
+        if (this.box.contains(document.activeElement)) token.focus({ preventScroll: true });
+        this.seen(token);
     }
 
     clicked(event) {
         const token = event.target.closest("[data-index]");
-        if (!token || token.dataset.index === "0" || String(getSelection())) return;
-        token.focus();
+        if (!token || token.dataset.index === "0" || !getSelection().isCollapsed) return;
+        token.focus({ preventScroll: true });
         this.stage.pick(Number(token.dataset.index));
     }
 
