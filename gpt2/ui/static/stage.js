@@ -131,6 +131,7 @@ class View {
         const known = text && !writing && this.show();
         this.say();
         this.dim(writing || (text && !known));
+        for (const slot of this.slots) if (!text && !writing) slot.replaceChildren();
         if (!text || writing || !this.slots.length || !this.width()) return;
         if (known) {
             this.timer = setTimeout(() => this.look_ahead(), AHEAD_MS);
@@ -154,7 +155,10 @@ class View {
     }
 
     dim(on) {
-        for (const slot of this.slots) slot.classList.toggle("waiting", Boolean(on));
+        for (const slot of this.slots) {
+            slot.classList.toggle("waiting", Boolean(on));
+            slot.inert = this.stage.writing; // what is there is of another text
+        }
     }
 
     /** Show the answer for what is looked at; whether there is one. */

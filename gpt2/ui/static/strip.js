@@ -36,6 +36,7 @@ class Strip {
         this.first = "";
         this.read = 0; // lines
         this.text = null; // that is written
+        this.before = null; // that was written last
         this.by = "probability";
         stage.strip = this;
         this.box.addEventListener("click", (event) => this.clicked(event));
@@ -125,12 +126,12 @@ class Strip {
 
     /** What was asked for can't be had; the text that was there stays. */
     refuse(words) {
+        const { stage } = this;
+        stage.writing = false;
+        if (stage.text !== this.before) this.again(this.before);
+        stage.follow();
         this.status.textContent = words;
         this.status.classList.add("refused");
-        const { stage } = this;
-        if (stage.writing && stage.text && stage.text.drawn.length === 0) stage.text = this.before ?? null;
-        stage.writing = false;
-        stage.follow();
     }
 
     end({ status, selected, completion, proof, verdict, look }) {
@@ -146,7 +147,11 @@ class Strip {
     /** Another text that was written here before. */
     again(text) {
         this.text = this.before = text;
-        this.first = "";
+        if (!text) {
+            this.box.replaceChildren();
+            this.stage.text = null;
+            return;
+        }
         this.draw_prompt();
         for (let n = 0; n < text.drawn.length; n++) this.box.append(this.drawn_token(n));
         this.say(text.status);
