@@ -70,9 +70,7 @@ def said_line(words: str) -> str:
     return _line("said", words)
 
 
-def end_line(
-    status: str, selected: int, completion: str, ids: Sequence[int], **more: Any
-) -> str:
+def end_line(status: str, selected: int, completion: str, ids: Sequence[int], **more: Any) -> str:
     """The end of a text.
 
     Args:

@@ -40,7 +40,9 @@ def build_generate(page: Page) -> None:
                     elem_id="prompt",
                 )
                 count = gr.HTML(
-                    note(count_words(engine, "", names[0])), elem_id="count", apply_default_css=False
+                    note(count_words(engine, "", names[0])),
+                    elem_id="count",
+                    apply_default_css=False,
                 )
                 length = gr.JSON(visible=False)
                 with gr.Row(elem_classes="buttons"):
@@ -72,13 +74,15 @@ def build_generate(page: Page) -> None:
         **on_page,
     )
     writing.strip.wanted(
-        wanted, [page.record], [writing.strip], js="() => [gpt2.stages.generate.wanted()]", **on_page
+        wanted,
+        [page.record],
+        [writing.strip],
+        js="() => [gpt2.stages.generate.wanted()]",
+        **on_page,
     )
     fields = [prompt, *settings.fields.values()]
     order = json.dumps(["prompt", *settings.fields])
-    writing.strip.fill(
-        None, None, fields, js=f"() => gpt2.stages.generate.form({order})", **quick
-    )
+    writing.strip.fill(None, None, fields, js=f"() => gpt2.stages.generate.form({order})", **quick)
     writing.strip.seeded(
         None, None, [settings.seed], js="() => gpt2.stages.generate.form(['seed'])", **quick
     )
@@ -104,6 +108,8 @@ def _wanted(page: Page, raw: Any) -> Wanted:
     chosen = read_choices(wanted.get("chosen"))
     typed, place = wanted.get("typed"), wanted.get("place")
     if isinstance(typed, str) and typed and isinstance(place, int):
-        tokens = page.engine.catalog.encode(typed, model=request.model or page.engine.catalog.models[0])
+        tokens = page.engine.catalog.encode(
+            typed, model=request.model or page.engine.catalog.models[0]
+        )
         chosen += tuple((place + n, token) for n, token in enumerate(tokens))
     return Wanted(request, chosen)

@@ -31,6 +31,8 @@ FINISHED = {
     "cancelled": "stopped: by you",
     "": "writing",
 }
+
+
 @dataclass(frozen=True)
 class Wanted:
     """A text that the page asks for.
@@ -53,8 +55,7 @@ class Wanted:
 def strip_html() -> str:
     """The place of a text: the line about it, what tints it, its tokens, its branches."""
     radios = "".join(
-        f'<label><input type="radio" name="generate-tint" value="{by}">{by}</label>'
-        for by in TINTS
+        f'<label><input type="radio" name="generate-tint" value="{by}">{by}</label>' for by in TINTS
     )
     legends = "".join(
         f'<span class="legend" data-by="{by}">'
