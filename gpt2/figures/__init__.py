@@ -2,14 +2,17 @@
 
 Each is a frozen record of arrays and strings, checked when it is made: `figure(theme, width)` draws
 it for a width in CSS pixels, on a transparent ground and at twice the pixel density; `alt()` says
-in a sentence or two what it shows; `columns()` are its numbers for a CSV file. No pyplot, so
-threads may draw at once.
+in a sentence or two what it shows; `columns()` are its numbers for a CSV file; `cells(width)` are
+those of its parts that a visitor can point at. `to_inline_svg` writes a figure drawn with the theme
+PAGE for the page itself, whose style sheet says the colours (`theme_css`). No pyplot, so threads
+may draw at once.
 """
 
 from gpt2.figures.ablation import AblationGrid, ablation_at
 from gpt2.figures.attention import AttentionMap, HeadMap, head_name
 from gpt2.figures.attribution import AttributionBars
 from gpt2.figures.bars import TokenBars
+from gpt2.figures.base.cells import Cells
 from gpt2.figures.base.colors import class_color, color_legend, token_colors
 from gpt2.figures.base.export import to_csv, to_svg
 from gpt2.figures.base.inline import theme_css, to_inline_svg
@@ -39,6 +42,7 @@ __all__ = [
     "AttentionMap",
     "AttributionBars",
     "BeforeAfter",
+    "Cells",
     "ClassBars",
     "ConfusionTable",
     "FaithfulnessCurves",

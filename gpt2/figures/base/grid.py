@@ -1,5 +1,6 @@
 """Cells in rows and columns: where they lie, what a click hits, their numbers and pictures."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,16 +78,17 @@ def paste_tiles(canvas: Canvas, images: np.ndarray, grid: Grid) -> None:
     canvas.paste(pasted, (grid.left, grid.top, columns * grid.across, rows * grid.down))
 
 
-def number_grid(canvas: Canvas, grid: Grid) -> None:
-    """Numbers of the heads above and of the layers at the left, thinned where they would touch."""
+def number_grid(canvas: Canvas, grid: Grid, *, end: float = math.inf) -> None:
+    """Numbers of the heads above, up to `end`, and of the layers at the left, thinned where they
+    would touch."""
     size = canvas.size - 1
     style = {"size": size, "muted": True}
     wide = text_width(["88"], size) * 1.4
-    step = max(1, int(np.ceil(wide / grid.across)))
+    step = max(1, math.ceil(wide / grid.across))
     canvas.write(2, grid.top - 9, "head", **style)
     for head in range(0, grid.columns, step):
         x, _ = grid.middle(0, head)
-        if x - wide / 2 > text_width(["head "], size):
+        if x - wide / 2 > text_width(["head "], size) and x + wide / 2 < end:
             canvas.write(x, grid.top - 9, str(head), ha="center", **style)
     for layer in range(0, grid.rows, tick_step(grid.rows, grid.down * grid.rows, size)):
         _, y = grid.middle(layer, 0)
