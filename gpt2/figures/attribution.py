@@ -105,7 +105,8 @@ class AttributionBars(NoCells):
         """How many tokens are drawn, if not all, and what the sides mean."""
         few = f"{shown} strongest of {len(self.pieces)} tokens"
         if width < PHONE:
-            return f"{few if shown < len(self.pieces) else 'right: makes it likelier; left: less'}"
+            few = f"{few}; right: likelier"
+            return few if shown < len(self.pieces) else "right: makes it likelier; left: less"
         said = "bar to the right: makes it more likely; to the left: less"
         return f"{few}; {said}" if shown < len(self.pieces) else said
 
