@@ -540,7 +540,7 @@ def test_values_beyond_a_scale_take_its_last_colour() -> None:
 
 @pytest.mark.parametrize("by", ["probability", "rank", "entropy"])
 def test_the_legend_shows_the_colours_of_its_values(by: str) -> None:
-    legend = figures.color_legend(by, theme=DARK)
+    legend = figures.level_legend(by)
     assert [legend[0][1], legend[-1][1]] == [DARK.tint[0], DARK.tint[-1]]
     assert len({color for _, color in legend}) == len(legend) >= 4
 
@@ -549,7 +549,7 @@ def test_an_unknown_quantity_is_refused() -> None:
     with pytest.raises(ValueError, match="probability, rank, entropy"):
         figures.token_colors((0.5,), "surprise")
     with pytest.raises(ValueError, match="probability, rank, entropy"):
-        figures.color_legend("surprise")
+        figures.level_legend("surprise")
 
 
 # Machado, Oliveira and Fernandes 2009, severity 1: protan, deutan, tritan.

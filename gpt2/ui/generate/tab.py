@@ -9,7 +9,10 @@ import gradio as gr
 from gpt2.ui.generate.settings import Settings
 from gpt2.ui.generate.words import count_js, count_words, limits_words
 from gpt2.ui.generate.writing import Wanted, Writing
+from gpt2.ui.inside.attention import build_attention
+from gpt2.ui.inside.logit_lens import build_lens
 from gpt2.ui.inside.next_token import build_next_token
+from gpt2.ui.inside.switch import build_switch
 from gpt2.ui.page import MODEL_EVENTS, PRIVATE, Page, note
 from gpt2.ui.record import read_choices, read_request
 from gpt2.ui.view import inspector_tabs
@@ -54,6 +57,9 @@ def build_generate(page: Page) -> None:
         with gr.Column(elem_id="generate-inspector", elem_classes="inspector"):
             inspector_tabs("generate", VIEWS)
             build_next_token(page)
+            build_attention(page, "generate")
+            build_lens(page)
+            build_switch(page, writing)
 
     def write(visitor: gr.Request, prompt, *rest) -> Iterator[dict[gr.HTML, str]]:
         *values, raw = rest
