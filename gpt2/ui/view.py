@@ -13,7 +13,7 @@ import gradio as gr
 
 from gpt2.ui.page import ERRORS, PRIVATE, VIEW_EVENTS, Page, note
 from gpt2.ui.picture import FILE_TYPES, Drawing
-from gpt2.ui.record import Asked, key_of, moment_of, read_asked
+from gpt2.ui.record import Asked, Tab, key_of, moment_of, read_asked
 
 Drawn = Mapping[str, Drawing | str]  # by the name of its slot; the rest is emptied
 Draw = Callable[[Asked], Drawn | Iterator[Drawn]]
@@ -30,35 +30,38 @@ class View:
     def __init__(
         self,
         page: Page,
-        tab: str,
+        tab: Tab,
         name: str,
         words: str,
         *,
         body: str,
         uses: tuple[str, ...],
         draw: Draw,
+        pinned: bool = False,
     ) -> None:
         """Build it.
 
         Args:
-            tab: "generate" or "classify".
+            tab: it belongs to.
             name: of the view, as its tab and the address know it.
             words: what is shown and what to look for, in a sentence or two.
             body: HTML of its controls (ui/controls.py) and slots.
             uses: the parts of the look that it depends on: "token", or names of controls.
             draw: gives what goes into the slots, or an iterator of such, each better than the one
                 before.
+            pinned: it stands beside the text, whichever view is open.
         """
-        self.page, self._draw = page, draw
+        self.page, self._draw, self._tab = page, draw, tab
         self._name = {"tab": tab, "view": name}
         self.frame = gr.HTML(
-            html_template=f'{note(words)}<p class="told" role="status"></p>{body}',
+            html_template=f'{note(words) if words else ""}<p class="told" role="status"></p>{body}',
             # Gradio looks for the names of events in here.
             js_on_load=f"""const events = ["draw", "ahead", "save"];
-            gpt2.frame(element, trigger, watch, props, "{tab}", "{name}", {json.dumps(uses)})""",
+            gpt2.frame(element, trigger, watch, props, "{tab}", "{name}", {json.dumps(uses)},
+                {json.dumps(pinned)})""",
             apply_default_css=False,
             elem_id=f"{tab}-{name}",
-            elem_classes="view",
+            elem_classes="pinned" if pinned else "view",
         )
         asked = f"gpt2.view({tab!r}, {name!r})"
         event = {"inputs": [page.record], "show_progress": "hidden", **VIEW_EVENTS, **PRIVATE}
@@ -110,7 +113,7 @@ class View:
         return {self.page.file: json.dumps({**made, "moment": moment_of(raw)})}
 
     def _drawings(self, raw: object) -> Iterator[Drawn]:
-        found = self._draw(read_asked(raw, self.page.engine))
+        found = self._draw(read_asked(raw, self.page.engine, tab=self._tab))
         return found if isinstance(found, Iterator) else iter([found])
 
 
