@@ -10,6 +10,8 @@ from gpt2.ui.generate.settings import Settings
 from gpt2.ui.generate.words import count_js, count_words, limits_words
 from gpt2.ui.generate.writing import Wanted, Writing
 from gpt2.ui.inside.next_token import build_next_token
+from gpt2.ui.inside.score import build_score
+from gpt2.ui.inside.why import build_why
 from gpt2.ui.page import MODEL_EVENTS, PRIVATE, Page, note
 from gpt2.ui.record import read_choices, read_request
 from gpt2.ui.view import inspector_tabs
@@ -50,6 +52,8 @@ def build_generate(page: Page) -> None:
         with gr.Column(elem_id="generate-inspector", elem_classes="inspector"):
             inspector_tabs("generate", VIEWS)
             build_next_token(page)
+            build_why(page, "generate")
+            build_score(page)
 
     def write(visitor: gr.Request, prompt, *rest) -> Iterator[dict[gr.HTML, str]]:
         *values, raw = rest
@@ -70,13 +74,15 @@ def build_generate(page: Page) -> None:
         **on_page,
     )
     writing.strip.wanted(
-        wanted, [page.record], [writing.strip], js="() => [gpt2.stages.generate.wanted()]", **on_page
+        wanted,
+        [page.record],
+        [writing.strip],
+        js="() => [gpt2.stages.generate.wanted()]",
+        **on_page,
     )
     fields = [prompt, *settings.fields.values()]
     order = json.dumps(["prompt", *settings.fields])
-    writing.strip.fill(
-        None, None, fields, js=f"() => gpt2.stages.generate.form({order})", **quick
-    )
+    writing.strip.fill(None, None, fields, js=f"() => gpt2.stages.generate.form({order})", **quick)
     writing.strip.seeded(
         None, None, [settings.seed], js="() => gpt2.stages.generate.form(['seed'])", **quick
     )
@@ -102,6 +108,8 @@ def _wanted(page: Page, raw: Any) -> Wanted:
     chosen = read_choices(wanted.get("chosen"))
     typed, place = wanted.get("typed"), wanted.get("place")
     if isinstance(typed, str) and typed and isinstance(place, int):
-        tokens = page.engine.catalog.encode(typed, model=request.model or page.engine.catalog.models[0])
+        tokens = page.engine.catalog.encode(
+            typed, model=request.model or page.engine.catalog.models[0]
+        )
         chosen += tuple((place + n, token) for n, token in enumerate(tokens))
     return Wanted(request, chosen)
