@@ -8,9 +8,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from gpt2.figures.base.canvas import Canvas, blocks_of, line_height, wrapped
+from gpt2.figures.base.cells import NoCells
 from gpt2.figures.base.picture import check_field, check_words
-from gpt2.figures.base.style import LIGHT, PHONE, Theme, font_size
-from gpt2.figures.base.text import counted, fitted, label, quoted, text_width
+from gpt2.figures.base.style import LIGHT, PHONE, Theme, font_size, tallest
+from gpt2.figures.base.text import counted, fitted, named, quoted, text_width
 
 MAX_BARS = 24  # tokens drawn; of more, the strongest
 
@@ -20,7 +21,7 @@ _WIDEST, _APART = 300, 10  # a method's column at most, and what parts it from t
 
 
 @dataclass(frozen=True, eq=False)
-class AttributionBars:
+class AttributionBars(NoCells):
     """A row for each token, a column of signed bars for each method, each on its own scale.
 
     Args:
@@ -48,22 +49,19 @@ class AttributionBars:
 
     def figure(self, theme: Theme = LIGHT, width: int = 1040) -> Figure:
         """Methods that do not fit beside the others start a new block."""
-        scores, rows = np.nan_to_num(self.values), self.strongest()
-        size = font_size(width) - 1
-        numbers = [f"{row} " if len(rows) < len(self.pieces) else "" for row in rows]
-        room = 0.3 * width if width < PHONE else width
-        shown = fitted([self.pieces[row] for row in rows], size, room - text_width(numbers, size))
-        labels = [number + piece for number, piece in zip(numbers, shown, strict=True)]
-        side = text_width(labels, size) + 12
-        heads, columns, across = self._columns(width - side, size)
-        row, tall = round(1.5 * size), max(map(len, heads)) * line_height(size) + 6
-        block = tall + row * len(rows) + 12
-        canvas = Canvas(width, _HEAD + ceil(len(heads) / columns) * block, theme)
-        canvas.write_title(f"What {label(self.target)} rests on")
-        said = "bar to the right: makes it more likely; to the left: less"
-        if width < PHONE:
-            said = "right: makes it more likely; left: less"
-        canvas.write(2, 31, said, muted=True)
+        size, row = font_size(width) - 1, round(1.5 * (font_size(width) - 1))
+        for count in range(min(MAX_BARS, len(self.pieces)), 0, -1):
+            rows = self.strongest(count)
+            labels = self._labels(rows, size, width)
+            side = text_width(labels, size) + 12
+            heads, columns, across = self._columns(width - side, size)
+            tall, blocks = max(map(len, heads)) * line_height(size) + 6, ceil(len(heads) / columns)
+            block = tall + row * count + 12
+            if _HEAD + blocks * block <= tallest(width):
+                break
+        canvas, scores = Canvas(width, _HEAD + blocks * block, theme), np.nan_to_num(self.values)
+        canvas.write_title(f"What {named(self.target)} rests on")
+        canvas.write(2, 31, self._key(len(rows), width), muted=True)
         for method, head in enumerate(heads):
             down, over = divmod(method, columns)
             x, top = side + over * across, _HEAD + down * block + tall
@@ -87,14 +85,29 @@ class AttributionBars:
         """A row for each token, a column for each method."""
         return {"token": self.words, **dict(zip(self.names, self.values.tolist(), strict=True))}
 
-    def strongest(self) -> list[int]:
-        """The tokens that are drawn, in text order: all, or those strongest by any method.
+    def strongest(self, count: int = MAX_BARS) -> list[int]:
+        """So many tokens that are strongest by any method, in text order.
 
         Each method counts by its own greatest score.
         """
         scores = np.abs(np.nan_to_num(self.values))
         shares = (scores / np.maximum(scores.max(1, keepdims=True), 1e-12)).max(0)
-        return sorted(np.argsort(-shares, kind="stable")[:MAX_BARS].tolist())
+        return sorted(np.argsort(-shares, kind="stable")[:count].tolist())
+
+    def _labels(self, rows: Sequence[int], size: float, width: int) -> list[str]:
+        """Tokens as they are drawn, with their places where some are left out."""
+        numbers = [f"{row} " if len(rows) < len(self.pieces) else "" for row in rows]
+        room = 0.3 * width if width < PHONE else width
+        shown = fitted([self.pieces[row] for row in rows], size, room - text_width(numbers, size))
+        return [number + piece for number, piece in zip(numbers, shown, strict=True)]
+
+    def _key(self, shown: int, width: int) -> str:
+        """How many tokens are drawn, if not all, and what the sides mean."""
+        few = f"{shown} strongest of {len(self.pieces)} tokens"
+        if width < PHONE:
+            return f"{few if shown < len(self.pieces) else 'right: makes it likelier; left: less'}"
+        said = "bar to the right: makes it more likely; to the left: less"
+        return f"{few}; {said}" if shown < len(self.pieces) else said
 
     def _columns(self, room: float, size: float) -> tuple[list[list[str]], int, float]:
         """Lines above each method, methods side by side, and the width of each."""

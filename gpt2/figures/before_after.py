@@ -7,15 +7,16 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from gpt2.figures.base.canvas import Canvas
+from gpt2.figures.base.cells import NoCells
 from gpt2.figures.base.picture import check_field, check_words
-from gpt2.figures.base.style import LIGHT, Theme, font_size, row_labels
+from gpt2.figures.base.style import LIGHT, Theme, font_size, row_labels, tallest
 from gpt2.figures.base.text import percent, quoted, text_width
 
 _TOP, _GAP = 26, 6  # CSS pixels: the key above, and between a bar and its words
 
 
 @dataclass(frozen=True, eq=False)
-class BeforeAfter:
+class BeforeAfter(NoCells):
     """Two bars for each token, on one scale, and both numbers.
 
     Args:
@@ -46,7 +47,8 @@ class BeforeAfter:
         labels = row_labels(self.pieces, size, width)
         words = [_words(*pair) for pair in pairs]
         side = text_width(labels, size) + 10
-        row, room = round(2.1 * size), width - side - 4
+        row = int(min(round(2.1 * size), (tallest(width) - _TOP - 4) // len(labels)))
+        room = width - side - 4
         ends = [
             pair.max() / max(1 - (text_width([said], size) + 2 * _GAP) / room, 0.08)
             for pair, said in zip(pairs, words, strict=True)

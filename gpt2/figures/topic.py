@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from gpt2.figures.base.canvas import TURNED, Canvas, spread
+from gpt2.figures.base.cells import NoCells
 from gpt2.figures.base.colors import class_color
 from gpt2.figures.base.heatmap import label_columns
 from gpt2.figures.base.picture import check_field, check_words
@@ -20,7 +21,7 @@ _SWATCH = 16  # room for the mark before a class's name
 
 
 @dataclass(frozen=True, eq=False)
-class TopicLines:
+class TopicLines(NoCells):
     """One line for each class, named at its right end; the winner's is the strong one.
 
     Args:

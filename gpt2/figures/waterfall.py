@@ -2,26 +2,27 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from gpt2.figures.base.canvas import Canvas, blocks_of, line_height, wrapped
+from gpt2.figures.base.cells import NoCells
 from gpt2.figures.base.grid import Grid
 from gpt2.figures.base.picture import check_field
-from gpt2.figures.base.style import LIGHT, PHONE, Theme, font_size
+from gpt2.figures.base.style import LIGHT, PHONE, Theme, font_size, tallest
 from gpt2.figures.base.text import counted, fitted, percent, quoted, text_width
 from gpt2.figures.number_line import NumberLine
 from gpt2.records import Waterfall
 
 _GAP = 5  # CSS pixels between a bar and its number
-_BAR = 24  # CSS pixels the longest bar has at least
+_BAR = 16  # CSS pixels the longest bar has at least
 _ROW = 1.6  # height of a row, in font sizes
+_NOTE = 1.4  # and of the line that says which rows there are
 
 
 @dataclass(frozen=True, eq=False)
-class WaterfallBars:
+class WaterfallBars(NoCells):
     """One column of bars for each step from the model's softmax to the draw, then the draw itself.
 
     Args:
@@ -67,19 +68,29 @@ class WaterfallBars:
         """As many columns side by side as fit, then a line from 0 to 1."""
         size = font_size(width) - 1
         labels = fitted(self.pieces, size, 0.27 * width if width < PHONE else width)
-        grid, heads, longest = self._layout(labels, size, width)
         line = NumberLine(labels, self.probs[-1], self.starts, self.chosen, self.u)
-        bottom, row = grid.rows * grid.down, round(_ROW * size)
-        canvas = Canvas(width, bottom + line.height(width, size), theme)
+        for count in range(len(labels), 0, -1):
+            rows = self._likeliest(count)
+            grid, heads, longest = self._layout([labels[row] for row in rows], size, width)
+            note = _NOTE * size if count < len(labels) else 0
+            bottom, tall = grid.rows * grid.down + note, round(_ROW * size)
+            height = bottom + line.height(width, size)
+            if height <= tallest(width):
+                break
+        canvas = Canvas(width, height, theme)
         for stage, (names, numbers) in enumerate(heads):
             x, top, *_ = grid.box(*divmod(stage, grid.columns))
-            for index, words in enumerate(labels if stage % grid.columns == 0 else ()):
-                strong = {"weight": "bold"} if index == self.chosen else {}
-                canvas.write(grid.left - 8, top + (index + 0.5) * row, words, ha="right", **strong)
+            for place, row in enumerate(rows if stage % grid.columns == 0 else ()):
+                strong = {"weight": "bold"} if row == self.chosen else {}
+                y = top + (place + 0.5) * tall
+                canvas.write(grid.left - 8, y, labels[row], ha="right", **strong)
             y = top - (len(names) + len(numbers) - 0.4) * line_height(size) - 2
             y = canvas.write_lines(x, y, names, weight="bold")
             canvas.write_lines(x, y, numbers, muted=True)
-            self._draw_column(canvas, stage, (x, top), longest)
+            self._draw_column(canvas, stage, rows, (x, top), longest)
+        if note:
+            said = f"Above: the {len(rows)} likeliest of {len(labels)}, the drawn one among them."
+            canvas.write(2, bottom - 0.4 * note, said, muted=True)
         line.draw(canvas, top=bottom)
         return canvas.figure
 
@@ -122,26 +133,40 @@ class WaterfallBars:
         block = top + len(labels) * round(_ROW * size) + 16
         return Grid(side, top, blocks, columns, across, block), heads, across - number
 
+    def _likeliest(self, count: int) -> list[int]:
+        """So many rows, the drawn one among them."""
+        return sorted(
+            [self.chosen, *(i for i in range(len(self.pieces)) if i != self.chosen)][:count]
+        )
+
     def _draw_column(
-        self, canvas: Canvas, stage: int, corner: tuple[float, float], longest: float
+        self,
+        canvas: Canvas,
+        stage: int,
+        rows: Sequence[int],
+        corner: tuple[float, float],
+        longest: float,
     ) -> None:
         """The bars of one step; a token is hollow and says so in the step that cut it."""
         (x, top), theme, tall = corner, canvas.theme, round(_ROW * canvas.size)
         scale = longest / max(float(self.probs.max()), 1e-9)
-        canvas.boxes([(x - 1, top, 1, tall * len(self.pieces))], facecolors=theme.muted)
-        for row, prob in enumerate(self.probs[stage]):
-            drawn, y = row == self.chosen, top + row * tall
+        canvas.boxes([(x - 1, top, 1, tall * len(rows))], facecolors=theme.muted)
+        left, cut, colors = [], [], []
+        for place, row in enumerate(rows):
+            drawn, y, prob = row == self.chosen, top + place * tall, self.probs[stage, row]
             before = self.probs[stage - 1, row] if stage else prob
             if prob == before == 0:
                 continue
-            length, words = scale * max(prob, before if prob == 0 else 0), percent(prob)
-            style: dict[str, Any] = {"facecolors": theme.accent if drawn else theme.bar}
-            if prob == 0:
-                words = "cut"
-                style = {"facecolors": "none", "edgecolors": theme.muted, "linewidths": 1}
-            canvas.boxes([(x, y + 3, max(length, 1), tall - 6)], **style)
+            length = scale * max(prob, before if prob == 0 else 0)
+            (left if prob else cut).append((x, y + 3, max(length, 1), tall - 6))
+            colors += [theme.accent if drawn else theme.bar] if prob else []
             more = {"weight": "bold"} if drawn else {"muted": prob == 0}
+            words = percent(prob) if prob else "cut"
             canvas.write(x + length + _GAP, y + tall / 2, words, **more)
+        if left:
+            canvas.boxes(left, facecolors=colors)
+        if cut:
+            canvas.boxes(cut, facecolors="none", edgecolors=theme.muted, linewidths=1)
 
 
 def vocabulary_columns(

@@ -2,12 +2,7 @@
 
 from pathlib import Path
 
-from gpt2.figures import DARK, LIGHT, Theme, class_color, level_colors
-
-
-def theme_css():
-    return ""
-
+from gpt2.figures import DARK, LIGHT, Theme, class_color, level_colors, theme_css
 
 CLASSES = 4  # colours; a fifth class starts over
 STATIC = Path(__file__).with_name("static")

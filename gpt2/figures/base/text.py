@@ -80,10 +80,19 @@ def shorten(piece: str, columns: int = LABEL_COLUMNS) -> str:
 
 def label(text: str) -> str:
     """A token's text as the figures write it: short, visible, and every character drawable."""
-    text = "␣" * len(text) if text and not text.strip(" ") else text.replace("\n", "⏎")
     known = fonts()[1]
-    shown = "".join(c if ord(c) in known else f"U+{ord(c):04X}" for c in shorten(text))
+    shown = "".join(c if ord(c) in known else f"U+{ord(c):04X}" for c in shorten(visible(text)))
     return shorten(shown)
+
+
+def visible(text: str) -> str:
+    """A token's text in which a new line, and one of spaces alone, can be seen."""
+    return "␣" * len(text) if text and not text.strip(" ") else text.replace("\n", "⏎")
+
+
+def named(text: str) -> str:
+    """A token's text as titles write it, between quotes, for it may begin with a space."""
+    return f"“{label(text)}”"
 
 
 def fitted(texts: Sequence[str], size: float, room: float) -> list[str]:

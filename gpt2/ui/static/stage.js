@@ -373,7 +373,7 @@ gpt2.controls = {
             const [name, by] = button.dataset.step.split(" ");
             if (name === "token") return stage.pick((stage.look.token ?? 0) + Number(by));
             const field = element.querySelector(`input[data-look="${name}"]`);
-            const value = Number(stage.look[name] ?? field.value) + Number(by);
+            const value = Number((Number(stage.look[name] ?? field.value) + Number(by)).toFixed(3));
             stage.set({ [name]: Math.min(Math.max(Number(field.min), value), Number(field.max)) });
         });
     },
@@ -388,6 +388,11 @@ gpt2.controls = {
         const name = control.dataset.look;
         const most = { layer: text?.layers, head: text?.heads }[name];
         if (most) control.max = most - 1;
+        const { window } = control.dataset; // tokens that are shown from this one on
+        if (window && text) {
+            control.max = Math.max(0, text.ids.length - window);
+            control.closest(".stepper").hidden = control.max === "0";
+        }
         if (control.type === "radio") control.checked = control.value === look[name];
         else if (document.activeElement !== control || control.type === "number") {
             control.value = look[name] ?? "";
