@@ -6,9 +6,11 @@ from html import escape
 from typing import Any
 
 import gradio as gr
+import numpy as np
 
 from gpt2.engine import Engine
 from gpt2.figures import ClassBars, TopicLines, percent
+from gpt2.records import Verdict
 from gpt2.ui.classify.reading import Reading, verdict_of
 from gpt2.ui.inside.why import build_why
 from gpt2.ui.page import MODEL_EVENTS, PRIVATE, Page, note
@@ -42,8 +44,8 @@ def build_classify(page: Page) -> None:
             with gr.Column(elem_classes="form"):
                 news = gr.Textbox(
                     label="News text",
-                    lines=3,
-                    max_lines=8,
+                    lines=2,
+                    max_lines=4,
                     placeholder="Paste a headline or the beginning of an article.",
                     elem_id="news",
                 )
@@ -135,12 +137,24 @@ def build_decided(page: Page) -> View:
 def topic_drawings(engine: Engine, asked: Asked) -> dict[str, Drawing | str]:
     """The verdict in words, and all classes in their constant order and colours."""
     found = verdict_of(engine, asked)
-    leader = found.labels.index(found.label)
     return {
-        "verdict": f'<p class="headline {class_name(leader)}">{escape(found.label)} '
-        f"{percent(float(found.probs.max()))}</p>",
+        "verdict": headline_html(engine, found),
         "topics": Drawing(ClassBars(found.labels, found.probs), min(asked.width, 560), "topics"),
     }
+
+
+def headline_html(engine: Engine, found: Verdict) -> str:
+    """The verdict in words, and since when it stands."""
+    leaders = found.per_token.argmax(axis=1)
+    last = int(leaders[-1])
+    others = np.flatnonzero(leaders != last)
+    start = int(others[-1]) + 1 if len(others) else 0
+    (piece,) = engine.catalog.pieces([found.ids[start]], model=found.model)
+    since = f"leads from token {start} <code>{escape(piece)}</code> on"
+    return (
+        f'<p class="headline {class_name(last)}"><b>{escape(found.label)}</b> '
+        f'<span translate="no">{since if start else "leads from the first token on"}</span></p>'
+    )
 
 
 def decided_drawings(engine: Engine, asked: Asked) -> dict[str, Drawing | str]:

@@ -21,11 +21,10 @@ from gpt2.ui.record import Asked, Tab
 from gpt2.ui.view import View, slot
 
 WORDS = {
-    "generate": "Which tokens before it made the model expect the selected one: a bar to the right "
-    "spoke for it, one to the left against it. Methods disagree; “Is it true?” tests them.",
-    "classify": "Which tokens made the model decide for the topic that leads after the selected "
-    "one: a bar to the right spoke for it, one to the left against it. Methods disagree; "
-    "“Is it true?” tests them.",
+    "generate": "Which tokens before the selected one spoke for it (to the right), which against it "
+    "(to the left). Methods disagree: “is it true?” tests them.",
+    "classify": "Which tokens up to the selected one spoke for the topic that leads there (to the "
+    "right), which against it (to the left). Methods disagree: “is it true?” tests them.",
 }
 ALL = "all three"
 REASONS, TRUE = "reasons", "true"
@@ -63,7 +62,7 @@ def build_why(page: Page, tab: Tab) -> View:
         "why",
         WORDS[tab],
         body=row(
-            choice(tab, "check", "Show", CHECKS), f'<div class="reasons">{method}{rival}</div>'
+            choice(tab, "check", "Show", CHECKS), f'<span class="reasons">{method}{rival}</span>'
         )
         + slot(f"{tab}-why-words")
         + slot(f"{tab}-why-picture")
@@ -181,12 +180,11 @@ def truth_drawings(
 def truth_table(found: Faithfulness) -> str:
     """One number for each method, the best first."""
     order = np.argsort(-found.areas, kind="stable")
-    rows = "".join(
-        f"<tr><td>{escape(found.names[row])}</td><td>{found.areas[row]:+.3f}</td></tr>"
+    pairs = "".join(
+        f"<div><dt>{escape(found.names[row])}</dt><dd>{found.areas[row]:+.2f}</dd></div>"
         for row in order
     )
     return (
-        '<table class="scores"><caption>Area between the two curves of a method on this text, '
-        "-1 to 1; more is better</caption>"
-        f"<tr><th>method</th><th>area</th></tr>{rows}</table>"
+        note("Area between a method's two curves, from -1 to 1; the higher, the truer:")
+        + f'<dl class="areas">{pairs}</dl>'
     )
