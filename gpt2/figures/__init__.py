@@ -14,6 +14,7 @@ from gpt2.figures.attribution import AttributionBars
 from gpt2.figures.bars import TokenBars
 from gpt2.figures.base.cells import Cells
 from gpt2.figures.base.colors import (
+    LEVELS,
     class_color,
     level_colors,
     level_legend,
@@ -42,6 +43,7 @@ from gpt2.figures.waterfall import WaterfallBars, vocabulary_columns
 
 __all__ = [
     "DARK",
+    "LEVELS",
     "LIGHT",
     "PAGE",
     "AblationGrid",
@@ -71,9 +73,9 @@ __all__ = [
     "counted",
     "head_at",
     "head_name",
+    "lens_columns",
     "level_colors",
     "level_legend",
-    "lens_columns",
     "overview_at",
     "percent",
     "render",

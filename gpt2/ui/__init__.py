@@ -16,6 +16,7 @@ from starlette.middleware import Middleware
 
 from gpt2.engine import Engine
 from gpt2.ui.api.endpoints import build_api
+from gpt2.ui.classify.tab import build_classify
 from gpt2.ui.generate.tab import build_generate
 from gpt2.ui.guard import Guard, refuse_form
 from gpt2.ui.opening import Opening
@@ -42,6 +43,8 @@ def build_app(engine: Engine) -> gr.Blocks:
             with gr.Tabs():
                 with gr.Tab("Generate"):
                     build_generate(page)
+                with gr.Tab("Classify"):
+                    build_classify(page)
         build_api(engine)
     # api_open=False: without it, /gradio_api/run/* would go past the queue.
     app.queue(max_size=engine.limits.queue, default_concurrency_limit=4, api_open=False)
@@ -75,7 +78,7 @@ def _theme() -> gr.themes.Base:
     quiet = {"light": "#56565f", "dark": "#a9a9b4"}
     names = ("body_text_color_subdued", "block_info_text_color", "block_label_text_color")
     names += ("block_title_text_color", "input_placeholder_color", "accordion_text_color")
-    colors = {name: quiet["light"] for name in names}
+    colors = dict.fromkeys(names, quiet["light"])
     colors |= {f"{name}_dark": quiet["dark"] for name in names}
     accents = {"background_fill": "#4338ca", "background_fill_hover": "#3730a3"}
     for part, color in accents.items():

@@ -15,7 +15,7 @@ import gradio as gr
 
 from gpt2.ui.page import ERRORS, MODEL_EVENTS, PRIVATE, VIEW_EVENTS, Page, note
 from gpt2.ui.picture import FILE_TYPES, Drawing
-from gpt2.ui.record import Asked, key_of, moment_of, read_asked
+from gpt2.ui.record import Asked, Tab, key_of, moment_of, read_asked
 
 GAP = 16  # CSS pixels between two places side by side
 LEAST_LEFT = 380  # that the left one needs
@@ -69,7 +69,7 @@ class View:
     def __init__(
         self,
         page: Page,
-        tab: str,
+        tab: Tab,
         name: str,
         words: str,
         *,
@@ -78,11 +78,12 @@ class View:
         draw: Draw,
         apart: Mapping[str, tuple[str, ...]] | None = None,
         extras: Mapping[str, Extra] | None = None,
+        pinned: bool = False,
     ) -> None:
         """Build it.
 
         Args:
-            tab: "generate" or "classify".
+            tab: it belongs to.
             name: of the view, as its tab and the address know it.
             words: what is shown and what to look for, in a sentence or two.
             body: HTML of its controls (ui/controls.py) and slots.
@@ -92,21 +93,23 @@ class View:
             apart: slots that depend on less than the view, and on what of it. The page keeps them;
                 draw leaves out those in asked.kept.
             extras: what buttons ask for, by the name of the event.
+            pinned: it stands beside the text, whichever view is open.
         """
         apart, extras = dict(apart or {}), extras or {}
         apart |= {extra.slot: extra.uses for extra in extras.values()}
         slots = {event: extra.slot for event, extra in extras.items()}
-        self.page, self._draw = page, draw
+        self.page, self._draw, self._tab = page, draw, tab
         self._name = {"tab": tab, "view": name}
+        about = {"tab": tab, "name": name, "uses": uses, "apart": apart, "extras": slots}
+        about |= {"pinned": pinned}
         self.frame = gr.HTML(
-            html_template=f'{note(words)}<p class="told" role="status"></p>{body}',
+            html_template=f'{note(words) if words else ""}<p class="told" role="status"></p>{body}',
             # Gradio looks for the names of events in here.
             js_on_load=f"""const events = {json.dumps(["draw", "ahead", "save", *extras])};
-            gpt2.frame(element, trigger, watch, props, "{tab}", "{name}", {json.dumps(uses)},
-            {json.dumps(apart)}, {json.dumps(slots)})""",
+            gpt2.frame(element, trigger, watch, props, {json.dumps(about)})""",
             apply_default_css=False,
             elem_id=f"{tab}-{name}",
-            elem_classes="view",
+            elem_classes="pinned" if pinned else "view",
         )
         asked = f"gpt2.view({tab!r}, {name!r})"
         event = {"inputs": [page.record], "show_progress": "hidden", **VIEW_EVENTS, **PRIVATE}
@@ -180,7 +183,7 @@ class View:
         return {self.page.file: json.dumps({**made, "moment": moment_of(raw)})}
 
     def _drawings(self, raw: object) -> Iterator[Drawn]:
-        found = self._draw(read_asked(raw, self.page.engine))
+        found = self._draw(read_asked(raw, self.page.engine, tab=self._tab))
         return found if isinstance(found, Iterator) else iter([found])
 
 

@@ -6,7 +6,6 @@ import json
 import math
 import os
 import platform
-import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
@@ -14,7 +13,6 @@ from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
@@ -22,8 +20,8 @@ from gpt2.engine import Limits, Request, Sampling
 from gpt2.ui import build_app, launch_options, mailbox
 from gpt2.ui.generate.words import count_words, limits_words, settings_words
 from gpt2.ui.guard import MAX_BODY, Guard
-from gpt2.ui.mailbox import Mailbox, trim_memory
 from gpt2.ui.inside.next_token import next_token_drawings
+from gpt2.ui.mailbox import Mailbox, trim_memory
 from gpt2.ui.page import errors_in_words, note, on_a_clock, paced
 from gpt2.ui.picture import Drawing
 from gpt2.ui.record import Asked, Text

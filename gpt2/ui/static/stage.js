@@ -7,6 +7,7 @@
 "use strict";
 
 const KEPT_ANSWERS = 40; // of each slot
+const RESIZED_MS = 150;
 const AHEAD_MS = 120; // after the last step of the visitor
 
 class Stage {
@@ -19,6 +20,7 @@ class Stage {
         this.controls = []; // functions that show what `look` holds
         this.fields = {}; // the values of the form, by name, as they were last seen
         this.triggers = {};
+        this.first = tab === "generate" ? 1 : 0; // nothing predicted a text's first token
     }
 
     /** Change how the text is looked at; everything follows. */
@@ -30,8 +32,7 @@ class Stage {
     follow() {
         if (this.strip) this.strip.mark(this.look.token);
         for (const show of this.controls) show(this.look, this.text);
-        const view = this.views.get(this.look.view);
-        if (view) view.follow();
+        for (const view of this.views.values()) if (view.open()) view.follow();
         gpt2.address.changed(this);
     }
 
@@ -39,7 +40,7 @@ class Stage {
     pick(place) {
         if (!this.text || this.writing) return;
         const last = this.text.ids.length - 1;
-        this.set({ token: Math.min(Math.max(1, place), last) });
+        this.set({ token: Math.min(Math.max(this.first, place), last) });
     }
 
     show(name) {
@@ -95,8 +96,8 @@ class Stage {
 
     /** What the server is asked about: see gpt2/ui/record.py. */
     asked(more = {}, look = this.look) {
-        const { key = "", width = 0 } = more;
-        const sent = { ...look, width };
+        const { key = "", width = 0, ...own } = more;
+        const sent = { ...look, scored: "", ...own, width }; // a long text goes to its view alone
         return { key, tab: this.tab, text: this.text?.sent(), look: sent, moment: ++gpt2.moments };
     }
 }
@@ -106,6 +107,7 @@ class View {
     constructor(stage, name) {
         this.stage = stage;
         this.name = name;
+        this.pinned = false; // beside the text, whichever view is open
         this.uses = []; // which parts of the look it depends on
         this.slots = []; // elements
         this.answers = new Map(); // what came, by key
@@ -122,9 +124,20 @@ class View {
         return Math.round(this.element?.clientWidth || 0);
     }
 
+    open() {
+        return this.pinned || this.stage.look.view === this.name;
+    }
+
+    resized() {
+        clearTimeout(this.resizing);
+        const key = this.key();
+        if (key === this.followed) return;
+        this.resizing = setTimeout(() => this.open() && this.width() && this.follow(), RESIZED_MS);
+    }
+
     /** What the picture is about; two looks with the same key have the same picture. */
     key(look = this.stage.look) {
-        const used = this.uses.map((use) => look[use] ?? null);
+        const used = this.uses.map((use) => short(look[use] ?? null));
         return JSON.stringify([this.stage.text?.number ?? 0, Math.round(this.width() / 20), ...used]);
     }
 
@@ -159,18 +172,26 @@ class View {
     /** Show what is known; ask for what is not. */
     follow() {
         clearTimeout(this.timer);
+        this.followed = this.key();
         const { text, writing } = this.stage;
         const known = text && !writing && this.show();
         gpt2.cells.mark(this.stage, this.slots);
         this.say();
         this.dim(writing || (text && !known));
-        for (const slot of this.slots) if (!text && !writing) slot.replaceChildren();
+        if (!text && !writing) this.clear();
         if (!text || writing || !this.slots.length || !this.width()) return;
         if (known) {
             this.timer = setTimeout(() => this.look_ahead(), AHEAD_MS);
         } else {
             this.tries = 0;
             this.trigger("draw");
+        }
+    }
+
+    clear() {
+        for (const slot of this.slots) {
+            slot.gpt2_piece = null;
+            slot.replaceChildren();
         }
     }
 
@@ -226,7 +247,7 @@ class View {
         this.answers.delete(answer.key);
         this.answers.set(answer.key, answer);
         if (this.answers.size > KEPT_ANSWERS) this.answers.delete(this.answers.keys().next().value);
-        if (answer.key !== this.key() || this.stage.look.view !== this.name) return;
+        if (answer.key !== this.key() || !this.open()) return;
         this.show();
         this.say();
         this.dim(false);
@@ -236,7 +257,7 @@ class View {
 
     /** An event of drawing ended; if its answer was lost, ask once more. */
     settle() {
-        if (this.stage.look.view !== this.name || !this.stage.text || this.stage.writing) return;
+        if (!this.open() || !this.stage.text || this.stage.writing) return;
         if (this.answers.has(this.key())) return;
         if (this.tries++ < 2) this.trigger("draw");
         else if (this.told) this.told.textContent = "This view could not be drawn; pick a token to try again.";
@@ -245,7 +266,8 @@ class View {
     asked(look = this.stage.look) {
         const key = this.key(look);
         const kept = Object.keys(this.apart).filter((name) => this.has(name, key));
-        return { ...this.stage.asked({ key, width: this.width() }, look), kept };
+        const own = this.uses.includes("scored") ? { scored: look.scored ?? "" } : {};
+        return { ...this.stage.asked({ key, width: this.width(), ...own }, look), kept };
     }
 
     /** What an event is about that fills a slot. */
@@ -259,7 +281,7 @@ class View {
         if (!this.uses.includes("token") || !text || writing || document.hidden) return;
         for (const step of [1, -1]) {
             const other = { ...look, token: look.token + step };
-            if (other.token < 1 || other.token >= text.ids.length) continue;
+            if (other.token < this.stage.first || other.token >= text.ids.length) continue;
             const key = this.key(other);
             if (this.answers.has(key) || this.ahead?.key === key) continue;
             this.ahead = { key, look: other };
@@ -271,6 +293,17 @@ class View {
     asked_ahead() {
         return this.asked(this.ahead.look);
     }
+}
+
+/** A value as part of a key: of a long text a few digits (FNV-1a, twice, with different primes). */
+function short(value) {
+    if (typeof value !== "string" || value.length < 100) return value;
+    let [a, b] = [0x811c9dc5, 0x12345678];
+    for (let n = 0; n < value.length; n++) {
+        a = Math.imul(a ^ value.charCodeAt(n), 0x01000193);
+        b = Math.imul(b ^ value.charCodeAt(n), 0x5bd1e995);
+    }
+    return `${value.length}:${a >>> 0}:${b >>> 0}`;
 }
 
 const gpt2 = {
@@ -288,18 +321,22 @@ const gpt2 = {
     },
 
     /** Called by a view once it is on the page. */
-    frame(element, trigger, watch, props, tab, name, uses, apart = {}, extras = {}) {
+    frame(element, trigger, watch, props, about) {
+        const { tab, name, uses, apart, extras, pinned } = about;
         const view = gpt2.view(tab, name);
-        Object.assign(view, { element, trigger, uses, apart, extras });
+        Object.assign(view, { element, trigger, uses, apart, extras, pinned });
         view.told = element.querySelector(".told");
         view.slots = [...element.querySelectorAll(".slot")];
-        element.setAttribute("role", "tabpanel");
-        element.setAttribute("aria-labelledby", `${tab}-tab-${name}`);
+        if (!pinned) {
+            element.setAttribute("role", "tabpanel");
+            element.setAttribute("aria-labelledby", `${tab}-tab-${name}`);
+        }
         watch("value", () => view.receive(props.value));
         element.addEventListener("click", (event) => {
             const asks = event.target.closest("button[data-event]");
             if (asks && view.stage.text && !view.stage.writing) trigger(asks.dataset.event);
         });
+        new ResizeObserver(() => view.resized()).observe(element); // also when its tab is opened
         gpt2.controls.bind(view);
         gpt2.files.bind(view);
         view.stage.follow();

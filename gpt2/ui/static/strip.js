@@ -4,6 +4,7 @@
 "use strict";
 
 const TINTS = ["probability", "rank", "entropy"]; // in this order the levels of a token come
+const CLASSES = 4; // colours that there are, see class_color in gpt2/figures
 const MOST_PROMPT_TOKENS = 64; // of a long prompt only its end is shown
 
 /** A text as its lines tell it. */
@@ -33,6 +34,7 @@ class Strip {
         this.stage = stage;
         this.box = element.querySelector(".strip");
         this.status = element.querySelector(".status");
+        this.key = element.querySelector(".legend"); // of the colours
         this.first = "";
         this.read = 0; // lines
         this.text = null; // that is written
@@ -106,7 +108,8 @@ class Strip {
 
     made_token(index, text, said) {
         const token = made("span", said === "prompt token" ? "prompt" : "drawn");
-        token.title = index ? said : "the first token, predicted from nothing";
+        const unpredicted = index < this.stage.first;
+        token.title = unpredicted ? "the first token, predicted from nothing" : said;
         for (const [n, part] of text.split("\n").entries()) {
             if (n) token.append(made("span", "mark"), "\n");
             if (part) token.append(part);
@@ -115,7 +118,7 @@ class Strip {
         token.setAttribute("role", "option");
         token.setAttribute("aria-selected", "false");
         token.tabIndex = -1;
-        if (!index) token.setAttribute("aria-disabled", "true");
+        if (unpredicted) token.setAttribute("aria-disabled", "true");
         return token;
     }
 
@@ -206,7 +209,7 @@ class Strip {
 
     clicked(event) {
         const token = event.target.closest("[data-index]");
-        if (!token || token.dataset.index === "0" || !getSelection().isCollapsed) return;
+        if (!token || token.ariaDisabled || !getSelection().isCollapsed) return;
         token.focus({ preventScroll: true });
         this.stage.pick(Number(token.dataset.index));
     }
@@ -226,12 +229,83 @@ function made(name, kind, words) {
     return element;
 }
 
+/** A news text, read at once: each token has the colour of the class that leads after it. */
+class NewsStrip extends Strip {
+    line([kind, ...rest]) {
+        if (kind === "read") this.lead(rest[0]);
+        else super.line([kind, ...rest]);
+    }
+
+    begin(first) {
+        this.text = new Text(first, ++gpt2.moments);
+        this.stage.text = this.text;
+        this.stage.begin();
+    }
+
+    /** Pairs of a class and its percentage, one for each token. */
+    lead(leaders) {
+        this.text.leaders = leaders;
+        this.draw_prompt();
+    }
+
+    draw_prompt() {
+        const { texts, leaders, labels } = this.text;
+        this.box.replaceChildren(
+            ...texts.map((text, index) => {
+                const [leader, share] = leaders[index];
+                const token = this.made_token(index, text, `token ${index} · after it ${labels[leader]} ${share}`);
+                token.className = `read class-${leader % CLASSES}`;
+                return token;
+            })
+        );
+        this.key.replaceChildren(
+            "Colour: the topic that leads after each token ",
+            ...labels.map((label, n) => made("span", `key class-${n % CLASSES}`, label))
+        );
+    }
+
+    end(last) {
+        super.end(last);
+        if (!this.stage.wish) return;
+        this.stage.wish = null;
+        this.stage.triggers.strip("fill"); // it is not what the form holds
+    }
+
+    refuse(words) {
+        super.refuse(words);
+        this.stage.wish = null;
+    }
+}
+
+/** Chips that hold a text: one click has it read or written. */
+gpt2.examples = (element, tab) => {
+    element.addEventListener("click", (event) => {
+        const chip = event.target.closest("button[data-prompt]");
+        const stage = gpt2.stage(tab);
+        if (chip && !stage.writing) stage.want({ prompt: chip.dataset.prompt, model: stage.text?.model });
+    });
+};
+
 gpt2.strip = (element, watch, props, trigger, tab) => {
     const stage = gpt2.stage(tab);
     stage.triggers.strip = trigger;
-    const strip = new Strip(stage, element);
+    const strip = tab === "classify" ? new NewsStrip(stage, element) : new Strip(stage, element);
     watch("value", () => strip.feed(props.value));
     if (tab === "generate") stage.branches = new Branches(stage);
     gpt2.opening.adopt(stage);
     stage.follow();
 };
+
+/** In the view of scores: a text of one's own, or without one that of the page. */
+document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (!form.matches(".scoring")) return;
+    event.preventDefault();
+    const stage = gpt2.stage("generate");
+    const view = gpt2.view("generate", "score");
+    const text = form.elements.scored.value;
+    const [length, limit] = [[...text].length, Number(form.dataset.limit)];
+    if (length <= limit) return stage.set({ scored: text });
+    const [has, most] = [length, limit].map((count) => count.toLocaleString("en"));
+    view.told.textContent = `the text has ${has} characters; the limit is ${most}; shorten it`;
+});
