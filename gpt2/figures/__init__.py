@@ -2,24 +2,29 @@
 
 Each is a frozen record of arrays and strings, checked when it is made: `figure(theme, width)` draws
 it for a width in CSS pixels, on a transparent ground and at twice the pixel density; `alt()` says
-in a sentence or two what it shows; `columns()` are its numbers for a CSV file. No pyplot, so
-threads may draw at once.
+in a sentence or two what it shows; `columns()` are its numbers for a CSV file; `cells(width)` are
+those of its parts that a visitor can point at. `to_inline_svg` writes a figure drawn with the theme
+PAGE for the page itself, whose style sheet says the colours (`theme_css`). No pyplot, so threads
+may draw at once.
 """
 
 from gpt2.figures.ablation import AblationGrid, ablation_at
 from gpt2.figures.attention import AttentionMap, HeadMap, head_name
 from gpt2.figures.attribution import AttributionBars
 from gpt2.figures.bars import TokenBars
+from gpt2.figures.base.cells import Cells
 from gpt2.figures.base.colors import (
+    LEVELS,
     class_color,
-    color_legend,
     level_colors,
+    level_legend,
     token_colors,
     token_level,
 )
 from gpt2.figures.base.export import to_csv, to_svg
+from gpt2.figures.base.inline import theme_css, to_inline_svg
 from gpt2.figures.base.picture import Picture
-from gpt2.figures.base.style import DARK, LIGHT, Theme, render, to_png
+from gpt2.figures.base.style import DARK, LIGHT, PAGE, Theme, render, to_png
 from gpt2.figures.base.text import counted, percent
 from gpt2.figures.before_after import BeforeAfter
 from gpt2.figures.classes import ClassBars
@@ -38,11 +43,14 @@ from gpt2.figures.waterfall import WaterfallBars, vocabulary_columns
 
 __all__ = [
     "DARK",
+    "LEVELS",
     "LIGHT",
+    "PAGE",
     "AblationGrid",
     "AttentionMap",
     "AttributionBars",
     "BeforeAfter",
+    "Cells",
     "ClassBars",
     "ConfusionTable",
     "FaithfulnessCurves",
@@ -62,17 +70,19 @@ __all__ = [
     "WaterfallBars",
     "ablation_at",
     "class_color",
-    "color_legend",
     "counted",
     "head_at",
     "head_name",
-    "level_colors",
     "lens_columns",
+    "level_colors",
+    "level_legend",
     "overview_at",
     "percent",
     "render",
+    "theme_css",
     "tile_at",
     "to_csv",
+    "to_inline_svg",
     "to_png",
     "to_svg",
     "token_colors",

@@ -74,7 +74,8 @@ class Link:
         chosen: tokens that the author put in the place of drawn ones.
         look: how it is to be looked at, as the page's record holds it.
         made: what the author's text was made with.
-        proof: of the author's tokens, empty if the text was not finished.
+        proof: of the author's tokens, empty if the text was not finished; of a news text, of the
+            topic that led after each token.
     """
 
     tab: str
@@ -101,25 +102,27 @@ def proof(ids: Iterable[int]) -> str:
     return "".join(digits)
 
 
-def verdict(link: Link, ids: Sequence[int], here: Made, *, first: int) -> str:
-    """Whether these are the tokens that a link's author had.
+def verdict(link: Link, ids: Sequence[int], here: Made, *, first: int = 0) -> str:
+    """Whether these are the tokens that a link's author had, or the topics.
 
     Args:
-        ids: what was written.
+        ids: what was written, or which topic leads after each token of a news text.
         here: what it was made with.
         first: the place of the first of them in the text, as the page counts.
     """
-    theirs, ours = link.proof, proof(ids)
+    theirs, ours, news = link.proof, proof(ids), link.tab == "classify"
     if not theirs:
         return "nothing to compare with: the link was made while its text was being written"
     same = min(len(theirs), len(ours))
     for place in range(same):
         if theirs[place] != ours[place]:
-            return f"differs from token {first + place} on: {_cause(link.made, here)}"
+            what = "another topic leads" if news else "differs"
+            return f"{what} from token {first + place} on: {_cause(link.made, here)}"
     if len(ours) < len(theirs):
         return f"the same as the first {same} of the author's {len(theirs)} tokens"
     more = f", and {len(ours) - same} more" if len(ours) > same else ""
-    return f"the same {counted(same, 'token')} as the author's{more}"
+    what = "the topics after " if news else ""
+    return f"the same {what}{counted(same, 'token')} as the author's{more}"
 
 
 def _cause(there: Made, here: Made) -> str:
@@ -168,6 +171,12 @@ def check_digits(body: str) -> str:
 
 
 # --- reading ---------------------------------------------------------------------------------
+
+
+def asked_link(raw: object) -> object | None:
+    """The link that the page asks to be opened, unchecked; None if it asks for something else."""
+    wanted = raw.get("wanted") if isinstance(raw, dict) else None
+    return wanted.get("link") if isinstance(wanted, dict) else None
 
 
 def read_link(fragment: object, engine: Engine) -> Link:
@@ -301,7 +310,7 @@ def _look(value: object, tab: str, engine: Engine, model: str) -> dict[str, Any]
         _refuse("a view of which it does not say what it shows")
     config = engine.catalog.config(model)
     layers, heads = config.n_layer, config.n_head
-    look: dict[str, Any] = {}
+    look: dict[str, Any] = {"parts": []}
     for name, held in value.items():
         if not re.fullmatch(r"[a-z]\w{0,29}", name, re.ASCII):
             _refuse("a control that has no name")

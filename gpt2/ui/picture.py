@@ -1,14 +1,12 @@
 """Pictures on their way to the page, and what a visitor does with them."""
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from gpt2.figures import LIGHT, Picture, to_csv, to_png, to_svg
-def to_inline_svg(figure, alt=''):
-    t=to_svg(figure).decode(); t=t[t.index('<svg'):]
-    return t.replace('<svg', '<svg role="img" aria-label="%s"' % escape(alt),1)
+from gpt2.figures import LIGHT, PAGE, Picture, to_csv, to_inline_svg, to_png, to_svg
 
 FILE_TYPES = {"png": "image/png", "svg": "image/svg+xml", "csv": "text/csv"}
 
@@ -23,16 +21,18 @@ class Drawing:
         name: of its files, without ending.
         picks: what a click on one of its cells does (static/cells.js): "head", "part", "token" or
             "window"; empty for nothing.
+        places: in the text, of its columns, or of its rows where those are tokens.
     """
 
     picture: Picture
     width: int
     name: str
     picks: str = ""
+    places: Sequence[int] = ()
 
     def html(self) -> str:
         """The picture, what it shows in words, and its downloads."""
-        drawn = to_inline_svg(self.picture.figure(width=self.width), alt=self.picture.alt())
+        drawn = to_inline_svg(self.picture.figure(PAGE, self.width), alt=self.picture.alt())
         buttons = "".join(
             f'<button type="button" data-save="{kind}">{kind.upper()}</button>'
             for kind in FILE_TYPES
@@ -45,8 +45,10 @@ class Drawing:
 
     def cells(self) -> dict[str, Any] | None:
         """Where its cells lie and what they hold, for a keyboard and a screen reader."""
-        cells = None
-        return None if cells is None else {**cells.as_json(), "picks": self.picks}
+        cells = self.picture.cells(self.width)
+        if cells is None:
+            return None
+        return {**cells.as_json(), "picks": self.picks, "places": list(self.places)}
 
     def file(self, kind: str) -> dict[str, str]:
         """The picture on white, or its numbers, as a file: its name and a data URI."""

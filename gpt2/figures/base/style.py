@@ -21,7 +21,9 @@ from gpt2.figures.base.text import fitted, fonts, settings
 DENSITY = 2  # rendered pixels per CSS pixel
 MIN_WIDTH, MAX_WIDTH = 300, 2400
 LINE_HEIGHT = 1.25  # of the font size: closer lines of text would touch
-PHONE = 600  # below this width labels must be shorter and fewer
+WIDEST_LABEL = 100  # CSS pixels of a token at the left
+PHONE = 560  # below this width labels must be shorter and fewer
+TALLEST = 520  # CSS pixels that a wider picture is high at most, so that a window holds a view
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,63 @@ DARK = Theme(
 )
 
 
+# A page's picture is drawn once for both themes: its colours are the names of what the page's style
+# sheet says. A name is a red no map holds, a green for what it is (a colour, or a text on it), and
+# a blue for its place; the stops of a map lie evenly on the blues, so that what is between them is.
+RAMP_STEPS = 8  # from one stop of a map to the next
+_NAMES = ("text", "muted", "grid", "background", "accent", "bar")
+_RAMPS = {"tint": (64, 4), "diverging": (128, 5)}  # their first blue, and how many stops
+_RED, _COLOR, _ON = 254, 1, 3
+
+
+def _named(blue: int) -> str:
+    return f"#{_RED:02x}{_COLOR:02x}{blue:02x}"
+
+
+PAGE = Theme(
+    name="page",
+    **{name: _named(place) for place, name in enumerate(_NAMES)},
+    **{
+        name: tuple(_named(first + RAMP_STEPS * stop) for stop in range(stops))
+        for name, (first, stops) in _RAMPS.items()
+    },
+)
+
+
+def page_name(rgb: Sequence[float]) -> str | None:
+    """What the page's style sheet calls a colour of the theme PAGE; None for any other colour.
+
+    Args:
+        rgb: each from 0 to 1.
+    """
+    red, green, blue = (round(255 * value) for value in rgb)
+    if red != _RED or green not in (_COLOR, _ON):
+        return None
+    on = "on-" if green == _ON else ""
+    for name, (first, stops) in _RAMPS.items():
+        if first <= blue <= first + RAMP_STEPS * (stops - 1):
+            return f"{on}{name}-{blue - first}"
+    return f"{on}{_NAMES[blue]}"
+
+
+def page_ink(rgb: Sequence[float]) -> str | None:
+    """The name of the text that is legible on a colour of PAGE; None for any other colour."""
+    return None if page_name(rgb) is None else f"#{_RED:02x}{_ON:02x}{round(255 * rgb[2]):02x}"
+
+
+def page_steps(image: np.ndarray) -> np.ndarray | None:
+    """Places on PAGE's map of signed values, [rows, columns]; None for an image of other colours.
+
+    Args:
+        image: RGBA bytes, which matplotlib rounds down.
+    """
+    first, stops = _RAMPS["diverging"]
+    red, green, blue = (image[..., channel].astype(int) for channel in range(3))
+    if not ((red >= _RED - 1) & (green <= _COLOR)).all():
+        return None
+    return (blue - first).clip(0, RAMP_STEPS * (stops - 1))
+
+
 def render(figure: Figure) -> np.ndarray:
     """A figure's pixels at twice its CSS size: uint8 [2 height, 2 width, 4], RGBA."""
     canvas = FigureCanvasAgg(figure)
@@ -107,7 +166,7 @@ def text_style(theme: Theme, size: float, **more: Any) -> dict[str, Any]:
 
 def row_labels(pieces: Sequence[str], size: float, width: int) -> list[str]:
     """Labels for the left of a figure; on a phone they leave the picture two thirds of it."""
-    return fitted(pieces, size, 0.3 * width if width < PHONE else width)
+    return fitted(pieces, size, 0.3 * width if width < PHONE else WIDEST_LABEL)
 
 
 def font_size(width: int) -> int:
@@ -121,14 +180,23 @@ def tick_step(count: int, pixels: float, size: float) -> int:
     return step if step < 9 else 5 * math.ceil(step / 5)
 
 
-def check_width(width: int) -> None:
+def tallest(width: int) -> float:
+    """CSS pixels that a picture of this width is high at most: a phone scrolls."""
+    return TALLEST if width >= PHONE else math.inf
+
+
+def check_width(width: int, *, least: int = MIN_WIDTH) -> None:
     """Refuse a width no figure can be laid out for.
+
+    Args:
+        width: in CSS pixels.
+        least: of this picture.
 
     Raises:
         ValueError: it is out of range.
     """
-    if not MIN_WIDTH <= width <= MAX_WIDTH:
+    if not least <= width <= MAX_WIDTH:
         raise ValueError(
-            f"width {width} is not between {MIN_WIDTH} and {MAX_WIDTH} CSS pixels; pass the "
+            f"width {width} is not between {least} and {MAX_WIDTH} CSS pixels; pass the "
             "width of the picture's place on the page"
         )

@@ -2,6 +2,7 @@
 
 text    begins one: what was asked for, and the tokens of its prompt
 token   one more token, with its numbers
+read    of a news text that is read at once: what leads after each token
 said    how far it is, in words
 end     the words that stay, and where to look
 refused why it can't be had
@@ -14,7 +15,7 @@ from typing import Any
 
 from gpt2.engine import Engine, Request
 from gpt2.figures import percent, token_level
-from gpt2.records import Step, Trace
+from gpt2.records import Step, Trace, Verdict
 from gpt2.ui.link import made_with, proof
 from gpt2.ui.record import SETTINGS, Choice
 
@@ -30,25 +31,34 @@ def text_line(
         begun: what engine.writer.begin gave for the request.
         moment: when the page asked for it, so that no two first lines are the same.
     """
-    config = engine.catalog.config(begun.model)
     settings: dict[str, Any] = {name: getattr(request.sampling, name) for name in SETTINGS}
     settings |= {"max_new_tokens": request.max_new_tokens, "stop": request.stop}
-    return _line(
-        "text",
-        {
-            "moment": moment,
-            "model": begun.model,
-            **asdict(made_with(engine, begun.model)),
-            "layers": config.n_layer,
-            "heads": config.n_head,
-            "prompt": begun.prompt,
-            "settings": settings,
-            "chosen": [list(pair) for pair in chosen],
-            "prompt_length": len(begun.prompt_ids),
-            "ids": begun.prompt_ids,
-            "texts": engine.catalog.drawn(begun.prompt_ids, model=begun.model),
-        },
-    )
+    more = {"settings": settings, "chosen": [list(pair) for pair in chosen]}
+    return _first_line(engine, begun.model, begun.prompt, begun.prompt_ids, moment, **more)
+
+
+def news_line(engine: Engine, found: Verdict, news: str, moment: int) -> str:
+    """The beginning of a news text: all that was read of it."""
+    more = {"settings": {}, "chosen": [], "labels": found.labels}
+    return _first_line(engine, found.model, news, found.ids, moment, **more)
+
+
+def _first_line(
+    engine: Engine, model: str, prompt: str, ids: Sequence[int], moment: int, **more: Any
+) -> str:
+    config = engine.catalog.config(model)
+    known = {
+        "moment": moment,
+        "model": model,
+        **asdict(made_with(engine, model)),
+        "layers": config.n_layer,
+        "heads": config.n_head,
+        "prompt": prompt,
+        "prompt_length": len(ids),
+        "ids": ids,
+        "texts": engine.catalog.drawn(ids, model=model),
+    }
+    return _line("text", known | more)
 
 
 def token_line(engine: Engine, model: str, step: Step) -> str:
@@ -61,6 +71,13 @@ def token_line(engine: Engine, model: str, step: Step) -> str:
     return _line(
         "token", step.id, text, percent(step.prob), step.rank, f"{step.entropy:.1f}", levels
     )
+
+
+def read_line(found: Verdict) -> str:
+    """Of each token of a news text the class that leads after it, and how far."""
+    leaders = found.per_token.argmax(axis=1).tolist()
+    shown = [percent(float(probs.max())) for probs in found.per_token]
+    return _line("read", list(zip(leaders, shown, strict=True)))
 
 
 def said_line(words: str) -> str:

@@ -10,8 +10,13 @@ from gpt2.engine import Engine
 from gpt2.ui.generate.settings import Settings
 from gpt2.ui.generate.words import count_js, count_words, limits_words
 from gpt2.ui.generate.writing import Wanted, Writing
+from gpt2.ui.inside.attention import build_attention
+from gpt2.ui.inside.logit_lens import build_lens
 from gpt2.ui.inside.next_token import build_next_token
 from gpt2.ui.link import made_with, read_link, verdict
+from gpt2.ui.inside.score import build_score
+from gpt2.ui.inside.switch import build_switch
+from gpt2.ui.inside.why import build_why
 from gpt2.ui.page import MODEL_EVENTS, PRIVATE, Page, note
 from gpt2.ui.record import read_choices, read_request
 from gpt2.ui.view import inspector_tabs
@@ -41,17 +46,26 @@ def build_generate(page: Page) -> None:
                     placeholder="Type the beginning of a text. Leave it empty to let the model begin.",
                     elem_id="prompt",
                 )
-                count = gr.HTML(note(count_words(engine, "", names[0])), elem_id="count")
+                count = gr.HTML(
+                    note(count_words(engine, "", names[0])),
+                    elem_id="count",
+                    apply_default_css=False,
+                )
                 length = gr.JSON(visible=False)
                 with gr.Row(elem_classes="buttons"):
                     start = gr.Button("Generate", variant="primary", min_width=0)
                     stop = gr.Button("Stop", min_width=0)
                 settings = Settings(engine)
             writing = Writing(page)
-            gr.HTML(note(limits_words(engine)), elem_classes="limits")
+            gr.HTML(note(limits_words(engine)), elem_id="limits", apply_default_css=False)
         with gr.Column(elem_id="generate-inspector", elem_classes="inspector"):
             inspector_tabs("generate", VIEWS)
             build_next_token(page)
+            build_attention(page, "generate")
+            build_lens(page)
+            build_switch(page, writing)
+            build_why(page, "generate")
+            build_score(page)
 
     def write(visitor: gr.Request, prompt, *rest) -> Iterator[dict[gr.HTML, str]]:
         *values, raw = rest
@@ -130,5 +144,5 @@ def linked(engine: Engine, fragment: Any) -> Wanted:
         verdict=lambda ids, first: verdict(
             link, ids, made_with(engine, link.request.model), first=first
         ),
-        look={"parts": [], **link.look},
+        look=dict(link.look),
     )

@@ -2,16 +2,17 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from itertools import islice
 from typing import Any
 
 import gradio as gr
 
 from gpt2.engine import Request
-from gpt2.figures import counted
+from gpt2.figures import counted, level_legend
 from gpt2.records import Trace, Update
+from gpt2.ui.copying import copy_row
 from gpt2.ui.generate.lines import (
+    TINTS,
     end_line,
     refused_line,
     said_line,
@@ -33,22 +34,6 @@ FINISHED = {
     "link": "stopped: where the link's text ended",
     "": "writing",
 }
-STRIP = """
-<p class="status" id="status" role="status">Nothing written yet.</p>
-<div class="strip" id="strip" role="listbox" aria-label="Completion" translate="no"></div>
-<div class="tree" id="tree"></div>
-<div class="copy" data-model="MODEL" hidden>
-<button type="button" data-copy="link">Copy link</button>
-<button type="button" data-copy="text">Copy text</button>
-<details><summary>Copy as</summary><div>
-<button type="button" data-copy="python">Python</button>
-<button type="button" data-copy="curl">curl</button>
-<button type="button" data-copy="mcp">MCP call</button>
-</div></details>
-<p class="note copied" role="status"></p>
-<textarea readonly hidden rows="3" aria-label="To be copied"></textarea>
-</div>
-"""
 
 
 @dataclass(frozen=True)
@@ -72,13 +57,33 @@ class Wanted:
     look: dict[str, Any] | None = None
 
 
+def strip_html() -> str:
+    """The place of a text: the line about it, what tints it, its tokens, its branches."""
+    radios = "".join(
+        f'<label><input type="radio" name="generate-tint" value="{by}">{by}</label>' for by in TINTS
+    )
+    legends = "".join(
+        f'<span class="legend" data-by="{by}">'
+        + "".join(
+            f'<span class="stop tint-{level}">{words}</span>' for words, level in level_legend(by)
+        )
+        + "</span>"
+        for by in TINTS
+    )
+    return f"""<p class="status" id="status" role="status">Nothing written yet.</p>
+<fieldset class="tints"><legend>Colour tokens by</legend>{radios}{legends}</fieldset>
+<div class="strip-place"><div class="strip" id="strip" role="listbox" aria-label="Completion"
+aria-orientation="horizontal" translate="no"></div></div>
+<div id="tree"></div>"""
+
+
 class Writing:
     """The part of the page that a completion is written to."""
 
     def __init__(self, page: Page) -> None:
         self.page, self.engine = page, page.engine
         self.strip = gr.HTML(
-            html_template=STRIP.replace("MODEL", escape(self.engine.catalog.models[0])),
+            html_template=strip_html() + copy_row(self.engine.catalog.models[0]),
             # Gradio looks for the names of events in here.
             js_on_load="""const events = ["wanted", "fill", "seeded"];
             gpt2.strip(element, watch, props, trigger, "generate")""",
@@ -110,7 +115,7 @@ class Writing:
         yield text_line(engine, begun, request, wanted.chosen, moment)
         updates = islice(engine.writer.follow(request, begun, wanted.chosen), wanted.most)
         done: list[Update] = []
-        for batch in on_a_clock(self._until_stopped(updates, session, moment), CLOCK):
+        for batch in on_a_clock(self.until_stopped(updates, session, moment), CLOCK):
             done += batch
             lines = [token_line(engine, begun.model, update.step) for update in batch]
             yield "".join(lines) + said_line(status(begun, done))
@@ -127,7 +132,7 @@ class Writing:
         words = status(begun, done, ended="cancelled" if stopped else "link")
         yield end_line(words, selected, completion, written, **more)
 
-    def _until_stopped(
+    def until_stopped(
         self, updates: Iterator[Update], session: str, began: int
     ) -> Iterator[Update]:
         """A text's tokens, until its visitor stops it."""

@@ -179,7 +179,7 @@ function state_of({ tab, text, look }) {
         data.x = settings.stop;
         data.c = chosen.flat();
     }
-    return { tab, data: { ...data, l: look }, proof: tab === "generate" ? text.proof ?? "" : "" };
+    return { tab, data: { ...data, l: look }, proof: text.proof ?? "" };
 }
 
 /** Its fragment of an address. */
