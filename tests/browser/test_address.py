@@ -159,6 +159,31 @@ def test_a_branch_and_another_view_travel(someone):
     expect(other.locator("#generate-tab-attention")).to_have_attribute("aria-selected", "true")
 
 
+def test_a_news_text_travels(someone):
+    page = someone()
+    page.get_by_role("tab", name="Classify").click()
+    page.get_by_label("News text").fill("Oil prices climb as refineries shut down")
+    page.get_by_role("button", name="Classify", exact=True).click()
+    page.wait_for_function("gpt2.stages.classify?.text?.status")
+    page.evaluate("gpt2.stages.classify.show('why')")
+    page.evaluate("gpt2.stages.classify.pick(2)")
+    other = someone(settled(page))
+    expect(other.locator("#classify-status")).to_contain_text("as the author's", **WAIT)
+    expect(other.get_by_label("News text")).to_have_value(
+        "Oil prices climb as refineries shut down"
+    )
+    for name in ("view", "token"):
+        assert other.evaluate(f"gpt2.stages.classify.look.{name}") == page.evaluate(
+            f"gpt2.stages.classify.look.{name}"
+        )
+    expect(other.locator("#classify-tab-why")).to_have_attribute("aria-selected", "true")
+    write_here = other.get_by_role("tab", name="Generate")
+    write_here.click()
+    write(other)
+    other.go_back()
+    expect(other.get_by_label("News text")).to_be_visible(**WAIT)
+
+
 def test_a_link_of_another_machine_says_where_the_texts_part(someone, page_server, engine):
     page = someone()
     link = read_link("#" + write(page).partition("#")[2], engine)

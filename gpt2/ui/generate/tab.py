@@ -13,10 +13,10 @@ from gpt2.ui.generate.writing import Wanted, Writing
 from gpt2.ui.inside.attention import build_attention
 from gpt2.ui.inside.logit_lens import build_lens
 from gpt2.ui.inside.next_token import build_next_token
-from gpt2.ui.link import made_with, read_link, verdict
 from gpt2.ui.inside.score import build_score
 from gpt2.ui.inside.switch import build_switch
 from gpt2.ui.inside.why import build_why
+from gpt2.ui.link import made_with, read_link, verdict
 from gpt2.ui.page import MODEL_EVENTS, PRIVATE, Page, note
 from gpt2.ui.record import read_choices, read_request
 from gpt2.ui.view import inspector_tabs
