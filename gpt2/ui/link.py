@@ -326,7 +326,7 @@ def _look(value: object, tab: str, engine: Engine, model: str) -> dict[str, Any]
         elif name == "parts":
             held = _parts(held, layers, heads)
         elif isinstance(held, str):
-            held = _words(held, "control", 200)
+            held = _words(held, "control", engine.limits.prompt_chars)
         elif isinstance(held, int | float) and not isinstance(held, bool):
             held = _number(held, "control", -(10**9), 10**9, whole=isinstance(held, int))
         elif held is not None and not isinstance(held, bool):

@@ -46,7 +46,7 @@ def someone(browser, page_server):
         page.set_default_timeout(30_000)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(url)
-        start(page).wait_for()
+        page.locator(".buttons button:visible").first.wait_for()
         return page
 
     yield opened
@@ -162,14 +162,14 @@ def test_a_branch_and_another_view_travel(someone):
 def test_a_news_text_travels(someone):
     page = someone()
     page.get_by_role("tab", name="Classify").click()
-    page.get_by_label("News text").fill("Oil prices climb as refineries shut down")
+    page.get_by_role("textbox", name="News text").fill("Oil prices climb as refineries shut down")
     page.get_by_role("button", name="Classify", exact=True).click()
     page.wait_for_function("gpt2.stages.classify?.text?.status")
     page.evaluate("gpt2.stages.classify.show('why')")
     page.evaluate("gpt2.stages.classify.pick(2)")
     other = someone(settled(page))
     expect(other.locator("#classify-status")).to_contain_text("as the author's", **WAIT)
-    expect(other.get_by_label("News text")).to_have_value(
+    expect(other.get_by_role("textbox", name="News text")).to_have_value(
         "Oil prices climb as refineries shut down"
     )
     for name in ("view", "token"):
@@ -181,7 +181,7 @@ def test_a_news_text_travels(someone):
     write_here.click()
     write(other)
     other.go_back()
-    expect(other.get_by_label("News text")).to_be_visible(**WAIT)
+    expect(other.get_by_role("textbox", name="News text")).to_be_visible(**WAIT)
 
 
 def test_a_link_of_another_machine_says_where_the_texts_part(someone, page_server, engine):

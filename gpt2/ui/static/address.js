@@ -61,7 +61,7 @@ gpt2.address = {
         gpt2.kept.write(`stands.${tab}`, link);
         const entry = `${tab} ${text?.number ?? ""}`;
         const begins = this.entry && this.entry !== entry && !arriving;
-        this.entry = entry;
+        this.entry = text ? entry : ""; // an empty tab is no step of its own
         const short = this.short(link);
         this.put(short, begins);
         if (text) gpt2.copy.tell(stage, short !== link);
@@ -90,6 +90,7 @@ gpt2.address = {
     open() {
         if (location.hash === this.known) return;
         this.known = location.hash;
+        this.entry = ""; // the browser has chosen the entry
         gpt2.kept.write("at", this.known);
         const stage = gpt2.stages[this.tab()] ?? gpt2.stages.generate;
         this.show_tab();
@@ -128,6 +129,7 @@ gpt2.address = {
         if (!link.startsWith("#v=") || link.split(".").length < 3) return;
         if (stage.text && this.short(this.stands[stage.tab] ?? "") === link) return this.changed();
         this.opening = stage;
+        this.entry = link; // until its text stands
         const long = (gpt2.kept.read("long") ?? []).find((other) => other[0] === link);
         stage.want({ link: long?.[1] ?? link, fill: true });
     },

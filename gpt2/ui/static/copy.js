@@ -80,7 +80,7 @@ gpt2.copy = {
 
 function too_long({ prompt }) {
     const length = [...prompt].length.toLocaleString("en");
-    return `This text is too long for a link (its prompt has ${length} characters); Copy as takes all of it along.`;
+    return `This view is too long for a link (the prompt has ${length} characters); Copy as takes all of it along.`;
 }
 
 /** The API writes with the page's first model. */
