@@ -18,8 +18,9 @@ from gpt2.figures.base.colors import (
     token_level,
 )
 from gpt2.figures.base.export import to_csv, to_svg
+from gpt2.figures.base.inline import theme_css, to_inline_svg
 from gpt2.figures.base.picture import Picture
-from gpt2.figures.base.style import DARK, LIGHT, Theme, render, to_png
+from gpt2.figures.base.style import DARK, LIGHT, PAGE, Theme, render, to_png
 from gpt2.figures.base.text import counted, percent
 from gpt2.figures.before_after import BeforeAfter
 from gpt2.figures.classes import ClassBars
@@ -39,6 +40,7 @@ from gpt2.figures.waterfall import WaterfallBars, vocabulary_columns
 __all__ = [
     "DARK",
     "LIGHT",
+    "PAGE",
     "AblationGrid",
     "AttentionMap",
     "AttributionBars",
@@ -71,8 +73,10 @@ __all__ = [
     "overview_at",
     "percent",
     "render",
+    "theme_css",
     "tile_at",
     "to_csv",
+    "to_inline_svg",
     "to_png",
     "to_svg",
     "token_colors",

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from gpt2.figures.attention import check_tokens
 from gpt2.figures.base.canvas import Canvas
-from gpt2.figures.base.grid import Grid, mosaic
+from gpt2.figures.base.grid import Grid, paste_tiles
 from gpt2.figures.base.heatmap import past_colors
 from gpt2.figures.base.picture import check_field
 from gpt2.figures.base.style import LIGHT, Theme, check_width
@@ -54,7 +54,7 @@ class LayerMaps:
         images = np.zeros((grid.rows * grid.columns, tokens, tokens, 4), np.uint8)
         images[:heads] = past_colors(self.weights)
         images = images.reshape(grid.rows, grid.columns, *images.shape[1:])
-        canvas.paste(mosaic(images, grid), grid.left, grid.top)
+        paste_tiles(canvas, images, grid)
         title = f"Layer {self.layer}: where each of its heads looks"
         canvas.write(_EDGE, _TITLE - 8, title, size=canvas.size + 1, va="bottom")
         for head in range(heads):

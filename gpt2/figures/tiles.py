@@ -10,7 +10,7 @@ from matplotlib.path import Path
 from matplotlib.textpath import TextPath
 
 from gpt2.figures.base.canvas import Canvas
-from gpt2.figures.base.grid import Grid, mosaic, number_grid
+from gpt2.figures.base.grid import Grid, number_grid, paste_tiles
 from gpt2.figures.base.heatmap import past_colors
 from gpt2.figures.base.picture import check_field
 from gpt2.figures.base.style import LIGHT, Theme, check_width
@@ -65,7 +65,7 @@ class HeadTiles:
         grid = _grid(*self.maps.shape[:2], width)
         canvas = Canvas(width, grid.bottom + 4, theme)
         named = self._named() if grid.across >= _LETTERED else {}
-        canvas.paste(mosaic(past_colors(self.maps), grid), grid.left, grid.top)
+        paste_tiles(canvas, past_colors(self.maps), grid)
         canvas.write(2, 12, "Every head of every layer: where each token looks")
         key, size = _key(list(named), canvas.size, width), canvas.size
         fitting = min(size, size * (width - 4) / text_width([key], size))
@@ -141,4 +141,4 @@ def _stamp(canvas: Canvas, letter: str, places: Sequence[tuple]) -> None:
     x = [left + across - pixels / 2 - 1 for left, _, across, _ in places]
     y = [top + pixels / 2 + 1 for _, top, _, _ in places]
     style = {"linestyle": "none", "markersize": pixels, "markeredgewidth": 0}
-    canvas.axes.plot(x, y, marker=centred, color=canvas.theme.text, **style)
+    canvas.axes.plot(x, y, marker=centred, label=letter, color=canvas.theme.text, **style)

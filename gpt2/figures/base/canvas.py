@@ -21,6 +21,7 @@ from gpt2.figures.base.style import (
     Theme,
     check_width,
     font_size,
+    page_ink,
     text_style,
 )
 from gpt2.figures.base.text import CSS_DPI, text_width
@@ -95,20 +96,15 @@ class Canvas:
             places: [N, 4]: left, top, width (may be negative) and height.
             style: of a PolyCollection: facecolors, edgecolors, linewidths, hatch ...
         """
-        left, top, across, down = np.asarray(places, dtype=float).reshape(-1, 4).T
-        right, bottom = left + across, top + down
-        corners = np.stack([left, top, right, top, right, bottom, left, bottom], axis=1)
-        style = {"linewidths": 0, "edgecolors": "none"} | style
-        polygons = PolyCollection(corners.reshape(-1, 4, 2), **style)
-        self.axes.add_collection(polygons, autolim=False)
+        self.axes.add_collection(Boxes(places, **style), autolim=False)
 
     def outline(self, place: Any, color: str, *, line: float = 2) -> None:
         """The edge of a rectangle: left, top, width and height."""
         self.boxes([place], facecolors="none", edgecolors=color, linewidths=line)
 
-    def paste(self, image: np.ndarray, x: float, y: float) -> None:
+    def paste(self, cells: np.ndarray, place: tuple[float, float, float, float]) -> None:
         """An image at a place; see Pixels."""
-        self.axes.add_artist(Pixels(image, x, y))
+        self.axes.add_artist(Pixels(cells, place))
 
     def write_key(
         self, x: float, y: float, entries: Sequence[tuple[str, str]], *, size: float | None = None
@@ -122,22 +118,50 @@ class Canvas:
             x += 2.6 * size + text_width([words], size)
 
 
+class Boxes(PolyCollection):
+    """Rectangles.
+
+    Args:
+        places: [N, 4]: left, top, width (may be negative) and height.
+        style: of a PolyCollection, but one line width for all.
+    """
+
+    def __init__(self, places: Any, **style: Any) -> None:
+        self.places = np.asarray(places, dtype=float).reshape(-1, 4)
+        left, top, across, down = self.places.T
+        right, bottom = left + across, top + down
+        corners = np.stack([left, top, right, top, right, bottom, left, bottom], axis=1)
+        style = {"linewidths": 0, "edgecolors": "none"} | style
+        self.line = float(style["linewidths"])
+        super().__init__(corners.reshape(-1, 4, 2), **style)
+
+
 class Pixels(Artist):
     """An RGBA image laid on a canvas pixel for pixel: nothing is resampled, which takes time.
 
     Args:
-        image: uint8 [rows, columns, 4], DENSITY pixels for each CSS pixel.
-        x, y: its top left corner, in whole CSS pixels.
+        cells: uint8 [rows, columns, 4], a pixel for each cell.
+        place: left, top, width and height in whole CSS pixels, over which they are spread.
     """
 
-    def __init__(self, image: np.ndarray, x: float, y: float) -> None:
+    def __init__(self, cells: np.ndarray, place: tuple[float, float, float, float]) -> None:
         super().__init__()
-        self.image = np.ascontiguousarray(image[::-1])  # renderers begin at the bottom
-        self.corner = x, y + len(image) / DENSITY
+        self.cells, self.place = np.ascontiguousarray(cells), place
+
+    @property
+    def image(self) -> np.ndarray:
+        """DENSITY pixels for each CSS pixel, upside down: renderers begin at the bottom."""
+        (rows, columns), (_, _, across, down) = self.cells.shape[:2], self.place
+        down, across = round(down * DENSITY), round(across * DENSITY)
+        pixels = self.cells.view(np.uint32)[..., 0]  # four bytes at once
+        pick_y = np.arange(down)[::-1] * rows // down
+        spread = pixels[pick_y][:, np.arange(across) * columns // across]
+        return spread[..., None].view(np.uint8)
 
     def draw(self, renderer: Any) -> None:
         """Called by matplotlib."""
-        x, y = self.axes.transData.transform(self.corner)
+        left, top, _, down = self.place
+        x, y = self.axes.transData.transform((left, top + down))
         renderer.draw_image(renderer.new_gc(), round(x), round(y), self.image)
 
 
@@ -165,8 +189,14 @@ def blocks_of(count: int, fitting: int) -> tuple[int, int]:
 
 
 def ink(color: Any) -> str:
-    """Black or white, whichever has the greater contrast with a colour (WCAG 2.2)."""
+    """Black or white, whichever has the greater contrast with a colour (WCAG 2.2).
+
+    Of a colour of the theme PAGE it is the name of what the page's style sheet says.
+    """
     rgb = np.array(to_rgb(color))
+    named = page_ink(rgb)
+    if named is not None:
+        return named
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     luminance = float(linear @ (0.2126, 0.7152, 0.0722))
     return _INK[0] if (luminance + 0.05) ** 2 > 1.05 * 0.056 else _INK[1]

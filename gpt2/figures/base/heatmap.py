@@ -9,7 +9,7 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize, Powe
 from matplotlib.figure import Figure
 
 from gpt2.figures.base.canvas import TURNED, Canvas
-from gpt2.figures.base.style import DENSITY, PHONE, Theme, font_size, row_labels, tick_step
+from gpt2.figures.base.style import PHONE, Theme, font_size, row_labels, tick_step
 from gpt2.figures.base.text import text_width
 
 _CELL = 38  # CSS pixels a side at most
@@ -108,14 +108,9 @@ def paint(
     Args:
         place: left, top, width and height.
     """
-    left, top, across, down = place
     painted = scale.colors(scale.norm(np.nan_to_num(matrix)), bytes=True)  # [rows,columns,4]
     painted[np.isnan(matrix), 3] = 0
-    rows, columns = matrix.shape
-    pick_y = np.arange(down * DENSITY) * rows // (down * DENSITY)
-    pick_x = np.arange(across * DENSITY) * columns // (across * DENSITY)
-    pixels = painted.view(np.uint32)[pick_y][:, pick_x]  # four bytes at once
-    canvas.paste(pixels.view(np.uint8), left, top)
+    canvas.paste(painted, place)
 
 
 def color_bar(canvas: Canvas, left: int, scale: Scale) -> None:

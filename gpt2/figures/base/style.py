@@ -75,6 +75,63 @@ DARK = Theme(
 )
 
 
+# A page's picture is drawn once for both themes: its colours are the names of what the page's style
+# sheet says. A name is a red no map holds, a green for what it is (a colour, or a text on it), and
+# a blue for its place; the stops of a map lie evenly on the blues, so that what is between them is.
+RAMP_STEPS = 8  # from one stop of a map to the next
+_NAMES = ("text", "muted", "grid", "background", "accent", "bar")
+_RAMPS = {"tint": (64, 4), "diverging": (128, 5)}  # their first blue, and how many stops
+_RED, _COLOR, _ON = 254, 1, 3
+
+
+def _named(blue: int) -> str:
+    return f"#{_RED:02x}{_COLOR:02x}{blue:02x}"
+
+
+PAGE = Theme(
+    name="page",
+    **{name: _named(place) for place, name in enumerate(_NAMES)},
+    **{
+        name: tuple(_named(first + RAMP_STEPS * stop) for stop in range(stops))
+        for name, (first, stops) in _RAMPS.items()
+    },
+)
+
+
+def page_name(rgb: Sequence[float]) -> str | None:
+    """What the page's style sheet calls a colour of the theme PAGE; None for any other colour.
+
+    Args:
+        rgb: each from 0 to 1.
+    """
+    red, green, blue = (round(255 * value) for value in rgb)
+    if red != _RED or green not in (_COLOR, _ON):
+        return None
+    on = "on-" if green == _ON else ""
+    for name, (first, stops) in _RAMPS.items():
+        if first <= blue <= first + RAMP_STEPS * (stops - 1):
+            return f"{on}{name}-{blue - first}"
+    return f"{on}{_NAMES[blue]}"
+
+
+def page_ink(rgb: Sequence[float]) -> str | None:
+    """The name of the text that is legible on a colour of PAGE; None for any other colour."""
+    return None if page_name(rgb) is None else f"#{_RED:02x}{_ON:02x}{round(255 * rgb[2]):02x}"
+
+
+def page_steps(image: np.ndarray) -> np.ndarray | None:
+    """Places on PAGE's map of signed values, [rows, columns]; None for an image of other colours.
+
+    Args:
+        image: RGBA bytes, which matplotlib rounds down.
+    """
+    first, stops = _RAMPS["diverging"]
+    red, green, blue = (image[..., channel].astype(int) for channel in range(3))
+    if not ((red >= _RED - 1) & (green <= _COLOR)).all():
+        return None
+    return (blue - first).clip(0, RAMP_STEPS * (stops - 1))
+
+
 def render(figure: Figure) -> np.ndarray:
     """A figure's pixels at twice its CSS size: uint8 [2 height, 2 width, 4], RGBA."""
     canvas = FigureCanvasAgg(figure)
