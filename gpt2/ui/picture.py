@@ -5,10 +5,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from gpt2.figures import LIGHT, Picture, to_csv, to_png, to_svg
-def to_inline_svg(figure, alt=''):
-    t=to_svg(figure).decode(); t=t[t.index('<svg'):]
-    return t.replace('<svg', '<svg role="img" aria-label="%s"' % escape(alt),1)
+from gpt2.figures import LIGHT, PAGE, Picture, to_csv, to_inline_svg, to_png, to_svg
 
 FILE_TYPES = {"png": "image/png", "svg": "image/svg+xml", "csv": "text/csv"}
 
@@ -32,7 +29,7 @@ class Drawing:
 
     def html(self) -> str:
         """The picture, what it shows in words, and its downloads."""
-        drawn = to_inline_svg(self.picture.figure(width=self.width), alt=self.picture.alt())
+        drawn = to_inline_svg(self.picture.figure(PAGE, self.width), alt=self.picture.alt())
         buttons = "".join(
             f'<button type="button" data-save="{kind}">{kind.upper()}</button>'
             for kind in FILE_TYPES

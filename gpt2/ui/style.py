@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from gpt2.figures import DARK, LIGHT, Theme, level_colors
-def theme_css(): return ''
+from gpt2.figures import DARK, LIGHT, Theme, level_colors, theme_css
 
 STATIC = Path(__file__).with_name("static")
 SCRIPTS = ("stage", "strip", "branches", "cells", "keys", "address")
