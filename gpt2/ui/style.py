@@ -1,18 +1,21 @@
 """What the page is made of beside components: its scripts and its style sheet, as texts."""
 
+from functools import cache
 from pathlib import Path
 
 from gpt2.figures import DARK, LIGHT, Theme, level_colors, theme_css
 
 STATIC = Path(__file__).with_name("static")
-SCRIPTS = ("stage", "strip", "branches", "cells", "keys", "address")
+SCRIPTS = ("stage", "strip", "branches", "cells", "keys", "address", "presets", "opening")
 
 
+@cache
 def script() -> str:
     """All of the page's JavaScript, in the order in which it needs itself."""
     return "\n".join((STATIC / f"{name}.js").read_text("utf-8") for name in SCRIPTS)
 
 
+@cache
 def style() -> str:
     """All of the page's own style: the tints behind tokens, the pictures' colours, the layout."""
     return "\n".join(
@@ -21,7 +24,7 @@ def style() -> str:
             f".dark {{ {_tints(DARK)} }}",
             *(f".tint-{n} {{ background: var(--tint-{n}); }}" for n in range(len(level_colors()))),
             theme_css(),
-            (STATIC / "page.css").read_text("utf-8"),
+            *((STATIC / name).read_text("utf-8") for name in ("skeleton.css", "page.css")),
         ]
     )
 

@@ -50,7 +50,7 @@ class View:
                 before.
         """
         self.page, self._draw = page, draw
-        self._name = {"tab": tab, "view": name}
+        self.name, self._name = name, {"tab": tab, "view": name}
         self.frame = gr.HTML(
             html_template=f'{note(words)}<p class="told" role="status"></p>{body}',
             # Gradio looks for the names of events in here.
@@ -92,9 +92,13 @@ class View:
         for answer in self._answers(raw):
             yield {self.frame: answer}
 
-    def _ahead(self, raw: object) -> dict[gr.HTML, str]:
+    def answer(self, raw: object) -> str:
+        """The last and best of them."""
         *_, answer = self._answers(raw)
-        return {self.page.ahead: json.dumps({**json.loads(answer), **self._name})}
+        return answer
+
+    def _ahead(self, raw: object) -> dict[gr.HTML, str]:
+        return {self.page.ahead: json.dumps({**json.loads(self.answer(raw)), **self._name})}
 
     def _save(self, raw: object) -> dict[gr.HTML, str]:
         """A drawing as a file, or why not."""

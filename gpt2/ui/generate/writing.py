@@ -1,7 +1,7 @@
 """A text as it is written: what is asked for, checked, and sent to the page line by line."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import gradio as gr
@@ -17,6 +17,7 @@ from gpt2.ui.generate.lines import (
     token_line,
 )
 from gpt2.ui.page import ERRORS, Page, on_a_clock
+from gpt2.ui.presets import Place, Preset, place
 from gpt2.ui.record import Choice, moment_of
 
 SESSIONS = 10_000  # whose last Stop is remembered
@@ -47,6 +48,7 @@ class Wanted:
         selected: the place to look at, None for the last chosen or the first drawn token.
         verdict: says of the tokens whether they are those that a link's author had.
         look: how it is to be looked at, None to leave that as it is.
+        preset: that says where to look once it is written, in the place of selected and look.
     """
 
     request: Request
@@ -54,6 +56,7 @@ class Wanted:
     selected: int | None = None
     verdict: Callable[[Sequence[int]], str] = field(default=lambda ids: "")
     look: dict[str, Any] | None = None
+    preset: Preset | None = None
 
 
 class Writing:
@@ -82,13 +85,14 @@ class Writing:
         """
         lines, moment = "", moment_of(raw)
         try:
-            for line in self._lines(wanted(), moment, visitor.session_hash or ""):
+            for line in self.lines(wanted(), moment, visitor.session_hash or ""):
                 lines += line
                 yield {self.strip: lines}
         except ERRORS as error:
             yield {self.strip: lines + refused_line(str(error), moment)}
 
-    def _lines(self, wanted: Wanted, moment: int, session: str) -> Iterator[str]:
+    def lines(self, wanted: Wanted, moment: int = 0, session: str = "") -> Iterator[str]:
+        """The lines of a text, a few at a time; see lines.py."""
         request, engine = wanted.request, self.engine
         begun = engine.writer.begin(request)
         yield text_line(engine, begun, request, wanted.chosen, moment)
@@ -107,6 +111,11 @@ class Writing:
         selected = max(1, min(selected, first + len(written) - 1))
         more = {"verdict": wanted.verdict(written), "look": wanted.look}
         completion = "".join(update.text for update in done)
+        if wanted.preset:
+            steps = tuple(update.step for update in done)
+            found = place(wanted.preset, engine, replace(begun, steps=steps))
+            selected, more["look"] = found.token, look_of(wanted.preset, found)
+            more["preset"] = [wanted.preset.name, wanted.preset.sentence(found)]
         words = status(begun, done, cancelled=self._stopped.get(session, 0) > moment)
         yield end_line(words, selected, completion, written, **more)
 
@@ -119,6 +128,10 @@ class Writing:
             if self._stopped.get(session, 0) > began:
                 return
 
+    def preset(self, preset: Preset, model: str) -> Wanted:
+        """What a preset asks for, of a model that is here."""
+        return Wanted(preset.request(model), preset=preset)
+
     def stop(self, raw: object, visitor: gr.Request) -> None:
         """End all texts that this visitor asked for before, those that wait to begin too.
 
@@ -128,6 +141,12 @@ class Writing:
         self._stopped[visitor.session_hash or ""] = moment_of(raw)
         if len(self._stopped) > SESSIONS:
             self._stopped.pop(next(iter(self._stopped)))
+
+
+def look_of(preset: Preset, found: Place) -> dict[str, Any]:
+    """How a preset's text is looked at."""
+    heads = {"layer": found.layer, "head": found.head}
+    return {"view": preset.view, **heads, **preset.options}
 
 
 def status(begun: Trace, done: Sequence[Update], *, cancelled: bool = False) -> str:

@@ -77,7 +77,7 @@ class Stage {
         this.wish = wanted;
         this.writing = true;
         this.follow();
-        this.triggers.strip("wanted");
+        this.triggers.strip?.("wanted"); // else once the strip is on the page
     }
 
     wanted() {
@@ -159,17 +159,28 @@ class View {
 
     /** Show the answer for what is looked at; whether there is one. */
     show() {
-        const answer = this.answers.get(this.key());
+        const opened = gpt2.opening.answer(this);
+        const answer = this.answers.get(this.key()) ?? opened;
         if (!answer) return false;
-        if (this.shown !== answer) {
-            this.shown = answer;
-            for (const slot of this.slots) {
-                const { html = "", cells = null } = answer.slots?.[slot.dataset.slot] ?? {};
-                slot.innerHTML = html; // escaped where it was made, in Python
-                gpt2.cells.lay(this.stage, slot, cells);
-            }
-        }
+        if (this.shown !== answer) this.fill(answer);
+        if (answer === opened) gpt2.opening.shown(this);
         return true;
+    }
+
+    fill(answer) {
+        this.shown = answer;
+        for (const slot of this.slots) {
+            const { html = "", cells = null } = answer.slots?.[slot.dataset.slot] ?? {};
+            slot.innerHTML = html; // escaped where it was made, in Python
+            gpt2.cells.lay(this.stage, slot, cells);
+        }
+    }
+
+    /** It is on the page. */
+    place(element) {
+        this.element = element;
+        this.told = element.querySelector(".told");
+        this.slots = [...element.querySelectorAll(".slot")];
     }
 
     /** What was drawn came; of another token it is kept for later. */
@@ -236,9 +247,8 @@ const gpt2 = {
     /** Called by a view once it is on the page. */
     frame(element, trigger, watch, props, tab, name, uses) {
         const view = gpt2.view(tab, name);
-        Object.assign(view, { element, trigger, uses });
-        view.told = element.querySelector(".told");
-        view.slots = [...element.querySelectorAll(".slot")];
+        Object.assign(view, { trigger, uses });
+        view.place(element);
         element.setAttribute("role", "tabpanel");
         element.setAttribute("aria-labelledby", `${tab}-tab-${name}`);
         watch("value", () => view.receive(props.value));
