@@ -26,7 +26,7 @@ gpt2.opening = {
         stage.show(this.example.view);
         gpt2.presets.say(root, stage.text);
         const view = new View(stage, this.example.view);
-        view.place(root.querySelector(`#generate-${this.example.view}`));
+        view.place(root.querySelector(`#generate-${this.example.view} .html-container > *`));
         view.fill(this.fitting(view));
         this.seen = [view.element, strip.box];
         setTimeout(() => this.reveal(), PATIENCE_MS);
