@@ -47,7 +47,8 @@ def stepper(
         f'<input type="number" inputmode="decimal" data-look="{name}" min="{low:g}" '
         f'max="{high:g}" step="{step:g}" value="{value:g}"{more}></label>'
         f'<button type="button" data-step="{name} {-step:g}" aria-label="{said} down">−</button>'
-        f'<button type="button" data-step="{name} {step:g}" aria-label="{said} up">+</button></span>'
+        f'<button type="button" data-step="{name} {step:g}" aria-label="{said} up">+</button>'
+        "</span>"
     )
 
 

@@ -46,6 +46,7 @@ class Asked:
         selected: the place that the views are about.
         look: what the controls of the views hold, by name; each view checks its own.
         width: of the view, in CSS pixels.
+        kept: slots that the page has already, of those that depend on less than their view.
     """
 
     key: str
@@ -53,6 +54,7 @@ class Asked:
     selected: int
     look: Mapping[str, Any]
     width: int = 700
+    kept: frozenset[str] = frozenset()
 
     @property
     def model(self) -> str:
@@ -116,7 +118,13 @@ def read_asked(raw: object, engine: Engine, *, tab: Tab = "generate") -> Asked:
     if isinstance(place, bool) or not isinstance(place, int) or not 0 <= place < len(text.ids):
         place = min(text.prompt_length, len(text.ids) - 1)
     width = width if isinstance(width, int) and not isinstance(width, bool) else 700
-    return Asked(key_of(raw), text, place, look, max(NARROWEST, min(WIDEST, width)))
+    width, kept = max(NARROWEST, min(WIDEST, width)), raw.get("kept")
+    kept = (
+        frozenset(name for name in kept if isinstance(name, str))
+        if isinstance(kept, list)
+        else frozenset()
+    )
+    return Asked(key_of(raw), text, place, look, width, kept)
 
 
 def read_text(raw: object, engine: Engine, *, tab: Tab = "generate") -> Text:

@@ -12,6 +12,7 @@ from gpt2.engine import Engine
 from gpt2.figures import ClassBars, TopicLines, percent
 from gpt2.records import Verdict
 from gpt2.ui.classify.reading import Reading, verdict_of
+from gpt2.ui.inside.attention import build_attention
 from gpt2.ui.inside.why import build_why
 from gpt2.ui.page import MODEL_EVENTS, PRIVATE, Page, note
 from gpt2.ui.picture import Drawing
@@ -69,7 +70,7 @@ def build_classify(page: Page) -> None:
         with gr.Column(elem_id="classify-inspector", elem_classes="inspector"):
             inspector_tabs("classify", VIEWS)
             build_decided(page)
-            # build_attention(page, "classify")
+            build_attention(page, "classify")
             build_why(page, "classify")
 
     def read(news, model, raw) -> dict[gr.HTML, str]:

@@ -9,8 +9,11 @@ import gradio as gr
 from gpt2.ui.generate.settings import Settings
 from gpt2.ui.generate.words import count_js, count_words, limits_words
 from gpt2.ui.generate.writing import Wanted, Writing
+from gpt2.ui.inside.attention import build_attention
+from gpt2.ui.inside.logit_lens import build_lens
 from gpt2.ui.inside.next_token import build_next_token
 from gpt2.ui.inside.score import build_score
+from gpt2.ui.inside.switch import build_switch
 from gpt2.ui.inside.why import build_why
 from gpt2.ui.page import MODEL_EVENTS, PRIVATE, Page, note
 from gpt2.ui.record import read_choices, read_request
@@ -52,6 +55,9 @@ def build_generate(page: Page) -> None:
         with gr.Column(elem_id="generate-inspector", elem_classes="inspector"):
             inspector_tabs("generate", VIEWS)
             build_next_token(page)
+            build_attention(page, "generate")
+            build_lens(page)
+            build_switch(page, writing)
             build_why(page, "generate")
             build_score(page)
 

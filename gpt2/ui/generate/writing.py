@@ -94,7 +94,7 @@ class Writing:
         yield text_line(engine, begun, request, wanted.chosen, moment)
         updates = engine.writer.follow(request, begun, wanted.chosen)
         done: list[Update] = []
-        for batch in on_a_clock(self._until_stopped(updates, session, moment), CLOCK):
+        for batch in on_a_clock(self.until_stopped(updates, session, moment), CLOCK):
             done += batch
             lines = [token_line(engine, begun.model, update.step) for update in batch]
             yield "".join(lines) + said_line(status(begun, done))
@@ -110,7 +110,7 @@ class Writing:
         words = status(begun, done, cancelled=self._stopped.get(session, 0) > moment)
         yield end_line(words, selected, completion, written, **more)
 
-    def _until_stopped(
+    def until_stopped(
         self, updates: Iterator[Update], session: str, began: int
     ) -> Iterator[Update]:
         """A text's tokens, until its visitor stops it."""

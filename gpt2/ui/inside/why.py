@@ -21,8 +21,8 @@ from gpt2.ui.record import Asked, Tab
 from gpt2.ui.view import View, slot
 
 WORDS = {
-    "generate": "Which tokens before the selected one spoke for it (to the right), which against it "
-    "(to the left). Methods disagree: “is it true?” tests them.",
+    "generate": "Which tokens before the selected one spoke for it (to the right), which against "
+    "it (to the left). Methods disagree: “is it true?” tests them.",
     "classify": "Which tokens up to the selected one spoke for the topic that leads there (to the "
     "right), which against it (to the left). Methods disagree: “is it true?” tests them.",
 }

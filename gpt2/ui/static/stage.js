@@ -57,6 +57,8 @@ class Stage {
 
     /** A text begins to be written, or another one stands there. */
     begin() {
+        if (this.model !== undefined && this.model !== this.text.model) this.look.parts = [];
+        this.model = this.text.model;
         this.writing = true;
         this.look.token = null;
         this.follow();
@@ -109,7 +111,9 @@ class View {
         this.uses = []; // which parts of the look it depends on
         this.slots = []; // elements
         this.answers = new Map(); // what came, by key
-        this.shown = null;
+        this.apart = {}; // slots that depend on less, and on which parts of the look
+        this.extras = {}; // slots that events fill, by event
+        this.pieces = new Map(); // what slots of both kinds hold, by slot_key
         this.told = null; // where it is said why nothing is drawn
         this.trigger = () => {};
         this.tries = 0;
@@ -137,12 +141,41 @@ class View {
         return JSON.stringify([this.stage.text?.number ?? 0, Math.round(this.width() / 20), ...used]);
     }
 
+    /** The same for a slot that depends on less than its view; what an event filled, on no width. */
+    slot_key(name, key = this.key()) {
+        const [number, width, ...used] = JSON.parse(key);
+        const own = this.apart[name].map((use) => used[this.uses.indexOf(use)]);
+        const wide = Object.values(this.extras).includes(name) ? 0 : width;
+        return JSON.stringify([name, number, wide, ...own]);
+    }
+
+    /** Keep what came for such a slot, for as long as any answer that goes with it. */
+    keep(key, piece) {
+        if (!piece) return;
+        this.pieces.delete(key);
+        this.pieces.set(key, piece);
+        const most = KEPT_ANSWERS * Object.keys(this.apart).length;
+        if (this.pieces.size > most) this.pieces.delete(this.pieces.keys().next().value);
+    }
+
+    /** What an answer has for a slot. */
+    piece(name, answer) {
+        const found = this.apart[name] ? this.pieces.get(this.slot_key(name, answer.key)) : answer.slots?.[name];
+        return found ?? { html: "", cells: null };
+    }
+
+    /** Whether a slot that depends on less has all that it needs. */
+    has(name, key = this.key()) {
+        return Boolean(this.apart[name] && this.pieces.get(this.slot_key(name, key))?.done);
+    }
+
     /** Show what is known; ask for what is not. */
     follow() {
         clearTimeout(this.timer);
         this.followed = this.key();
         const { text, writing } = this.stage;
         const known = text && !writing && this.show();
+        gpt2.cells.mark(this.stage, this.slots);
         this.say();
         this.dim(writing || (text && !known));
         if (!text || writing || !this.slots.length || !this.width()) return;
@@ -168,20 +201,21 @@ class View {
     }
 
     dim(on) {
-        for (const slot of this.slots) slot.classList.toggle("waiting", Boolean(on));
+        for (const slot of this.slots) {
+            slot.classList.toggle("waiting", Boolean(on && (this.stage.writing || !this.has(slot.dataset.slot))));
+        }
     }
 
     /** Show the answer for what is looked at; whether there is one. */
     show() {
         const answer = this.answers.get(this.key());
         if (!answer) return false;
-        if (this.shown !== answer) {
-            this.shown = answer;
-            for (const slot of this.slots) {
-                const { html = "", cells = null } = answer.slots?.[slot.dataset.slot] ?? {};
-                slot.innerHTML = html; // escaped where it was made, in Python
-                gpt2.cells.lay(this.stage, slot, cells);
-            }
+        for (const slot of this.slots) {
+            const piece = this.piece(slot.dataset.slot, answer);
+            if (slot.gpt2_piece?.html === piece.html) continue;
+            slot.gpt2_piece = piece;
+            slot.innerHTML = piece.html; // escaped where it was made, in Python
+            gpt2.cells.lay(this.stage, slot, piece.cells);
         }
         return true;
     }
@@ -190,6 +224,17 @@ class View {
     receive(value) {
         if (!value) return;
         const answer = JSON.parse(value);
+        if (answer.slot) {
+            this.keep(answer.key, answer);
+            if (this.stage.look.view === this.name) this.show();
+            return;
+        }
+        for (const name in this.apart) {
+            const key = this.slot_key(name, answer.key);
+            const piece = answer.slots?.[name];
+            this.keep(key, piece ? { ...piece, done: answer.done } : this.pieces.get(key));
+            if (piece) delete answer.slots[name];
+        }
         this.answers.delete(answer.key);
         this.answers.set(answer.key, answer);
         if (this.answers.size > KEPT_ANSWERS) this.answers.delete(this.answers.keys().next().value);
@@ -210,8 +255,15 @@ class View {
     }
 
     asked(look = this.stage.look) {
+        const key = this.key(look);
+        const kept = Object.keys(this.apart).filter((name) => this.has(name, key));
         const own = this.uses.includes("scored") ? { scored: look.scored ?? "" } : {};
-        return this.stage.asked({ key: this.key(look), width: this.width(), ...own }, look);
+        return { ...this.stage.asked({ key, width: this.width(), ...own }, look), kept };
+    }
+
+    /** What an event is about that fills a slot. */
+    asked_extra(event) {
+        return { ...this.asked(), key: this.slot_key(this.extras[event]) };
     }
 
     /** Have the neighbours of the selected token drawn before they are asked for. */
@@ -260,9 +312,9 @@ const gpt2 = {
     },
 
     /** Called by a view once it is on the page. */
-    frame(element, trigger, watch, props, tab, name, uses, pinned = false) {
+    frame(element, trigger, watch, props, tab, name, uses, apart = {}, extras = {}, pinned = false) {
         const view = gpt2.view(tab, name);
-        Object.assign(view, { element, trigger, uses, pinned });
+        Object.assign(view, { element, trigger, uses, apart, extras, pinned });
         view.told = element.querySelector(".told");
         view.slots = [...element.querySelectorAll(".slot")];
         if (!pinned) {
@@ -270,6 +322,10 @@ const gpt2 = {
             element.setAttribute("aria-labelledby", `${tab}-tab-${name}`);
         }
         watch("value", () => view.receive(props.value));
+        element.addEventListener("click", (event) => {
+            const asks = event.target.closest("button[data-event]");
+            if (asks && view.stage.text && !view.stage.writing) trigger(asks.dataset.event);
+        });
         new ResizeObserver(() => view.resized()).observe(element); // also when its tab is opened
         gpt2.controls.bind(view);
         gpt2.files.bind(view);
@@ -319,7 +375,7 @@ gpt2.files = {
             const button = event.target.closest("button[data-save]");
             if (!button) return;
             const slot = button.closest(".slot").dataset.slot;
-            gpt2.files.asked.push({ view, ask: { ...view.asked(), file: button.dataset.save, slot } });
+            gpt2.files.asked.push({ view, ask: { ...view.asked(), kept: [], file: button.dataset.save, slot } });
             gpt2.files.next();
         });
     },
