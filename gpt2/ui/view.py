@@ -141,7 +141,7 @@ class View:
         """What the page shows of each drawing, as JSON with the key of what it is about."""
         key = {"key": key_of(raw)}
         try:
-            found = self._draw(read_asked(raw, self.page.engine))
+            found = self._draw(self._asked(raw))
             slots = {} if isinstance(found, Iterator) else _shown(found)
             for better in found if isinstance(found, Iterator) else ():
                 slots = _shown(better)
@@ -159,8 +159,7 @@ class View:
     ) -> Iterator[dict[gr.HTML, str]]:
         key = {"key": key_of(raw), "slot": extra.slot}
         try:
-            asked = read_asked(raw, self.page.engine, tab=self._tab)
-            for html in extra.stream(asked, raw, visitor):
+            for html in extra.stream(self._asked(raw), raw, visitor):
                 yield {self.frame: json.dumps({**key, "html": html})}
         except ERRORS as error:
             yield {self.frame: json.dumps({**key, "html": note(str(error))})}
@@ -182,8 +181,11 @@ class View:
             made = {"refused": str(error)}
         return {self.page.file: json.dumps({**made, "moment": moment_of(raw)})}
 
+    def _asked(self, raw: object) -> Asked:
+        return read_asked(raw, self.page.engine, tab=self._tab)
+
     def _drawings(self, raw: object) -> Iterator[Drawn]:
-        found = self._draw(read_asked(raw, self.page.engine, tab=self._tab))
+        found = self._draw(self._asked(raw))
         return found if isinstance(found, Iterator) else iter([found])
 
 
