@@ -46,7 +46,7 @@ def build_classify(page: Page) -> None:
                 news = gr.Textbox(
                     label="News text",
                     lines=2,
-                    max_lines=4,
+                    max_lines=3,
                     placeholder="Paste a headline or the beginning of an article.",
                     elem_id="news",
                 )

@@ -233,7 +233,7 @@ class NewsStrip extends Strip {
             })
         );
         this.key.replaceChildren(
-            "Colour: the topic that leads after each token ",
+            "Leading topic after each token: ",
             ...labels.map((label, n) => made("span", `key class-${n % CLASSES}`, label))
         );
     }
