@@ -7,7 +7,6 @@ changes; never while another view is open. Which is due the page decides (static
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from html import escape
 from typing import Any
 
@@ -127,7 +126,7 @@ class View:
         ).then(None, js="() => gpt2.files.settle()", **PRIVATE)
         for kind, extra in extras.items():
             getattr(self.frame, kind)(
-                partial(self._streamed, extra),
+                self._streaming(extra),
                 inputs=[page.record],
                 outputs=[self.frame],
                 js=f"() => [{asked}.asked_extra({kind!r})]",
@@ -154,15 +153,16 @@ class View:
         for answer in self._answers(raw):
             yield {self.frame: answer}
 
-    def _streamed(
-        self, extra: Extra, raw: object, visitor: gr.Request
-    ) -> Iterator[dict[gr.HTML, str]]:
-        key = {"key": key_of(raw), "slot": extra.slot}
-        try:
-            for html in extra.stream(self._asked(raw), raw, visitor):
-                yield {self.frame: json.dumps({**key, "html": html})}
-        except ERRORS as error:
-            yield {self.frame: json.dumps({**key, "html": note(str(error))})}
+    def _streaming(self, extra: Extra) -> Callable[..., Iterator[dict[gr.HTML, str]]]:
+        def stream(raw: object, visitor: gr.Request) -> Iterator[dict[gr.HTML, str]]:
+            answer = {"key": key_of(raw), "slot": extra.slot}
+            try:
+                for html in extra.stream(self._asked(raw), raw, visitor):
+                    yield {self.frame: json.dumps({**answer, "html": html})}
+            except ERRORS as error:
+                yield {self.frame: json.dumps({**answer, "html": note(str(error))})}
+
+        return stream
 
     def _ahead(self, raw: object) -> dict[gr.HTML, str]:
         *_, answer = self._answers(raw)

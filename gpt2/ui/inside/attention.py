@@ -37,13 +37,13 @@ def build_attention(page: Page, tab: str) -> View:
         stepper("head", "Head (−1: mean)", -1, config.n_head - 1, min(HEAD, config.n_head - 1)),
         stepper("start", "First token", 0, 0, 0, window=room),
     )
-    column = slot("heads", tab=tab) + slot("overview", tab=tab)
+    column = "".join(slot(name, tab=tab) for name in ("heads", "does", "overview"))
     return View(
         page,
         tab,
         "attention",
         WORDS,
-        body=f"{controls}{beside(slot('map', tab=tab), column)}{slot('does', tab=tab)}",
+        body=f"{controls}{beside(slot('map', tab=tab), column)}",
         uses=("layer", "head", "kind", "start"),
         draw=partial(attention_drawings, engine),
         apart={"heads": ()},

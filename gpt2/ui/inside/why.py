@@ -21,8 +21,8 @@ from gpt2.ui.record import Asked, Tab
 from gpt2.ui.view import View, slot
 
 WORDS = {
-    "generate": "Which earlier tokens the selected one rests on. Methods disagree: see “is it true?” "
-    "before you believe one.",
+    "generate": "Which earlier tokens the selected one rests on. Methods disagree: see “is it "
+    "true?” before you believe one.",
     "classify": "Which tokens the topic rests on that leads after the selected one. Methods "
     "disagree: see “is it true?” before you believe one.",
 }
