@@ -175,6 +175,8 @@ def test_when_it_decided_tells_of_the_selected_token(engine):
     assert isinstance(drawn["decided-lines"].picture, TopicLines)
     assert "After token 1" in drawn["decided-place"]
     assert drawn["decided-place"].count('class="key') == 4
+    kept = replace(asked_about(engine, "classify", token=2), kept=frozenset({"decided-lines"}))
+    assert list(decided_drawings(engine, kept)) == ["decided-place"]
 
 
 def test_a_text_whose_tokens_are_not_its_own_is_refused(engine):

@@ -131,6 +131,7 @@ def build_decided(page: Page) -> View:
         WHEN,
         body=slot("decided-place") + slot("decided-lines"),
         uses=("token",),
+        apart={"decided-lines": ()},
         draw=partial(decided_drawings, page.engine),
     )
 
@@ -159,16 +160,18 @@ def headline_html(engine: Engine, found: Verdict) -> str:
 
 
 def decided_drawings(engine: Engine, asked: Asked) -> dict[str, Drawing | str]:
-    """The four lines, and what they are at the selected token in words."""
+    """What the probabilities are at the selected token in words, and the four lines."""
     found = verdict_of(engine, asked)
+    (piece,) = engine.catalog.pieces([asked.ids[asked.selected]], model=found.model)
+    place = place_html(asked.selected, piece, found.labels, found.per_token[asked.selected])
+    if "decided-lines" in asked.kept:
+        return {"decided-place": place}
     picture = TopicLines(
         found.per_token,
         engine.catalog.drawn(found.ids, model=found.model),
         found.labels,
         engine.catalog.words(found.ids, model=found.model),
     )
-    (piece,) = engine.catalog.pieces([asked.ids[asked.selected]], model=found.model)
-    place = place_html(asked.selected, piece, found.labels, found.per_token[asked.selected])
     return {
         "decided-place": place,
         "decided-lines": Drawing(picture, asked.width, "topic-over-text"),

@@ -9,6 +9,7 @@
 const KEPT_ANSWERS = 40; // of each slot
 const RESIZED_MS = 150;
 const AHEAD_MS = 120; // after the last step of the visitor
+const AHEAD_MOST_MS = 800; // what takes longer is not drawn before it is asked for
 
 class Stage {
     constructor(tab) {
@@ -183,6 +184,7 @@ class View {
             this.timer = setTimeout(() => this.look_ahead(), AHEAD_MS);
         } else {
             this.tries = 0;
+            this.began = performance.now();
             this.trigger("draw");
         }
     }
@@ -190,7 +192,8 @@ class View {
     /** The one place that says why a view is empty or old. */
     reason() {
         const { text, writing, empty } = this.stage;
-        if (writing) return "The text is being written; its views follow.";
+        if (this.pinned && (writing || !text)) return ""; // said beside it
+        if (writing) return `The text is being ${this.stage.tab === "generate" ? "written" : "read"}; its views follow.`;
         if (!text) return empty || "";
         return this.answers.get(this.key())?.refused || "";
     }
@@ -243,6 +246,7 @@ class View {
         this.say();
         this.dim(false);
         clearTimeout(this.timer);
+        if (answer.done) this.took = performance.now() - this.began;
         if (answer.done) this.timer = setTimeout(() => this.look_ahead(), AHEAD_MS);
     }
 
@@ -270,6 +274,7 @@ class View {
     look_ahead() {
         const { text, writing, look } = this.stage;
         if (!this.uses.includes("token") || !text || writing || document.hidden) return;
+        if (this.took > AHEAD_MOST_MS) return;
         for (const step of [1, -1]) {
             const other = { ...look, token: look.token + step };
             if (other.token < this.stage.first || other.token >= text.ids.length) continue;

@@ -205,6 +205,11 @@ function made(name, kind, words) {
 
 /** A news text, read at once: each token has the colour of the class that leads after it. */
 class NewsStrip extends Strip {
+    constructor(stage, element) {
+        super(stage, element);
+        stage.empty ??= "Classify a text, or click an example.";
+    }
+
     line([kind, ...rest]) {
         if (kind === "read") this.lead(rest[0]);
         else super.line([kind, ...rest]);
