@@ -17,16 +17,17 @@ from gpt2.figures import (
     class_color,
 )
 from gpt2.records import METHODS, Score
+from gpt2.ui.classify.examples import EXAMPLES, examples_html
+from gpt2.ui.classify.many import MOST_TEXTS, many_drawings
 from gpt2.ui.classify.reading import Reading, verdict_of
 from gpt2.ui.classify.tab import (
-    EXAMPLES,
     decided_drawings,
-    examples_html,
     place_html,
     topic_drawings,
     wanted_text,
 )
-from gpt2.ui.inside.score import form_html, score_drawings, score_words, strip_html
+from gpt2.ui.controls import paste
+from gpt2.ui.inside.score import score_drawings, score_words, strip_html
 from gpt2.ui.inside.why import ALL, why_drawings
 from gpt2.ui.page import Page
 from gpt2.ui.picture import Drawing
@@ -198,6 +199,36 @@ def test_hostile_labels_and_pieces_are_shown_as_text():
     assert seen.text.count(HOSTILE) == 5
 
 
+# --- many texts ------------------------------------------------------------------------------
+
+
+def test_each_line_of_a_list_gets_its_topic(engine):
+    pasted = f"{NEWS}\n\n  {HOSTILE}  \n"
+    *_, last = many_drawings(engine, asked_about(engine, "classify", many=pasted))
+    seen = Tags(last["many-texts"])
+    assert seen.tags == {"div", "table", "tr", "th", "td", "span", "i", "button"}
+    assert not {name for name in seen.attributes if name.startswith("on") or name == "src"}
+    assert last["many-texts"].count("data-prompt") == 3  # a line end parts the hostile one
+    label = engine.inspector.classify(NEWS).label
+    assert f"{label} " in seen.text
+    assert last["many-words"].startswith('<p class="note">3 texts')
+
+
+@pytest.mark.parametrize("many", ["", " \n", None, 7])
+def test_without_a_list_the_examples_are_read(engine, many):
+    *_, last = many_drawings(engine, asked_about(engine, "classify", many=many))
+    assert last["many-texts"].count("data-prompt") == len(EXAMPLES)
+
+
+@pytest.mark.parametrize(
+    ("many", "why"),
+    [("a\n" * (MOST_TEXTS + 1), f"limit is {MOST_TEXTS}"), ("x" * 20001, "limit is 20,000")],
+)
+def test_a_list_too_long_is_refused_with_the_limit(engine, many, why):
+    with pytest.raises(ValueError, match=why):
+        list(many_drawings(engine, asked_about(engine, "classify", many=many)))
+
+
 # --- why -------------------------------------------------------------------------------------
 
 
@@ -289,7 +320,7 @@ def test_a_pasted_text_too_long_is_refused_with_the_limit(engine):
     limit = engine.limits.prompt_chars
     with pytest.raises(ValueError, match=f"20,001 characters; the limit is {limit:,}; shorten it"):
         score_drawings(engine, asked_about(engine, "generate", scored="x" * (limit + 1)))
-    assert f'data-limit="{limit}"' in form_html(limit)
+    assert f'data-limit="{limit}"' in paste("scored", "Text", "Score", limit=limit)
 
 
 def test_a_text_of_one_token_has_nothing_to_score(engine):

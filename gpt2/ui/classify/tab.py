@@ -11,6 +11,8 @@ import numpy as np
 from gpt2.engine import Engine
 from gpt2.figures import ClassBars, TopicLines, percent
 from gpt2.records import Verdict
+from gpt2.ui.classify.examples import class_name, examples_html
+from gpt2.ui.classify.many import build_many
 from gpt2.ui.classify.reading import Reading, verdict_of
 from gpt2.ui.inside.attention import build_attention
 from gpt2.ui.inside.why import build_why
@@ -19,15 +21,11 @@ from gpt2.ui.picture import Drawing
 from gpt2.ui.record import Asked
 from gpt2.ui.view import View, inspector_tabs, slot
 
-VIEWS = {"decided": "When did it decide", "attention": "Attention", "why": "Why"}
-EXAMPLES = {
-    "Oil": "Oil prices climb as refineries shut down ahead of the storm, lifting shares of "
-    "producers.",
-    "Football": "The striker scored twice in the last ten minutes to send her team to the final.",
-    "Peace talks": "Peace talks resume in Geneva after a week of fighting along the border.",
-    "A planet": "A small telescope on a mountain in Chile has found a planet the size of Earth.",
-    "A chip": "The phone maker said its new chip will double the battery life of next year's "
-    "handsets.",
+VIEWS = {
+    "decided": "When did it decide",
+    "attention": "Attention",
+    "why": "Why",
+    "many": "Many texts",
 }
 WHEN = (
     "The probability of each topic after each token, as if the text ended there. Look for the word "
@@ -50,11 +48,7 @@ def build_classify(page: Page) -> None:
                     placeholder="Paste a headline or the beginning of an article.",
                     elem_id="news",
                 )
-                gr.HTML(
-                    html_template=examples_html(),
-                    js_on_load="gpt2.examples(element, 'classify')",
-                    apply_default_css=False,
-                )
+                gr.HTML(examples_html())
                 with gr.Row(elem_classes="buttons"):
                     start = gr.Button("Classify", variant="primary", min_width=0)
                     model = gr.Dropdown(
@@ -72,6 +66,7 @@ def build_classify(page: Page) -> None:
             build_decided(page)
             build_attention(page, "classify")
             build_why(page, "classify")
+            build_many(page)
 
     def read(news, model, raw) -> dict[gr.HTML, str]:
         # Not named classify: gradio would take that name from the API's endpoint.
@@ -187,22 +182,6 @@ def place_html(index: int, piece: str, labels: Sequence[str], probs: Any) -> str
     return (
         f'<p class="token" translate="no"><b>After token {index}</b> <code>{escape(piece)}</code> '
         f"{shares}</p>"
-    )
-
-
-def class_name(index: int) -> str:
-    """The style sheet's name for the colour of a class."""
-    return f"class-{index % 4}"
-
-
-def examples_html() -> str:
-    """Texts that one click reads, as chips."""
-    chips = "".join(
-        f'<button type="button" data-prompt="{escape(text)}">{escape(name)}</button>'
-        for name, text in EXAMPLES.items()
-    )
-    return (
-        f'<div class="chips" role="group" aria-label="Examples"><span>Examples</span> {chips}</div>'
     )
 
 

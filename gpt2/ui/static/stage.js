@@ -9,6 +9,7 @@
 const KEPT_ANSWERS = 40; // of each slot
 const RESIZED_MS = 150;
 const AHEAD_MS = 120; // after the last step of the visitor
+const OWN_TEXTS = ["scored", "many"]; // long ones, which are sent for their own view alone
 const AHEAD_MOST_MS = 800; // what takes longer is not drawn before it is asked for
 
 class Stage {
@@ -98,7 +99,7 @@ class Stage {
     /** What the server is asked about: see gpt2/ui/record.py. */
     asked(more = {}, look = this.look) {
         const { key = "", width = 0, ...own } = more;
-        const sent = { ...look, scored: "", ...own, width }; // a long text goes to its view alone
+        const sent = { ...look, ...Object.fromEntries(OWN_TEXTS.map((name) => [name, ""])), ...own, width };
         return { key, tab: this.tab, text: this.text?.sent(), look: sent, moment: ++gpt2.moments };
     }
 }
@@ -261,7 +262,8 @@ class View {
     asked(look = this.stage.look) {
         const key = this.key(look);
         const kept = Object.keys(this.apart).filter((name) => this.has(name, key));
-        const own = this.uses.includes("scored") ? { scored: look.scored ?? "" } : {};
+        const names = OWN_TEXTS.filter((name) => this.uses.includes(name));
+        const own = Object.fromEntries(names.map((name) => [name, look[name] ?? ""]));
         return { ...this.stage.asked({ key, width: this.width(), ...own }, look), kept };
     }
 
@@ -428,6 +430,11 @@ gpt2.controls = {
             });
             stage.controls.push(() => this.show(control, stage));
         }
+        element.addEventListener("submit", (event) => {
+            if (!event.target.matches(".paste")) return;
+            event.preventDefault();
+            this.paste(view, event.target);
+        });
         element.addEventListener("click", (event) => {
             const button = event.target.closest("button[data-step]");
             if (!button) return;
@@ -437,6 +444,15 @@ gpt2.controls = {
             const value = Number((Number(stage.look[name] ?? field.value) + Number(by)).toFixed(3));
             stage.set({ [name]: Math.min(Math.max(Number(field.min), value), Number(field.max)) });
         });
+    },
+
+    /** A text of one's own is handed over, if it is not too long to be sent. */
+    paste(view, form) {
+        const field = form.querySelector("textarea");
+        const [length, limit] = [[...field.value].length, Number(form.dataset.limit)];
+        if (length <= limit) return view.stage.set({ [field.name]: field.value });
+        const [has, most] = [length, limit].map((count) => count.toLocaleString("en"));
+        view.told.textContent = `the text has ${has} characters; the limit is ${most}; shorten it`;
     },
 
     value(control) {

@@ -256,14 +256,12 @@ class NewsStrip extends Strip {
     }
 }
 
-/** Chips that hold a text: one click has it read or written. */
-gpt2.examples = (element, tab) => {
-    element.addEventListener("click", (event) => {
-        const chip = event.target.closest("button[data-prompt]");
-        const stage = gpt2.stage(tab);
-        if (chip && !stage.writing) stage.want({ prompt: chip.dataset.prompt, model: stage.text?.model });
-    });
-};
+/** Buttons that hold a text: one click has it read. */
+document.addEventListener("click", (event) => {
+    const button = event.target.closest("button[data-prompt]");
+    const stage = button && gpt2.open_stage();
+    if (stage && !stage.writing) stage.want({ prompt: button.dataset.prompt, model: stage.text?.model });
+});
 
 gpt2.strip = (element, watch, props, trigger, tab) => {
     const stage = gpt2.stage(tab);
@@ -274,17 +272,3 @@ gpt2.strip = (element, watch, props, trigger, tab) => {
     gpt2.opening.adopt(stage);
     stage.follow();
 };
-
-/** In the view of scores: a text of one's own, or without one that of the page. */
-document.addEventListener("submit", (event) => {
-    const form = event.target;
-    if (!form.matches(".scoring")) return;
-    event.preventDefault();
-    const stage = gpt2.stage("generate");
-    const view = gpt2.view("generate", "score");
-    const text = form.elements.scored.value;
-    const [length, limit] = [[...text].length, Number(form.dataset.limit)];
-    if (length <= limit) return stage.set({ scored: text });
-    const [has, most] = [length, limit].map((count) => count.toLocaleString("en"));
-    view.told.textContent = `the text has ${has} characters; the limit is ${most}; shorten it`;
-});
