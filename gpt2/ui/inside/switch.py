@@ -41,7 +41,7 @@ def build_switch(page: Page, writing: Writing) -> View:
     engine = page.engine
     config = engine.catalog.config(engine.catalog.models[0])
     controls = row(
-        stepper("strength", "A click sets the strength to", 0, LARGEST, 0, step=0.1),
+        stepper("strength", "A click sets the strength (0: off) to", 0, LARGEST, 0, step=0.1),
         stepper("layer", "Layer", 0, config.n_layer - 1, min(5, config.n_layer - 1)),
         '<button type="button" data-part="layer">Switch the layer</button>',
     )

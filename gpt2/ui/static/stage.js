@@ -145,9 +145,9 @@ class View {
         if (this.pieces.size > most) this.pieces.delete(this.pieces.keys().next().value);
     }
 
-    /** What an answer has for a slot. */
+    /** What there is for a slot. */
     piece(name, answer) {
-        const found = this.apart[name] ? this.pieces.get(this.slot_key(name, answer.key)) : answer.slots?.[name];
+        const found = this.apart[name] ? this.pieces.get(this.slot_key(name)) : answer.slots?.[name];
         return found ?? { html: "", cells: null };
     }
 
@@ -195,15 +195,19 @@ class View {
     /** Show the answer for what is looked at; whether there is one. */
     show() {
         const answer = this.answers.get(this.key());
-        if (!answer) return false;
+        const extras = Object.values(this.extras); // these do not wait for an answer
         for (const slot of this.slots) {
-            const piece = this.piece(slot.dataset.slot, answer);
-            if (slot.gpt2_piece?.html === piece.html) continue;
-            slot.gpt2_piece = piece;
-            slot.innerHTML = piece.html; // escaped where it was made, in Python
-            gpt2.cells.lay(this.stage, slot, piece.cells);
+            const { slot: name } = slot.dataset;
+            if (answer || extras.includes(name)) this.fill(slot, this.piece(name, answer));
         }
-        return true;
+        return Boolean(answer);
+    }
+
+    fill(slot, piece) {
+        if ((slot.gpt2_piece?.html ?? "") === piece.html) return;
+        slot.gpt2_piece = piece;
+        slot.innerHTML = piece.html; // escaped where it was made, in Python
+        gpt2.cells.lay(this.stage, slot, piece.cells);
     }
 
     /** What was drawn came; of another token it is kept for later. */
