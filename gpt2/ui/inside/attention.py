@@ -53,12 +53,10 @@ def build_attention(page: Page, tab: str) -> View:
 def attention_drawings(engine: Engine, asked: Asked) -> Iterator[Drawn]:
     """The map; then what its head does, and the heads beside it."""
     maps = attention_maps(engine, asked)
-    drawn: dict = {"map": maps.single(), "overview": maps.overview()}
-    yield drawn
-    drawn["does"] = maps.what_it_does()
-    if "heads" not in asked.kept:
-        drawn["heads"] = maps.whole_model()
-    yield drawn
+    first: Drawn = {"map": maps.single(), "overview": maps.overview()}
+    yield first
+    heads = {} if "heads" in asked.kept else {"heads": maps.whole_model()}
+    yield {**first, **heads, "does": maps.what_it_does()}
 
 
 def attention_maps(engine: Engine, asked: Asked) -> AttentionMaps:

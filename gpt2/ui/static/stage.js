@@ -39,7 +39,20 @@ class Stage {
     pick(place) {
         if (!this.text || this.writing) return;
         const last = this.text.ids.length - 1;
-        this.set({ token: Math.min(Math.max(1, place), last) });
+        this.look.token = Math.min(Math.max(1, place), last);
+        this.move_window();
+        this.follow();
+    }
+
+    /** Of a long text a map of attention holds a part: that with the selected token. */
+    move_window() {
+        const field = document.querySelector(`#${this.tab}-attention [data-window]`);
+        const room = Number(field?.dataset.window);
+        const { token, start = 0 } = this.look;
+        if (!room) return;
+        const inside = start <= token && token < start + room;
+        const most = Math.max(0, this.text.ids.length - room);
+        this.look.start = Math.min(inside ? start : Math.max(0, token - room / 2), most);
     }
 
     show(name) {
@@ -71,6 +84,7 @@ class Stage {
             this.look.layer = Math.min(this.look.layer ?? 0, text.layers - 1);
             this.look.head = Math.min(this.look.head ?? 0, text.heads - 1);
         }
+        this.move_window();
         this.follow();
     }
 
