@@ -1,17 +1,26 @@
 """Which tokens of the text a prediction rests on, by several methods side by side."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from gpt2.figures.base.canvas import Canvas, blocks_of, line_height, wrapped
-from gpt2.figures.base.cells import NoCells
+from gpt2.figures.base.cells import Cells
+from gpt2.figures.base.grid import Grid
 from gpt2.figures.base.picture import check_field, check_words
-from gpt2.figures.base.style import LIGHT, PHONE, Theme, font_size, tallest
-from gpt2.figures.base.text import counted, fitted, named, quoted, text_width
+from gpt2.figures.base.style import (
+    LIGHT,
+    PHONE,
+    WIDEST_LABEL,
+    Theme,
+    check_width,
+    font_size,
+    tallest,
+)
+from gpt2.figures.base.text import counted, fitted, named, quoted, shorten, text_width, visible
 
 MAX_BARS = 24  # tokens drawn; of more, the strongest
 
@@ -21,7 +30,7 @@ _WIDEST, _APART = 300, 10  # a method's column at most, and what parts it from t
 
 
 @dataclass(frozen=True, eq=False)
-class AttributionBars(NoCells):
+class AttributionBars:
     """A row for each token, a column of signed bars for each method, each on its own scale.
 
     Args:
@@ -49,28 +58,38 @@ class AttributionBars(NoCells):
 
     def figure(self, theme: Theme = LIGHT, width: int = 1040) -> Figure:
         """Methods that do not fit beside the others start a new block."""
-        size, row = font_size(width) - 1, round(1.5 * (font_size(width) - 1))
-        for count in range(min(MAX_BARS, len(self.pieces)), 0, -1):
-            rows = self.strongest(count)
-            labels = self._labels(rows, size, width)
-            side = text_width(labels, size) + 12
-            heads, columns, across = self._columns(width - side, size)
-            tall, blocks = max(map(len, heads)) * line_height(size) + 6, ceil(len(heads) / columns)
-            block = tall + row * count + 12
-            if _HEAD + blocks * block <= tallest(width):
-                break
-        canvas, scores = Canvas(width, _HEAD + blocks * block, theme), np.nan_to_num(self.values)
+        grid, rows, labels, heads = self._plan(width)
+        canvas = Canvas(width, _HEAD + ceil(len(heads) / grid.columns) * grid.down, theme)
+        scores, tall = np.nan_to_num(self.values), _row(width)
         canvas.write_title(f"What {named(self.target)} rests on")
         canvas.write(2, 31, self._key(len(rows), width), muted=True)
         for method, head in enumerate(heads):
-            down, over = divmod(method, columns)
-            x, top = side + over * across, _HEAD + down * block + tall
-            y = canvas.write_lines(x, top - tall + 0.8 * size, head[:-1], weight="bold")
+            x, top, across, _ = grid.box(*divmod(method, grid.columns))
+            first = top - (grid.top - _HEAD) + 0.8 * canvas.size
+            y = canvas.write_lines(x, first, head[:-1], weight="bold")
             canvas.write(x, y, head[-1], muted=True)
-            _draw_bars(canvas, scores[method, rows], (x, top, across - _APART, row))
-            for index, piece in enumerate(labels if over == 0 else []):
-                canvas.write(side - 8, top + (index + 0.5) * row, piece, ha="right")
+            _draw_bars(canvas, scores[method, rows], (x, top, across, tall))
+            for index, piece in enumerate(labels if method % grid.columns == 0 else []):
+                canvas.write(grid.left - 8, top + (index + 0.5) * tall, piece, ha="right")
         return canvas.figure
+
+    def cells(self, width: int) -> Cells | None:
+        """A cell for each token that is drawn and each method, where all are side by side."""
+        grid, rows, _, _ = self._plan(width)
+        if grid.rows > 1:
+            return None
+        names = [shorten(visible(self.pieces[row]), 24) for row in rows]
+        values = [
+            ["" if np.isnan(score) else f"{score:+.2g}" for score in self.values[:, row]]
+            for row in rows
+        ]
+        return Cells.of(
+            replace(grid, rows=len(rows), down=_row(width)),
+            names,
+            self.names,
+            values,
+            "“{row}” by {column}: {value}",
+        )
 
     def alt(self) -> str:
         """The strongest by each method."""
@@ -94,10 +113,26 @@ class AttributionBars(NoCells):
         shares = (scores / np.maximum(scores.max(1, keepdims=True), 1e-12)).max(0)
         return sorted(np.argsort(-shares, kind="stable")[:count].tolist())
 
+    def _plan(self, width: int) -> tuple[Grid, list[int], list[str], list[list[str]]]:
+        """Where the methods lie, which tokens are drawn, their labels, the lines above methods."""
+        check_width(width)
+        size = font_size(width) - 1
+        for count in range(min(MAX_BARS, len(self.pieces)), 0, -1):
+            rows = self.strongest(count)
+            labels = self._labels(rows, size, width)
+            side = text_width(labels, size) + 12
+            heads, columns, across = self._columns(width - side, size)
+            tall, blocks = max(map(len, heads)) * line_height(size) + 6, ceil(len(heads) / columns)
+            block = tall + _row(width) * count + 12
+            if _HEAD + blocks * block <= tallest(width):
+                break
+        grid = Grid(side, _HEAD + tall, blocks, columns, across, block, _APART)
+        return grid, rows, labels, heads
+
     def _labels(self, rows: Sequence[int], size: float, width: int) -> list[str]:
         """Tokens as they are drawn, with their places where some are left out."""
         numbers = [f"{row} " if len(rows) < len(self.pieces) else "" for row in rows]
-        room = 0.3 * width if width < PHONE else width
+        room = 0.3 * width if width < PHONE else WIDEST_LABEL + 30
         shown = fitted([self.pieces[row] for row in rows], size, room - text_width(numbers, size))
         return [number + piece for number, piece in zip(numbers, shown, strict=True)]
 
@@ -105,7 +140,8 @@ class AttributionBars(NoCells):
         """How many tokens are drawn, if not all, and what the sides mean."""
         few = f"{shown} strongest of {len(self.pieces)} tokens"
         if width < PHONE:
-            return f"{few if shown < len(self.pieces) else 'right: makes it likelier; left: less'}"
+            few = f"{few}; right: likelier"
+            return few if shown < len(self.pieces) else "right: makes it likelier; left: less"
         said = "bar to the right: makes it more likely; to the left: less"
         return f"{few}; {said}" if shown < len(self.pieces) else said
 
@@ -120,6 +156,11 @@ class AttributionBars(NoCells):
         for head, row in zip(heads, np.nan_to_num(self.values), strict=True):
             head += [*[""] * (most - len(head)), f"max {np.abs(row).max():.2g}"]
         return heads, columns, across
+
+
+def _row(width: int) -> int:
+    """Height of a token's row."""
+    return round(1.5 * (font_size(width) - 1))
 
 
 def _draw_bars(

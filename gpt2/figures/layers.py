@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from gpt2.figures.attention import check_tokens
 from gpt2.figures.base.canvas import Canvas
 from gpt2.figures.base.cells import Cells
-from gpt2.figures.base.grid import Grid, paste_tiles
-from gpt2.figures.base.heatmap import past_colors
+from gpt2.figures.base.grid import Grid
+from gpt2.figures.base.heatmap import paste_tiles
 from gpt2.figures.base.picture import check_field
 from gpt2.figures.base.style import LIGHT, PHONE, Theme, check_width, tallest
 from gpt2.figures.base.text import counted, percent
@@ -49,13 +49,10 @@ class LayerMaps:
 
     def figure(self, theme: Theme = LIGHT, width: int = 1040) -> Figure:
         """Thumbnails in the order of heads, the selected one outlined."""
-        heads, tokens = self.weights.shape[:2]
+        heads = len(self.weights)
         grid = _grid(heads, width)
         canvas = Canvas(width, grid.bottom + _EDGE, theme)
-        images = np.zeros((grid.rows * grid.columns, tokens, tokens, 4), np.uint8)
-        images[:heads] = past_colors(self.weights)
-        images = images.reshape(grid.rows, grid.columns, *images.shape[1:])
-        paste_tiles(canvas, images, grid)
+        paste_tiles(canvas, self.weights, grid)
         title = f"Layer {self.layer}: where each of its heads looks"
         canvas.write(_EDGE, _TITLE - 8, title, size=canvas.size + 1, va="bottom")
         for head in range(heads):

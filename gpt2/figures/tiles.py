@@ -11,8 +11,8 @@ from matplotlib.textpath import TextPath
 
 from gpt2.figures.base.canvas import Canvas
 from gpt2.figures.base.cells import Cells
-from gpt2.figures.base.grid import Grid, number_grid, paste_tiles
-from gpt2.figures.base.heatmap import past_colors
+from gpt2.figures.base.grid import Grid, number_grid
+from gpt2.figures.base.heatmap import paste_tiles
 from gpt2.figures.base.picture import check_field
 from gpt2.figures.base.style import LIGHT, MIN_WIDTH, Theme, check_width, tallest
 from gpt2.figures.base.text import counted, fonts, text_width, whole_percent
@@ -69,7 +69,7 @@ class HeadTiles:
         grid, words = _grid(*self.maps.shape[:2], width), width >= MIN_WIDTH
         canvas = Canvas(width, grid.bottom + 4, theme, least=LEAST_WIDTH)
         named = self._named() if grid.across >= _LETTERED else {}
-        paste_tiles(canvas, past_colors(self.maps), grid)
+        paste_tiles(canvas, self.maps.reshape(-1, *self.maps.shape[2:]), grid)
         if words:
             canvas.write_title("Every head of every layer: where each token looks")
             key, size = _key(list(named), canvas.size, width), canvas.size

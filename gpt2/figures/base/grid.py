@@ -1,12 +1,10 @@
-"""Cells in rows and columns: where they lie, what a click hits, their numbers and pictures."""
+"""Cells in rows and columns: where they lie, what a click hits, and their numbers."""
 
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
 from gpt2.figures.base.canvas import TURNED, Canvas
-from gpt2.figures.base.style import DENSITY, PAGE, tick_step
+from gpt2.figures.base.style import tick_step
 from gpt2.figures.base.text import text_width
 
 
@@ -57,25 +55,6 @@ class Grid:
         if not (0 <= row < self.rows and 0 <= column < self.columns):
             return None
         return int(row), int(column)
-
-
-def paste_tiles(canvas: Canvas, images: np.ndarray, grid: Grid) -> None:
-    """Images [rows, columns, n, n, 4], RGBA, at the cells of a grid; between them it stays blank.
-
-    Cells and gaps must be whole CSS pixels. On the page an image has a pixel for each of its own,
-    if they are not too fine to be seen, and the browser spreads them.
-    """
-    rows, columns, n = images.shape[:3]
-    side = grid.box(0, 0)[2]
-    scale = min(n / side, 1) if canvas.theme is PAGE else DENSITY
-    inner, across, down = (round(scale * length) for length in (side, grid.across, grid.down))
-    pick = np.arange(inner) * n // inner
-    pixels = np.ascontiguousarray(images).view(np.uint32)[..., 0]  # a pixel moves as one number
-    out = np.zeros((rows, down, columns, across), np.uint32)
-    large = pixels[:, :, pick[:, None], pick]  # [rows, columns, y, x]
-    out[:, :inner, :, :inner] = large.transpose(0, 2, 1, 3)
-    pasted = out.view(np.uint8).reshape(rows * down, columns * across, 4)
-    canvas.paste(pasted, (grid.left, grid.top, columns * grid.across, rows * grid.down))
 
 
 def number_grid(canvas: Canvas, grid: Grid, *, end: float = math.inf) -> None:

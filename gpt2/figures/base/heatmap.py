@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from gpt2.figures.base.canvas import TURNED, Canvas
 from gpt2.figures.base.grid import Grid
 from gpt2.figures.base.style import (
+    DENSITY,
+    PAGE,
     PHONE,
     Theme,
     check_width,
@@ -23,6 +25,7 @@ from gpt2.figures.base.text import text_width
 
 _CELL = 38  # CSS pixels a cell's side at most
 _LARGEST = 400  # and that of the map
+_FEW = 40  # steps of colour in small maps on the page, whose images are smaller so
 _ROOMY = 280  # from which side on its blank half has room for words
 _BAR = 10  # thickness of the colour bar
 TITLE = 26  # above the colour bar
@@ -58,11 +61,37 @@ def signed_colors(theme: Theme) -> Colormap:
     return LinearSegmentedColormap.from_list("signed", theme.diverging)
 
 
-def past_colors(shares: np.ndarray) -> np.ndarray:
-    """Maps [..., n, n] of shares as RGBA bytes, transparent where a token cannot look."""
-    colored = colormaps[_SHARES](shares**_GAMMA, bytes=True)
+def past_colors(shares: np.ndarray, *, steps: int = 255) -> np.ndarray:
+    """Maps [..., n, n] of shares as RGBA bytes, transparent where a token cannot look.
+
+    Args:
+        shares: 0..1.
+        steps: from the darkest colour to the brightest.
+    """
+    colored = colormaps[_SHARES](np.rint(shares**_GAMMA * steps) / steps, bytes=True)
     colored[..., ~np.tri(shares.shape[-1], dtype=bool), 3] = 0
     return colored
+
+
+def paste_tiles(canvas: Canvas, maps: np.ndarray, grid: Grid) -> None:
+    """Maps of shares, [rows * columns or fewer, n, n], on the cells of a grid, as one image.
+
+    Cells and gaps must be whole CSS pixels. On the page an image has a pixel for each of a map's
+    own, if they are not too fine to be seen, and the browser spreads them.
+    """
+    n, side, page = maps.shape[-1], grid.box(0, 0)[2], canvas.theme is PAGE
+    scale = min(n / side, 1) if page else DENSITY
+    inner, across, down = (round(scale * length) for length in (side, grid.across, grid.down))
+    pick = np.arange(inner) * n // inner
+    tiles = np.zeros((grid.rows * grid.columns, n, n), np.uint32)
+    colored = past_colors(maps, steps=_FEW if page else 255)
+    tiles[: len(maps)] = colored.view(np.uint32)[..., 0]  # a pixel moves as one number
+    tiles = tiles.reshape(grid.rows, grid.columns, n, n)[:, :, pick[:, None], pick]
+    out = np.zeros((grid.rows, down, grid.columns, across), np.uint32)
+    out[:, :inner, :, :inner] = tiles.transpose(0, 2, 1, 3)
+    pixels = out.view(np.uint8).reshape(grid.rows * down, grid.columns * across, 4)
+    place = grid.left, grid.top, grid.columns * grid.across, grid.rows * grid.down
+    canvas.paste(pixels, place)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from gpt2.figures.base.text import fitted, fonts, settings
 DENSITY = 2  # rendered pixels per CSS pixel
 MIN_WIDTH, MAX_WIDTH = 300, 2400
 LINE_HEIGHT = 1.25  # of the font size: closer lines of text would touch
+WIDEST_LABEL = 100  # CSS pixels of a token at the left
 PHONE = 560  # below this width labels must be shorter and fewer
 TALLEST = 520  # CSS pixels that a wider picture is high at most, so that a window holds a view
 
@@ -165,7 +166,7 @@ def text_style(theme: Theme, size: float, **more: Any) -> dict[str, Any]:
 
 def row_labels(pieces: Sequence[str], size: float, width: int) -> list[str]:
     """Labels for the left of a figure; on a phone they leave the picture two thirds of it."""
-    return fitted(pieces, size, 0.3 * width if width < PHONE else width)
+    return fitted(pieces, size, 0.3 * width if width < PHONE else WIDEST_LABEL)
 
 
 def font_size(width: int) -> int:

@@ -48,7 +48,7 @@ def build_classify(page: Page) -> None:
                     placeholder="Paste a headline or the beginning of an article.",
                     elem_id="news",
                 )
-                gr.HTML(examples_html())
+                gr.HTML(html_template=examples_html(), apply_default_css=False)
                 with gr.Row(elem_classes="buttons"):
                     start = gr.Button("Classify", variant="primary", min_width=0)
                     model = gr.Dropdown(

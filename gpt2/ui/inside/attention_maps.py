@@ -13,7 +13,7 @@ from gpt2.ui.picture import Drawing
 from gpt2.ui.view import GAP, left_width
 
 COLUMN = 290  # CSS pixels beside the map, at least
-PICKER = 200  # of all heads, where the whole of a long text is below it
+PICKER = 180  # of all heads, where the whole of a long text is below it
 OVERVIEW = 300  # an overview is drawn for
 WIDE = 1000  # a view that belongs to a high window
 WIDEST, USUAL = 620, 440  # a map is at most, there and elsewhere
@@ -28,18 +28,24 @@ class Kind(NamedTuple):
     words: str
 
 
+TARGETS = {  # of what heads are known to do
+    "previous token": "the token before",
+    "first token": "the first token",
+    "duplicate token": "the same token earlier on",
+    "induction": "what came after the same token earlier on (induction)",
+}
 ATTENTION, WEIGHTED, ROLLOUT = "attention", "weighted", "rollout"
 KINDS = {
-    ATTENTION: Kind("attention", "Shown: how much each token takes from each token before it."),
+    ATTENTION: Kind("attention", ""),
     WEIGHTED: Kind(
         "weighted by value",
-        "Shown: each share times the length of the vector that it moves (Kobayashi et al. 2020), "
-        "so that a bright share of nothing goes dark.",
+        "Each share is weighted by the length of the vector that it moves, so that a bright share "
+        "of nothing goes dark (Kobayashi et al. 2020).",
     ),
     ROLLOUT: Kind(
         "rollout",
-        "Shown: attention followed down through all layers, mean over heads (Abnar & Zuidema "
-        "2020): which tokens each place is made of. Pick a head to come back.",
+        "Attention followed down through all layers, mean over heads: which tokens each place is "
+        "made of (Abnar & Zuidema 2020). Pick a head to come back.",
     ),
 }
 
@@ -140,19 +146,21 @@ class AttentionMaps:
 
     def what_it_does(self) -> str:
         """What is shown, and what the head was measured to do, in words."""
-        words = KINDS[self.kind].words
-        if self.kind != ROLLOUT and self.head >= 0:
-            words = f"{self._measured()} {words}"
+        words = [KINDS[self.kind].words]
+        if self.kind != ROLLOUT:
+            words.insert(0, self._measured())
         if not self.whole:
             first, end = self.window
-            words += (
-                f" The map holds {self.engine.limits.attention_tokens} tokens: {first} to "
-                f"{end - 1} of {len(self.ids)}; click the small map of the whole text to move it."
+            words.append(
+                f"The map holds tokens {first} to {end - 1} of {len(self.ids)}; click the whole "
+                "text below to move it."
             )
-        return note(words)
+        return note(" ".join(filter(None, words)))
 
     def _measured(self) -> str:
-        """What the head gives to what heads are known to look at, most first."""
+        """What the head looks at most, of what heads are known to do."""
+        if self.head < 0:
+            return f"The mean over all heads of layer {self.layer}; pick one to see what it does."
         general, here = (
             scores.scores[:, self.layer, self.head]
             for scores in (
@@ -160,12 +168,11 @@ class AttentionMaps:
                 self.engine.inspector.heads(self.ids, model=self.model),
             )
         )
-        first, *others = np.argsort(-general, kind="stable").tolist()
-        rest = ", ".join(f"{HEAD_LABELS[n]} {percent(float(general[n]))}" for n in others)
+        most = int(general.argmax())
         return (
-            f"Layer {self.layer}, head {self.head} gives {percent(float(general[first]))} of its "
-            f"attention to the {HEAD_LABELS[first]} ({percent(float(here[first]))} in this text), "
-            f"measured on repeated random tokens; {rest}."
+            f"On random tokens that come twice, head {self.head} of layer {self.layer} gives "
+            f"{percent(float(general[most]))} of its attention to {TARGETS[HEAD_LABELS[most]]}; in "
+            f"this text {percent(float(here[most]))}."
         )
 
     def _maps(self) -> np.ndarray:

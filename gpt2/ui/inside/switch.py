@@ -41,7 +41,7 @@ def build_switch(page: Page, writing: Writing) -> View:
     engine = page.engine
     config = engine.catalog.config(engine.catalog.models[0])
     controls = row(
-        stepper("strength", "A click sets the strength to", 0, LARGEST, 0, step=0.1),
+        stepper("strength", "A click sets the strength (0: off) to", 0, LARGEST, 0, step=0.1),
         stepper("layer", "Layer", 0, config.n_layer - 1, min(5, config.n_layer - 1)),
         '<button type="button" data-part="layer">Switch the layer</button>',
     )
@@ -70,7 +70,7 @@ def switch_drawings(engine: Engine, asked: Asked) -> Iterator[Drawn]:
         ValueError: a part that the page names is none.
     """
     parts = read_parts(engine, asked)
-    drawn: dict = {"parts": parts_words(parts), "instead": instead_drawing(engine, asked, parts)}
+    drawn: Drawn = {"parts": parts_words(parts), "instead": instead_drawing(engine, asked, parts)}
     if "off" in asked.kept:
         yield drawn
         return
@@ -152,7 +152,7 @@ def read_parts(engine: Engine, asked: Asked) -> Parts:
         raise ValueError(f"the parts to switch are no list; {RELOAD}")
     parts: Parts = {}
     for entry in raw or ():
-        if not isinstance(entry, list) or len(entry) != 4 or entry[0] not in NAMES:
+        if not isinstance(entry, list) or len(entry) != 4 or str(entry[0]) not in NAMES:
             raise ValueError(
                 "a part to switch must be a kind (head, mlp or layer), a layer, a head and a "
                 f"strength; {RELOAD}"

@@ -42,7 +42,20 @@ class Stage {
     pick(place) {
         if (!this.text || this.writing) return;
         const last = this.text.ids.length - 1;
-        this.set({ token: Math.min(Math.max(this.first, place), last) });
+        this.look.token = Math.min(Math.max(this.first, place), last);
+        this.move_window();
+        this.follow();
+    }
+
+    /** Of a long text a map of attention holds a part: that with the selected token. */
+    move_window() {
+        const field = document.querySelector(`#${this.tab}-attention [data-window]`);
+        const room = Number(field?.dataset.window);
+        const { token, start = 0 } = this.look;
+        if (!room) return;
+        const inside = start <= token && token < start + room;
+        const most = Math.max(0, this.text.ids.length - room);
+        this.look.start = Math.min(inside ? start : Math.max(0, token - room / 2), most);
     }
 
     show(name) {
@@ -74,6 +87,7 @@ class Stage {
             this.look.layer = Math.min(this.look.layer ?? 0, text.layers - 1);
             this.look.head = Math.min(this.look.head ?? 0, text.heads - 1);
         }
+        this.move_window();
         this.follow();
     }
 
@@ -160,9 +174,9 @@ class View {
         if (this.pieces.size > most) this.pieces.delete(this.pieces.keys().next().value);
     }
 
-    /** What an answer has for a slot. */
+    /** What there is for a slot. */
     piece(name, answer) {
-        const found = this.apart[name] ? this.pieces.get(this.slot_key(name, answer.key)) : answer.slots?.[name];
+        const found = this.apart[name] ? this.pieces.get(this.slot_key(name)) : answer.slots?.[name];
         return found ?? { html: "", cells: null };
     }
 
@@ -213,15 +227,19 @@ class View {
     /** Show the answer for what is looked at; whether there is one. */
     show() {
         const answer = this.answers.get(this.key());
-        if (!answer) return false;
+        const extras = Object.values(this.extras); // these do not wait for an answer
         for (const slot of this.slots) {
-            const piece = this.piece(slot.dataset.slot, answer);
-            if (slot.gpt2_piece?.html === piece.html) continue;
-            slot.gpt2_piece = piece;
-            slot.innerHTML = piece.html; // escaped where it was made, in Python
-            gpt2.cells.lay(this.stage, slot, piece.cells);
+            const { slot: name } = slot.dataset;
+            if (answer || extras.includes(name)) this.fill(slot, this.piece(name, answer));
         }
-        return true;
+        return Boolean(answer);
+    }
+
+    fill(slot, piece) {
+        if ((slot.gpt2_piece?.html ?? "") === piece.html) return;
+        slot.gpt2_piece = piece;
+        slot.innerHTML = piece.html; // escaped where it was made, in Python
+        gpt2.cells.lay(this.stage, slot, piece.cells);
     }
 
     /** What was drawn came; of another token it is kept for later. */
