@@ -11,22 +11,21 @@ import numpy as np
 from gpt2.engine import Engine
 from gpt2.figures import ClassBars, TopicLines, percent
 from gpt2.records import Verdict
+from gpt2.ui.classify.examples import class_name, examples_html
+from gpt2.ui.classify.many import build_many
 from gpt2.ui.classify.reading import Reading, verdict_of
+from gpt2.ui.inside.attention import build_attention
 from gpt2.ui.inside.why import build_why
 from gpt2.ui.page import MODEL_EVENTS, PRIVATE, Page, note
 from gpt2.ui.picture import Drawing
 from gpt2.ui.record import Asked
 from gpt2.ui.view import View, inspector_tabs, slot
 
-VIEWS = {"decided": "When did it decide", "attention": "Attention", "why": "Why"}
-EXAMPLES = {
-    "Oil": "Oil prices climb as refineries shut down ahead of the storm, lifting shares of "
-    "producers.",
-    "Football": "The striker scored twice in the last ten minutes to send her team to the final.",
-    "Peace talks": "Peace talks resume in Geneva after a week of fighting along the border.",
-    "A planet": "A small telescope on a mountain in Chile has found a planet the size of Earth.",
-    "A chip": "The phone maker said its new chip will double the battery life of next year's "
-    "handsets.",
+VIEWS = {
+    "decided": "When did it decide",
+    "attention": "Attention",
+    "why": "Why",
+    "many": "Many texts",
 }
 WHEN = (
     "The probability of each topic after each token, as if the text ended there. Look for the word "
@@ -45,15 +44,11 @@ def build_classify(page: Page) -> None:
                 news = gr.Textbox(
                     label="News text",
                     lines=2,
-                    max_lines=4,
+                    max_lines=3,
                     placeholder="Paste a headline or the beginning of an article.",
                     elem_id="news",
                 )
-                gr.HTML(
-                    html_template=examples_html(),
-                    js_on_load="gpt2.examples(element, 'classify')",
-                    apply_default_css=False,
-                )
+                gr.HTML(html_template=examples_html(), apply_default_css=False)
                 with gr.Row(elem_classes="buttons"):
                     start = gr.Button("Classify", variant="primary", min_width=0)
                     model = gr.Dropdown(
@@ -69,8 +64,9 @@ def build_classify(page: Page) -> None:
         with gr.Column(elem_id="classify-inspector", elem_classes="inspector"):
             inspector_tabs("classify", VIEWS)
             build_decided(page)
-            # build_attention(page, "classify")
+            build_attention(page, "classify")
             build_why(page, "classify")
+            build_many(page)
 
     def read(news, model, raw) -> dict[gr.HTML, str]:
         # Not named classify: gradio would take that name from the API's endpoint.
@@ -130,6 +126,7 @@ def build_decided(page: Page) -> View:
         WHEN,
         body=slot("decided-place") + slot("decided-lines"),
         uses=("token",),
+        apart={"decided-lines": ()},
         draw=partial(decided_drawings, page.engine),
     )
 
@@ -158,16 +155,18 @@ def headline_html(engine: Engine, found: Verdict) -> str:
 
 
 def decided_drawings(engine: Engine, asked: Asked) -> dict[str, Drawing | str]:
-    """The four lines, and what they are at the selected token in words."""
+    """What the probabilities are at the selected token in words, and the four lines."""
     found = verdict_of(engine, asked)
+    (piece,) = engine.catalog.pieces([asked.ids[asked.selected]], model=found.model)
+    place = place_html(asked.selected, piece, found.labels, found.per_token[asked.selected])
+    if "decided-lines" in asked.kept:
+        return {"decided-place": place}
     picture = TopicLines(
         found.per_token,
         engine.catalog.drawn(found.ids, model=found.model),
         found.labels,
         engine.catalog.words(found.ids, model=found.model),
     )
-    (piece,) = engine.catalog.pieces([asked.ids[asked.selected]], model=found.model)
-    place = place_html(asked.selected, piece, found.labels, found.per_token[asked.selected])
     return {
         "decided-place": place,
         "decided-lines": Drawing(picture, asked.width, "topic-over-text"),
@@ -183,22 +182,6 @@ def place_html(index: int, piece: str, labels: Sequence[str], probs: Any) -> str
     return (
         f'<p class="token" translate="no"><b>After token {index}</b> <code>{escape(piece)}</code> '
         f"{shares}</p>"
-    )
-
-
-def class_name(index: int) -> str:
-    """The style sheet's name for the colour of a class."""
-    return f"class-{index % 4}"
-
-
-def examples_html() -> str:
-    """Texts that one click reads, as chips."""
-    chips = "".join(
-        f'<button type="button" data-prompt="{escape(text)}">{escape(name)}</button>'
-        for name, text in EXAMPLES.items()
-    )
-    return (
-        f'<div class="chips" role="group" aria-label="Examples"><span>Examples</span> {chips}</div>'
     )
 
 

@@ -231,6 +231,11 @@ function made(name, kind, words) {
 
 /** A news text, read at once: each token has the colour of the class that leads after it. */
 class NewsStrip extends Strip {
+    constructor(stage, element) {
+        super(stage, element);
+        stage.empty ??= "Classify a text, or click an example.";
+    }
+
     line([kind, ...rest]) {
         if (kind === "read") this.lead(rest[0]);
         else super.line([kind, ...rest]);
@@ -259,7 +264,7 @@ class NewsStrip extends Strip {
             })
         );
         this.key.replaceChildren(
-            "Colour: the topic that leads after each token ",
+            "Leading topic after each token: ",
             ...labels.map((label, n) => made("span", `key class-${n % CLASSES}`, label))
         );
     }
@@ -277,14 +282,12 @@ class NewsStrip extends Strip {
     }
 }
 
-/** Chips that hold a text: one click has it read or written. */
-gpt2.examples = (element, tab) => {
-    element.addEventListener("click", (event) => {
-        const chip = event.target.closest("button[data-prompt]");
-        const stage = gpt2.stage(tab);
-        if (chip && !stage.writing) stage.want({ prompt: chip.dataset.prompt, model: stage.text?.model });
-    });
-};
+/** Buttons that hold a text: one click has it read. */
+document.addEventListener("click", (event) => {
+    const button = event.target.closest("button[data-prompt]");
+    const stage = button && gpt2.open_stage();
+    if (stage && !stage.writing) stage.want({ prompt: button.dataset.prompt, model: stage.text?.model });
+});
 
 gpt2.strip = (element, watch, props, trigger, tab) => {
     const stage = gpt2.stage(tab);
@@ -295,17 +298,3 @@ gpt2.strip = (element, watch, props, trigger, tab) => {
     gpt2.opening.adopt(stage);
     stage.follow();
 };
-
-/** In the view of scores: a text of one's own, or without one that of the page. */
-document.addEventListener("submit", (event) => {
-    const form = event.target;
-    if (!form.matches(".scoring")) return;
-    event.preventDefault();
-    const stage = gpt2.stage("generate");
-    const view = gpt2.view("generate", "score");
-    const text = form.elements.scored.value;
-    const [length, limit] = [[...text].length, Number(form.dataset.limit)];
-    if (length <= limit) return stage.set({ scored: text });
-    const [has, most] = [length, limit].map((count) => count.toLocaleString("en"));
-    view.told.textContent = `the text has ${has} characters; the limit is ${most}; shorten it`;
-});
