@@ -152,7 +152,7 @@ class Writer:
                 for update in islice(updates, len(forced), place - first):
                     written.append(update.step.id)
                 updates.close()
-            forced = self.forced(request, begun, written, place, token)
+            forced = self.forced(request, begun, (*written, token), place, token)
         yield from self.write(request, begun, forced=forced)
 
     def _steps(

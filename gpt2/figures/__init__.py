@@ -2,18 +2,22 @@
 
 Each is a frozen record of arrays and strings, checked when it is made: `figure(theme, width)` draws
 it for a width in CSS pixels, on a transparent ground and at twice the pixel density; `alt()` says
-in a sentence or two what it shows; `columns()` are its numbers for a CSV file. No pyplot, so
-threads may draw at once.
+in a sentence or two what it shows; `columns()` are its numbers for a CSV file; `cells(width)` are
+those of its parts that a visitor can point at. `to_inline_svg` writes a figure drawn with the theme
+PAGE for the page itself, whose style sheet says the colours (`theme_css`). No pyplot, so threads
+may draw at once.
 """
 
 from gpt2.figures.ablation import AblationGrid, ablation_at
 from gpt2.figures.attention import AttentionMap, HeadMap, head_name
 from gpt2.figures.attribution import AttributionBars
 from gpt2.figures.bars import TokenBars
+from gpt2.figures.base.cells import Cells
 from gpt2.figures.base.colors import (
+    LEVELS,
     class_color,
-    color_legend,
     level_colors,
+    level_legend,
     token_colors,
     token_level,
 )
@@ -39,12 +43,14 @@ from gpt2.figures.waterfall import WaterfallBars, vocabulary_columns
 
 __all__ = [
     "DARK",
+    "LEVELS",
     "LIGHT",
     "PAGE",
     "AblationGrid",
     "AttentionMap",
     "AttributionBars",
     "BeforeAfter",
+    "Cells",
     "ClassBars",
     "ConfusionTable",
     "FaithfulnessCurves",
@@ -64,12 +70,12 @@ __all__ = [
     "WaterfallBars",
     "ablation_at",
     "class_color",
-    "color_legend",
     "counted",
     "head_at",
     "head_name",
-    "level_colors",
     "lens_columns",
+    "level_colors",
+    "level_legend",
     "overview_at",
     "percent",
     "render",

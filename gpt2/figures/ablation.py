@@ -1,24 +1,24 @@
 """What a prediction loses when one head, or one MLP, is switched off."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from matplotlib.colors import FuncNorm
 from matplotlib.figure import Figure
 
 from gpt2.figures.base.canvas import Canvas, ink, line_height
+from gpt2.figures.base.cells import Cells
 from gpt2.figures.base.grid import Grid, number_grid
 from gpt2.figures.base.heatmap import TITLE, Scale, bar_height, color_bar, signed_colors
 from gpt2.figures.base.picture import check_field
-from gpt2.figures.base.style import LIGHT, Theme, check_width, font_size
-from gpt2.figures.base.text import counted, label, quoted, text_width
+from gpt2.figures.base.style import LIGHT, PHONE, Theme, check_width, font_size, tallest
+from gpt2.figures.base.text import counted, named, quoted, text_width
 
 STRONGEST = 3  # how many are named
 
 _LIMIT = 1e6  # a change is any number
 _SIDE = 38  # the layers' numbers at the left
-_APART = 10  # CSS pixels between the heads and the MLPs
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,25 +48,29 @@ class AblationGrid:
         check_field(self, "mlps", heads.shape[:1], **bounds)
 
     def figure(self, theme: Theme = LIGHT, width: int = 1040) -> Figure:
-        """Layers downward, heads across."""
+        """Layers downward, heads across, the MLP after a line."""
         values, (layers, count) = self._values, self.heads.shape
-        grid, column, height = _grids(layers, count, width)
-        canvas = Canvas(width, height, theme)
-        size = canvas.size
-        canvas.write_title(f"Which parts {label(self.piece)} depends on")
+        grid, size = _grid(layers, count, width), font_size(width) - 1
+        strongest = self._strongest()
+        listed = [f"{self._name(at)}: {values[at]:+.2f}" for at in strongest]
+        lines = ["strongest:", *listed]
+        if width >= PHONE:
+            lines = [f"strongest: {' · '.join(listed)}"]
+        canvas = Canvas(width, grid.bottom + _foot(width), theme)
+        canvas.write_title(f"Which parts {named(self.piece)} depends on")
         scale = _scale(self.heads, theme)
         color_bar(canvas, _SIDE, scale)
         y = TITLE + bar_height(size) + 0.7 * size
         canvas.write(_SIDE, y, "blue: less likely without it, so it helped", muted=True)
-        number_grid(canvas, grid)
-        canvas.write(column.left, grid.top - 9, "MLP", muted=True, size=size - 1)
+        word = text_width(["MLP"], size - 1)
+        x = min(grid.middle(0, count)[0], width - 2 - word / 2)
+        number_grid(canvas, replace(grid, columns=count), end=x - word / 2)
+        canvas.write(x, grid.top - 9, "MLP", muted=True, size=size - 1, ha="center")
         shades = scale.colors(scale.norm(values))  # [L,H+1,4], transparent where not known yet
-        places = {
-            at: grid.box(*at) if at[1] < count else column.box(at[0], 0)
-            for at in np.ndindex(values.shape)
-        }
+        places = {at: _inset(grid.box(*at), at[1] == count) for at in np.ndindex(values.shape)}
         canvas.boxes(list(places.values()), facecolors=shades.reshape(-1, 4))
-        strongest = self._strongest()
+        x = grid.box(0, count)[0] - grid.gap / 2
+        canvas.boxes([(x, grid.top - 3, 1, grid.bottom - grid.top + 3)], facecolors=theme.muted)
         for at in strongest:
             canvas.outline(places[at], theme.text, line=1.5)
         for at in sorted({*strongest, *((layer, count) for layer in range(layers))}):
@@ -76,19 +80,30 @@ class AblationGrid:
             if fits and not np.isnan(values[at]):
                 style = {"size": size - 1, "ha": "center", "color": ink(shades[at][:3])}
                 canvas.write(left + across / 2, top + down / 2, words, **style)
-        lines = [f"{self._name(at)}: {values[at]:+.2f}" for at in strongest]
-        canvas.write_lines(2, grid.bottom + 1.2 * size, ["strongest:", *lines])
+        canvas.write_lines(2, grid.bottom + 1.2 * size, lines)
         return canvas.figure
+
+    def cells(self, width: int) -> Cells:
+        """A cell for each head, and one for each MLP after them; none where not known yet."""
+        layers, count = self.heads.shape
+        values = [
+            ["" if np.isnan(value) else f"{value:+.2f}" for value in row]
+            for row in self._values.tolist()
+        ]
+        rows = [f"layer {layer}" for layer in range(layers)]
+        columns = [*(f"head {head}" for head in range(count)), "MLP"]
+        said = "{row}, {column}: {value} nats of log-probability when off"
+        return Cells.of(_grid(layers, count, width), rows, columns, values, said)
 
     def alt(self) -> str:
         """The strongest, and how much is known."""
         values, (layers, count) = self._values, self.heads.shape
         said = f"Change of the log-probability of {quoted(self.piece)} when each of "
         said += f"{counted(layers, 'layer')} of {counted(count, 'head')} or an MLP is off. "
-        named = [f"{self._name(at)}, {values[at]:+.2f} nats" for at in self._strongest()]
+        listed = [f"{self._name(at)}, {values[at]:+.2f} nats" for at in self._strongest()]
         known = int((~np.isnan(values[:, 0])).sum())
         said += f"Known so far: {known} of them. " if known < layers else ""
-        return said + f"Strongest: {'; '.join(named)}."
+        return said + f"Strongest: {'; '.join(listed)}."
 
     def columns(self) -> dict[str, Sequence]:
         """A row for each part."""
@@ -124,10 +139,9 @@ def ablation_at(
         x, y: fractions of the picture's width and height, from its top left corner.
         layers, heads, width: those the figure was drawn with.
     """
-    grid, column, height = _grids(layers, heads, width)
-    place = x * width, y * round(height)
-    mlp = column.at(*place)
-    return (mlp[0], None) if mlp else grid.at(*place)
+    grid = _grid(layers, heads, width)
+    found = grid.at(x * width, y * round(grid.bottom + _foot(width)))
+    return (found[0], None) if found and found[1] == heads else found
 
 
 def _scale(values: np.ndarray, theme: Theme) -> Scale:
@@ -145,15 +159,27 @@ def _scale(values: np.ndarray, theme: Theme) -> Scale:
     return Scale(signed_colors(theme), norm, ticks, "change of log-probability when off, in nats")
 
 
-def _grids(layers: int, heads: int, width: int) -> tuple[Grid, Grid, float]:
-    """Where the heads and the MLPs lie, and the figure's height."""
+def _grid(layers: int, heads: int, width: int) -> Grid:
+    """Where the heads lie, and the MLPs as the last column."""
     check_width(width)
     size = font_size(width) - 1
-    wide = max(34.0, text_width(["-10.00"], size - 1) + 4)
-    across = min((width - _SIDE - _APART - wide - 2) / heads, 48)
-    down = min(max(across, 14), 26)
+    across = min((width - _SIDE - 2) / (heads + 1), 48)
     top = TITLE + bar_height(size) + 1.5 * size + 24
-    gap = 2 if across > 20 else 1
-    grid = Grid(_SIDE, top, layers, heads, across, down, gap)
-    column = Grid(grid.right + _APART, top, layers, 1, max(across, wide), down, gap)
-    return grid, column, grid.bottom + (STRONGEST + 1) * line_height(size) + 0.9 * size
+    room = tallest(width) - top - _foot(width) - 1
+    down = min(max(across, 14), 26, max(room / layers, 5))
+    gap = 2 if min(across, down) > 20 else 1
+    return Grid(_SIDE, top, layers, heads + 1, across, down, gap)
+
+
+def _foot(width: int) -> float:
+    """CSS pixels below the cells: the strongest on a line, each on one of its own on a phone."""
+    size = font_size(width) - 1
+    return (1 if width >= PHONE else STRONGEST + 1) * line_height(size) + 0.9 * size
+
+
+def _inset(
+    place: tuple[float, float, float, float], mlp: bool
+) -> tuple[float, float, float, float]:
+    """A cell, an MLP's a little further from the heads."""
+    left, top, across, down = place
+    return (left + 2, top, across - 2, down) if mlp else place

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
-from gpt2.figures.base.heatmap import heatmap, share_scale
+from gpt2.figures.base.cells import Cells
+from gpt2.figures.base.heatmap import Layout, heatmap, share_scale
 from gpt2.figures.base.picture import check_field, check_words
 from gpt2.figures.base.style import LIGHT, Theme
-from gpt2.figures.base.text import counted, percent, quoted
+from gpt2.figures.base.text import counted, percent, quoted, shorten, visible
 
 MAX_TOKENS = 64
+
+_SHARE = "share of attention, 0 to 1"
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +37,7 @@ class AttentionMap:
     weights: np.ndarray
     pieces: Sequence[str]
     title: str
-    unit: str = "share of attention, 0 to 1"
+    unit: str = _SHARE
     high: float = 1.0
     words: Sequence[str] = ()
     first: int = 0
@@ -51,14 +54,24 @@ class AttentionMap:
         note = "blank: a token cannot\nlook at what comes later" if len(past) >= 6 else ""
         return heatmap(
             np.where(past, self.weights, np.nan),
-            self.pieces,
+            Layout.of(self.pieces, width, past=True),
             title=self.title,
             names=("token looked at (key)", "token that looks (query)"),
             scale=share_scale(self.unit, high=self.high),
             note=note,
             theme=theme,
-            width=width,
         )
+
+    def cells(self, width: int) -> Cells:
+        """A cell for each pair of tokens, the one that looks first."""
+        names, share = [shorten(visible(piece), 24) for piece in self.pieces], self.unit == _SHARE
+        values = [
+            [percent(value) if share else f"{value:.2g}" for value in row[: query + 1].tolist()]
+            + [""] * (len(names) - query - 1)
+            for query, row in enumerate(self.weights)
+        ]
+        said = "“{row}” takes {value} from “{column}”"
+        return Cells.of(Layout.of(self.pieces, width, past=True).grid, names, names, values, said)
 
     def alt(self) -> str:
         """Its title and its strongest pair."""
@@ -113,6 +126,10 @@ class HeadMap:
     def figure(self, theme: Theme = LIGHT, width: int = 1040) -> Figure:
         """As that of any map."""
         return self._map.figure(theme, width)
+
+    def cells(self, width: int) -> Cells:
+        """As those of any map."""
+        return self._map.cells(width)
 
     def alt(self) -> str:
         """Its strongest pair, and how much the first token gets."""

@@ -1,16 +1,26 @@
 """Which tokens of the text a prediction rests on, by several methods side by side."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from gpt2.figures.base.canvas import Canvas, blocks_of, line_height, wrapped
+from gpt2.figures.base.cells import Cells
+from gpt2.figures.base.grid import Grid
 from gpt2.figures.base.picture import check_field, check_words
-from gpt2.figures.base.style import LIGHT, PHONE, Theme, font_size
-from gpt2.figures.base.text import counted, fitted, label, quoted, text_width
+from gpt2.figures.base.style import (
+    LIGHT,
+    PHONE,
+    WIDEST_LABEL,
+    Theme,
+    check_width,
+    font_size,
+    tallest,
+)
+from gpt2.figures.base.text import counted, fitted, named, quoted, shorten, text_width, visible
 
 MAX_BARS = 24  # tokens drawn; of more, the strongest
 
@@ -48,31 +58,38 @@ class AttributionBars:
 
     def figure(self, theme: Theme = LIGHT, width: int = 1040) -> Figure:
         """Methods that do not fit beside the others start a new block."""
-        scores, rows = np.nan_to_num(self.values), self.strongest()
-        size = font_size(width) - 1
-        numbers = [f"{row} " if len(rows) < len(self.pieces) else "" for row in rows]
-        room = 0.3 * width if width < PHONE else width
-        shown = fitted([self.pieces[row] for row in rows], size, room - text_width(numbers, size))
-        labels = [number + piece for number, piece in zip(numbers, shown, strict=True)]
-        side = text_width(labels, size) + 12
-        heads, columns, across = self._columns(width - side, size)
-        row, tall = round(1.5 * size), max(map(len, heads)) * line_height(size) + 6
-        block = tall + row * len(rows) + 12
-        canvas = Canvas(width, _HEAD + ceil(len(heads) / columns) * block, theme)
-        canvas.write_title(f"What {label(self.target)} rests on")
-        said = "bar to the right: makes it more likely; to the left: less"
-        if width < PHONE:
-            said = "right: makes it more likely; left: less"
-        canvas.write(2, 31, said, muted=True)
+        grid, rows, labels, heads = self._plan(width)
+        canvas = Canvas(width, _HEAD + ceil(len(heads) / grid.columns) * grid.down, theme)
+        scores, tall = np.nan_to_num(self.values), _row(width)
+        canvas.write_title(f"What {named(self.target)} rests on")
+        canvas.write(2, 31, self._key(len(rows), width), muted=True)
         for method, head in enumerate(heads):
-            down, over = divmod(method, columns)
-            x, top = side + over * across, _HEAD + down * block + tall
-            y = canvas.write_lines(x, top - tall + 0.8 * size, head[:-1], weight="bold")
+            x, top, across, _ = grid.box(*divmod(method, grid.columns))
+            first = top - (grid.top - _HEAD) + 0.8 * canvas.size
+            y = canvas.write_lines(x, first, head[:-1], weight="bold")
             canvas.write(x, y, head[-1], muted=True)
-            _draw_bars(canvas, scores[method, rows], (x, top, across - _APART, row))
-            for index, piece in enumerate(labels if over == 0 else []):
-                canvas.write(side - 8, top + (index + 0.5) * row, piece, ha="right")
+            _draw_bars(canvas, scores[method, rows], (x, top, across, tall))
+            for index, piece in enumerate(labels if method % grid.columns == 0 else []):
+                canvas.write(grid.left - 8, top + (index + 0.5) * tall, piece, ha="right")
         return canvas.figure
+
+    def cells(self, width: int) -> Cells | None:
+        """A cell for each token that is drawn and each method, where all are side by side."""
+        grid, rows, _, _ = self._plan(width)
+        if grid.rows > 1:
+            return None
+        names = [shorten(visible(self.pieces[row]), 24) for row in rows]
+        values = [
+            ["" if np.isnan(score) else f"{score:+.2g}" for score in self.values[:, row]]
+            for row in rows
+        ]
+        return Cells.of(
+            replace(grid, rows=len(rows), down=_row(width)),
+            names,
+            self.names,
+            values,
+            "“{row}” by {column}: {value}",
+        )
 
     def alt(self) -> str:
         """The strongest by each method."""
@@ -87,14 +104,46 @@ class AttributionBars:
         """A row for each token, a column for each method."""
         return {"token": self.words, **dict(zip(self.names, self.values.tolist(), strict=True))}
 
-    def strongest(self) -> list[int]:
-        """The tokens that are drawn, in text order: all, or those strongest by any method.
+    def strongest(self, count: int = MAX_BARS) -> list[int]:
+        """So many tokens that are strongest by any method, in text order.
 
         Each method counts by its own greatest score.
         """
         scores = np.abs(np.nan_to_num(self.values))
         shares = (scores / np.maximum(scores.max(1, keepdims=True), 1e-12)).max(0)
-        return sorted(np.argsort(-shares, kind="stable")[:MAX_BARS].tolist())
+        return sorted(np.argsort(-shares, kind="stable")[:count].tolist())
+
+    def _plan(self, width: int) -> tuple[Grid, list[int], list[str], list[list[str]]]:
+        """Where the methods lie, which tokens are drawn, their labels, the lines above methods."""
+        check_width(width)
+        size = font_size(width) - 1
+        for count in range(min(MAX_BARS, len(self.pieces)), 0, -1):
+            rows = self.strongest(count)
+            labels = self._labels(rows, size, width)
+            side = text_width(labels, size) + 12
+            heads, columns, across = self._columns(width - side, size)
+            tall, blocks = max(map(len, heads)) * line_height(size) + 6, ceil(len(heads) / columns)
+            block = tall + _row(width) * count + 12
+            if _HEAD + blocks * block <= tallest(width):
+                break
+        grid = Grid(side, _HEAD + tall, blocks, columns, across, block, _APART)
+        return grid, rows, labels, heads
+
+    def _labels(self, rows: Sequence[int], size: float, width: int) -> list[str]:
+        """Tokens as they are drawn, with their places where some are left out."""
+        numbers = [f"{row} " if len(rows) < len(self.pieces) else "" for row in rows]
+        room = 0.3 * width if width < PHONE else WIDEST_LABEL + 30
+        shown = fitted([self.pieces[row] for row in rows], size, room - text_width(numbers, size))
+        return [number + piece for number, piece in zip(numbers, shown, strict=True)]
+
+    def _key(self, shown: int, width: int) -> str:
+        """How many tokens are drawn, if not all, and what the sides mean."""
+        few = f"{shown} strongest of {len(self.pieces)} tokens"
+        if width < PHONE:
+            few = f"{few}; right: likelier"
+            return few if shown < len(self.pieces) else "right: makes it likelier; left: less"
+        said = "bar to the right: makes it more likely; to the left: less"
+        return f"{few}; {said}" if shown < len(self.pieces) else said
 
     def _columns(self, room: float, size: float) -> tuple[list[list[str]], int, float]:
         """Lines above each method, methods side by side, and the width of each."""
@@ -107,6 +156,11 @@ class AttributionBars:
         for head, row in zip(heads, np.nan_to_num(self.values), strict=True):
             head += [*[""] * (most - len(head)), f"max {np.abs(row).max():.2g}"]
         return heads, columns, across
+
+
+def _row(width: int) -> int:
+    """Height of a token's row."""
+    return round(1.5 * (font_size(width) - 1))
 
 
 def _draw_bars(

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from gpt2.figures.base.bar_plot import GAP, bar_place, bar_plot, check_probs, draw_axis
 from gpt2.figures.base.canvas import Canvas
+from gpt2.figures.base.cells import NoCells
 from gpt2.figures.base.style import LIGHT, Theme, font_size, row_labels
 from gpt2.figures.base.text import percent, quoted, text_width
 
@@ -49,7 +50,7 @@ class _Row:
 
 
 @dataclass(frozen=True, eq=False)
-class TokenBars:
+class TokenBars(NoCells):
     """The most likely next tokens: a solid bar each, and an outline after temperature and filters.
 
     Args:

@@ -7,9 +7,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from gpt2.figures.base.canvas import Canvas
+from gpt2.figures.base.cells import Cells
+from gpt2.figures.base.grid import Grid
 from gpt2.figures.base.picture import check_field, check_words
-from gpt2.figures.base.style import LIGHT, Theme, font_size, row_labels
-from gpt2.figures.base.text import percent, quoted, text_width
+from gpt2.figures.base.style import LIGHT, Theme, check_width, font_size, row_labels, tallest
+from gpt2.figures.base.text import percent, quoted, shorten, text_width, visible
 
 _TOP, _GAP = 26, 6  # CSS pixels: the key above, and between a bar and its words
 
@@ -41,12 +43,11 @@ class BeforeAfter:
 
     def figure(self, theme: Theme = LIGHT, width: int = 1040) -> Figure:
         """A row for each token."""
-        size = font_size(width)
+        size, grid = font_size(width), self._grid(width)
         pairs = np.column_stack([self.before, self.after])
         labels = row_labels(self.pieces, size, width)
         words = [_words(*pair) for pair in pairs]
-        side = text_width(labels, size) + 10
-        row, room = round(2.1 * size), width - side - 4
+        side, row, room = grid.left, grid.down, grid.across
         ends = [
             pair.max() / max(1 - (text_width([said], size) + 2 * _GAP) / room, 0.08)
             for pair, said in zip(pairs, words, strict=True)
@@ -66,6 +67,13 @@ class BeforeAfter:
         canvas.boxes([(side - 1, _TOP, 1, row * len(labels))], facecolors=theme.muted)
         return canvas.figure
 
+    def cells(self, width: int) -> Cells:
+        """A cell for each token."""
+        names = [shorten(visible(piece), 24) for piece in self.pieces]
+        values = [[_words(*pair)] for pair in zip(self.before, self.after, strict=True)]
+        said = "“{row}”, {column}: {value}"
+        return Cells.of(self._grid(width), names, [" → ".join(self.names)], values, said)
+
     def alt(self) -> str:
         """The three best of both, and what changed most."""
         said = "Probability of the next token."
@@ -81,6 +89,14 @@ class BeforeAfter:
         """A row for each token."""
         both = zip(self.names, (self.before.tolist(), self.after.tolist()), strict=True)
         return {"token": self.words, **dict(both)}
+
+    def _grid(self, width: int) -> Grid:
+        """Where the tokens' bars lie."""
+        check_width(width)
+        size, count = font_size(width), len(self.pieces)
+        side = text_width(row_labels(self.pieces, size, width), size) + 10
+        row = int(min(round(2.1 * size), (tallest(width) - _TOP - 4) // count))
+        return Grid(side, _TOP, count, 1, width - side - 4, row)
 
 
 def _words(before: float, after: float) -> str:

@@ -8,13 +8,14 @@ from matplotlib.figure import Figure
 
 from gpt2.figures.base.bar_plot import GAP, bar_place, bar_plot, check_probs, draw_axis
 from gpt2.figures.base.canvas import Canvas
+from gpt2.figures.base.cells import NoCells
 from gpt2.figures.base.colors import class_color
 from gpt2.figures.base.style import LIGHT, Theme, font_size, row_labels
 from gpt2.figures.base.text import percent, text_width
 
 
 @dataclass(frozen=True, eq=False)
-class ClassBars:
+class ClassBars(NoCells):
     """One bar for each class, in the given order and always the same colours.
 
     Args:

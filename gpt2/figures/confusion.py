@@ -8,6 +8,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from gpt2.figures.base.canvas import TURNED, Canvas
+from gpt2.figures.base.cells import NoCells
 from gpt2.figures.base.grid import Grid
 from gpt2.figures.base.heatmap import label_columns, label_rows
 from gpt2.figures.base.picture import check_field
@@ -18,7 +19,7 @@ _CELL = 84  # width of a cell at most
 
 
 @dataclass(frozen=True, eq=False)
-class ConfusionTable:
+class ConfusionTable(NoCells):
     """What each class was taken for: a row for each true class, tinted by its share of the row.
 
     Args:

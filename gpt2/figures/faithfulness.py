@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from gpt2.figures.base.canvas import Canvas, spread
+from gpt2.figures.base.cells import NoCells
 from gpt2.figures.base.colors import CLASS_COLORS
 from gpt2.figures.base.picture import check_field
 from gpt2.figures.base.plot import Plot
@@ -30,7 +31,7 @@ _PANELS = (
 
 
 @dataclass(frozen=True, eq=False)
-class FaithfulnessCurves:
+class FaithfulnessCurves(NoCells):
     """Two plots, deletion and insertion, with a line for each method and its name at the right.
 
     Args:

@@ -8,10 +8,11 @@ from matplotlib.figure import Figure
 
 from gpt2.figures.attention import check_tokens
 from gpt2.figures.base.canvas import Canvas
-from gpt2.figures.base.grid import Grid, paste_tiles
-from gpt2.figures.base.heatmap import past_colors
+from gpt2.figures.base.cells import Cells
+from gpt2.figures.base.grid import Grid
+from gpt2.figures.base.heatmap import paste_tiles
 from gpt2.figures.base.picture import check_field
-from gpt2.figures.base.style import LIGHT, Theme, check_width
+from gpt2.figures.base.style import LIGHT, PHONE, Theme, check_width, tallest
 from gpt2.figures.base.text import counted, percent
 
 _TITLE = 30  # CSS pixels above the thumbnails
@@ -48,13 +49,10 @@ class LayerMaps:
 
     def figure(self, theme: Theme = LIGHT, width: int = 1040) -> Figure:
         """Thumbnails in the order of heads, the selected one outlined."""
-        heads, tokens = self.weights.shape[:2]
+        heads = len(self.weights)
         grid = _grid(heads, width)
         canvas = Canvas(width, grid.bottom + _EDGE, theme)
-        images = np.zeros((grid.rows * grid.columns, tokens, tokens, 4), np.uint8)
-        images[:heads] = past_colors(self.weights)
-        images = images.reshape(grid.rows, grid.columns, *images.shape[1:])
-        paste_tiles(canvas, images, grid)
+        paste_tiles(canvas, self.weights, grid)
         title = f"Layer {self.layer}: where each of its heads looks"
         canvas.write(_EDGE, _TITLE - 8, title, size=canvas.size + 1, va="bottom")
         for head in range(heads):
@@ -64,6 +62,17 @@ class LayerMaps:
             if head == self.selected:
                 canvas.outline((x - 2, y - 2, side + 4, side + 4), theme.accent)
         return canvas.figure
+
+    def cells(self, width: int) -> Cells:
+        """A cell for each head."""
+        heads = len(self.weights)
+        grid = _grid(heads, width)
+        names = [f"head {head}" if head < heads else "" for head in range(grid.rows * grid.columns)]
+        starts = range(0, len(names), grid.columns)
+        values = [names[start : start + grid.columns] for start in starts]
+        rows = [f"{row[0]} on" for row in values]
+        columns = [str(column + 1) for column in range(grid.columns)]
+        return Cells.of(grid, rows, columns, values, f"layer {self.layer}, {{value}}")
 
     def alt(self) -> str:
         """The sharpest and the broadest head."""
@@ -104,8 +113,16 @@ def head_at(x: float, y: float, *, heads: int, width: int) -> int | None:
 
 
 def _grid(heads: int, width: int) -> Grid:
+    """As large as the width and the height allow."""
     check_width(width)
-    columns = min(heads, max(2, min(6, width // 110)))
+    few = [min(heads, max(2, width // 110))] if width < PHONE else range(1, heads + 1)
+    grids = [_fitting(heads, columns, width) for columns in few]
+    low = [grid for grid in grids if grid.bottom + _EDGE <= tallest(width)] or grids[-1:]
+    return max(low, key=lambda grid: (grid.across, grid.columns))
+
+
+def _fitting(heads: int, columns: int, width: int) -> Grid:
+    """Thumbnails in so many columns."""
     across = min(260 + _BETWEEN, (width - 2 * _EDGE + _BETWEEN) // columns)
     down, top = across + _HEAD_TITLE, _TITLE + _HEAD_TITLE
     return Grid(_EDGE, top, -(-heads // columns), columns, across, down, _BETWEEN, _HEAD_TITLE)

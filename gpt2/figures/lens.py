@@ -11,11 +11,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from gpt2.figures.base.canvas import Canvas, ink
+from gpt2.figures.base.cells import Cells
 from gpt2.figures.base.grid import Grid
 from gpt2.figures.base.heatmap import TITLE, bar_height, color_bar, share_scale
 from gpt2.figures.base.picture import check_field
 from gpt2.figures.base.style import LIGHT, PHONE, Theme, check_width, font_size
-from gpt2.figures.base.text import counted, fitted, percent, quoted
+from gpt2.figures.base.text import counted, fitted, percent, quoted, shorten, visible
 
 MAX_ROWS = 17  # of layers; more are thinned
 
@@ -70,10 +71,7 @@ class LensGrid:
                 f"{lens_columns(width)}; pass fewer"
             )
         size, values = font_size(width) - 1, self.probs[..., 0]
-        rows = lens_rows(len(values))
-        across = min((width - _SIDE - 2) / len(self.inputs), 120)
-        top = TITLE + bar_height(size) + 2.6 * size
-        grid = Grid(_SIDE, top, len(rows), len(self.inputs), across, _ROW, gap=2)
+        rows, grid = lens_rows(len(values)), self._grid(width)
         canvas = Canvas(width, grid.bottom + 4, theme)
         title = "What each layer would say next"
         canvas.write_title(f"{title}, reading down to the output" if width >= PHONE else title)
@@ -83,11 +81,27 @@ class LensGrid:
         places = [grid.box(*at) for at in np.ndindex(grid.rows, grid.columns)]
         shades = scale.colors(scale.norm(values[rows])).reshape(-1, 4)
         canvas.boxes(places, facecolors=shades)
-        words = [word for row in rows for word in fitted(self.pieces[row], size, across - 5)]
+        words = [word for row in rows for word in fitted(self.pieces[row], size, grid.across - 5)]
         for (left, up, wide, high), word, shade in zip(places, words, shades, strict=True):
             style = {"color": ink(shade[:3]), "ha": "center"}
             canvas.write(left + wide / 2, up + high / 2, word, **style)
         return canvas.figure
+
+    def cells(self, width: int) -> Cells:
+        """A cell for each layer that is drawn and each position."""
+        rows, names = lens_rows(len(self.pieces)), layer_names(len(self.pieces))
+        values = [
+            [
+                f"{quoted(piece)} {percent(prob)}"
+                for piece, prob in zip(self.pieces[row], self.probs[row, :, 0], strict=True)
+            ]
+            for row in rows
+        ]
+        shown = [shorten(visible(piece), 24) for piece in self.inputs]
+        said = "{row}, after “{column}”: {value}"
+        return Cells.of(
+            self._grid(width), [layer_title(names[row]) for row in rows], shown, values, said
+        )
 
     def alt(self) -> str:
         """What the output says at the last position, and since which layer."""
@@ -114,6 +128,13 @@ class LensGrid:
             "token": self.guesses,
             "probability": self.probs.ravel().tolist(),
         }
+
+    def _grid(self, width: int) -> Grid:
+        """Where the cells lie."""
+        size, rows = font_size(width) - 1, len(lens_rows(len(self.pieces)))
+        across = min((width - _SIDE - 2) / len(self.inputs), 120)
+        top = TITLE + bar_height(size) + 2.6 * size
+        return Grid(_SIDE, top, rows, len(self.inputs), across, _ROW, gap=2)
 
     def _draw_edges(self, canvas: Canvas, grid: Grid, rows: Sequence[int]) -> None:
         """The tokens read above the columns, the layers at the left."""

@@ -50,7 +50,7 @@ class NumberLine:
         self._draw_slices(canvas, band, line)
         low = float(self.starts[self.chosen])
         high = min(1.0, low + float(self.probs[self.chosen]))
-        words = f"{self.labels[self.chosen]} owns {low:.3f} to {high:.3f}"
+        words = f"“{self.labels[self.chosen]}” owns {low:.3f} to {high:.3f}"
         middle = _EDGE + line * (low + high) / 2
         canvas.write_near(middle, band - 10, words, room=(2, width - 2), weight="bold")
         mark, below = _EDGE + line * self.u, band + _BAND + 20

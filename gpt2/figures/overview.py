@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil, log10
 
 import numpy as np
@@ -9,13 +10,16 @@ from matplotlib.figure import Figure
 
 from gpt2.figures.attention import check_high
 from gpt2.figures.base.canvas import TURNED, Canvas
+from gpt2.figures.base.cells import Cells
+from gpt2.figures.base.grid import Grid
 from gpt2.figures.base.heatmap import TITLE, bar_height, color_bar, paint, share_scale
 from gpt2.figures.base.picture import check_field
 from gpt2.figures.base.style import LIGHT, Theme, check_width, font_size
 from gpt2.figures.base.text import counted, text_width
 
-_LARGEST = 420  # the map's side at most, in CSS pixels
+_LARGEST = 380  # the map's side at most, in CSS pixels
 _LEFT = 62  # the numbers at the left
+_RUNS = 32  # of tokens that can be pointed at, on each side
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +80,30 @@ class OverviewMap:
             canvas.write_lines(_LEFT + side - 2, top + canvas.size, lines, **more)
         return canvas.figure
 
+    def cells(self, width: int) -> Cells:
+        """A cell for each pair of runs of tokens, at most _RUNS runs: the mean of what is there."""
+        count = len(self.pooled)
+        step = ceil(count / _RUNS)
+        starts = list(range(0, count, step))
+        sums = (
+            np.add.reduceat(np.add.reduceat(np.tril(part), starts, axis=0), starts, axis=1)
+            for part in (self.pooled, np.ones_like(self.pooled))
+        )
+        total, cells = sums
+        edges = [self.edges[start] for start in starts] + [self.tokens]
+        names = [f"tokens {a:,} to {b - 1:,}" for a, b in pairwise(edges)]
+        values = [
+            [
+                f"{total[row, column] / cells[row, column]:.2g}" if column <= row else ""
+                for column in range(len(names))
+            ]
+            for row in range(len(names))
+        ]
+        side, top, _ = _place(width)
+        pitch = side * step / count
+        grid = Grid(_LEFT, top, len(names), len(names), pitch, pitch)
+        return Cells.of(grid, names, names, values, "{row} look at {column}: {value} on average")
+
     def alt(self) -> str:
         """How long the text is, and what is outlined."""
         said = f"{self.title}: overview of {counted(self.tokens, 'token')} in {len(self.pooled)} "
@@ -117,10 +145,8 @@ def overview_at(x: float, y: float, *, tokens: int, width: int) -> tuple[int, in
         tokens, width: those the figure was drawn with.
     """
     side, top, height = _place(width)
-    key, query = (x * width - _LEFT) / side, (y * height - top) / side
-    if not (0 <= key < 1 and 0 <= query < 1):
-        return None
-    return int(query * tokens), int(key * tokens)
+    every = Grid(_LEFT, top, tokens, tokens, side / tokens, side / tokens)
+    return every.at(x * width, y * height)
 
 
 def _place(width: int) -> tuple[int, int, int]:

@@ -8,10 +8,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from gpt2.figures.base.canvas import Canvas, spaced
+from gpt2.figures.base.cells import NoCells
 from gpt2.figures.base.picture import check_field
 from gpt2.figures.base.plot import Plot
 from gpt2.figures.base.style import LIGHT, Theme, font_size
-from gpt2.figures.base.text import label, percent, quoted, text_width
+from gpt2.figures.base.text import named, percent, quoted, text_width
 from gpt2.figures.lens import layer_names, layer_title
 
 _SIDE, _RIGHT = 62, 14  # beside the plots, in CSS pixels
@@ -20,7 +21,7 @@ _TOP = 52
 
 
 @dataclass(frozen=True, eq=False)
-class RankPath:
+class RankPath(NoCells):
     """One token's rank through the layers, 1 at the top, and its probability under it.
 
     Args:
@@ -48,7 +49,7 @@ class RankPath:
         x = _SIDE + step * (np.arange(len(self.ranks)) + 0.5)
         low = _TOP + _RANKS + 14 + 2.4 * size + _PROBS  # where the bars stand
         canvas = Canvas(width, low + 3.6 * size, theme)
-        canvas.write_title(f"How {label(self.piece)} rises through the layers")
+        canvas.write_title(f"How {named(self.piece)} rises through the layers")
         self._draw_ranks(canvas, x, step)
         scale = _PROBS / max(float(self.probs.max()), 1e-9)
         bars = [

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from gpt2.figures.base.canvas import Canvas, line_height, spaced
+from gpt2.figures.base.cells import NoCells
 from gpt2.figures.base.picture import check_field
 from gpt2.figures.base.plot import Plot
 from gpt2.figures.base.style import LIGHT, PHONE, Theme, font_size
@@ -26,7 +27,7 @@ _NATS = 0.5  # width of a bar of entropies
 
 
 @dataclass(frozen=True, eq=False)
-class ScoreBands:
+class ScoreBands(NoCells):
     """Bands of ranks as one stacked bar, and histograms of ranks and of entropies.
 
     Args:

@@ -7,10 +7,11 @@ import numpy as np
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from gpt2.figures.base.heatmap import Scale, heatmap, signed_colors
+from gpt2.figures.base.cells import Cells
+from gpt2.figures.base.heatmap import Layout, Scale, heatmap, signed_colors
 from gpt2.figures.base.picture import check_field
 from gpt2.figures.base.style import LIGHT, Theme
-from gpt2.figures.base.text import counted, quoted
+from gpt2.figures.base.text import counted, quoted, shorten, visible
 
 MAX_POSITIONS = 1024
 
@@ -45,13 +46,19 @@ class Similarity:
         norm, ticks = Normalize(-1, 1), (-1, -0.5, 0, 0.5, 1)
         return heatmap(
             self.matrix,
-            self.pieces,
+            Layout.of(self.pieces, width, past=False),
             title=self.title,
             names=self.names,
             scale=Scale(signed_colors(theme), norm, ticks, "cosine similarity, -1 to 1"),
             theme=theme,
-            width=width,
         )
+
+    def cells(self, width: int) -> Cells:
+        """A cell for each pair."""
+        names = [shorten(visible(piece), 24) for piece in self.pieces]
+        values = [[f"{value:.2f}" for value in row] for row in self.matrix.tolist()]
+        grid = Layout.of(self.pieces, width, past=False).grid
+        return Cells.of(grid, names, names, values, "“{row}” and “{column}”: {value}")
 
     def alt(self) -> str:
         """The most and the least alike."""

@@ -10,20 +10,23 @@ from matplotlib.path import Path
 from matplotlib.textpath import TextPath
 
 from gpt2.figures.base.canvas import Canvas
-from gpt2.figures.base.grid import Grid, number_grid, paste_tiles
-from gpt2.figures.base.heatmap import past_colors
+from gpt2.figures.base.cells import Cells
+from gpt2.figures.base.grid import Grid, number_grid
+from gpt2.figures.base.heatmap import paste_tiles
 from gpt2.figures.base.picture import check_field
-from gpt2.figures.base.style import LIGHT, Theme, check_width
-from gpt2.figures.base.text import counted, fonts, text_width
+from gpt2.figures.base.style import LIGHT, MIN_WIDTH, Theme, check_width, tallest
+from gpt2.figures.base.text import counted, fonts, text_width, whole_percent
 from gpt2.records import HEAD_LABELS, HeadScores
 
 MAX_CELLS = 64  # of one tile's side
+LEAST_WIDTH = 180  # as a picker
 
 _TOP = 62  # CSS pixels above the tiles: title, key, numbers of the heads
 _SIDE = 38  # beside them: numbers of the layers
 _LARGEST = 60  # a tile's side at most, its gap included
 _LETTERED = 16  # narrower tiles bear no letters
-_TALLEST = 1440  # all rows together at most, while tiles keep 10 pixels
+_HIGHEST = 1500  # CSS pixels on a phone at most, while tiles keep 9
+_NARROW_TOP, _NARROW_SIDE = 22, 32  # of a picker
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,15 +64,17 @@ class HeadTiles:
             )
 
     def figure(self, theme: Theme = LIGHT, width: int = 1040) -> Figure:
-        """Square tiles as large as the width allows, in whole pixels."""
-        grid = _grid(*self.maps.shape[:2], width)
-        canvas = Canvas(width, grid.bottom + 4, theme)
+        """Square tiles as large as the width allows, in whole pixels; a narrow one is a picker,
+        without words above it."""
+        grid, words = _grid(*self.maps.shape[:2], width), width >= MIN_WIDTH
+        canvas = Canvas(width, grid.bottom + 4, theme, least=LEAST_WIDTH)
         named = self._named() if grid.across >= _LETTERED else {}
-        paste_tiles(canvas, past_colors(self.maps), grid)
-        canvas.write(2, 12, "Every head of every layer: where each token looks")
-        key, size = _key(list(named), canvas.size, width), canvas.size
-        fitting = min(size, size * (width - 4) / text_width([key], size))
-        canvas.write(2, 31, key, muted=True, size=fitting)
+        paste_tiles(canvas, self.maps.reshape(-1, *self.maps.shape[2:]), grid)
+        if words:
+            canvas.write_title("Every head of every layer: where each token looks")
+            key, size = _key(list(named), canvas.size, width), canvas.size
+            fitting = min(size, size * (width - 4) / text_width([key], size))
+            canvas.write(2, 31, key, muted=True, size=fitting)
         number_grid(canvas, grid)
         for word, heads in named.items():
             _stamp(canvas, _letter(word), [grid.box(*at) for at in heads])
@@ -77,6 +82,23 @@ class HeadTiles:
             left, top, across, down = grid.box(*self.selected)
             canvas.outline((left - 1.5, top - 1.5, across + 3, down + 3), theme.accent)
         return canvas.figure
+
+    def cells(self, width: int) -> Cells:
+        """A cell for each head, and what it was measured to do most."""
+        layers, heads = self.maps.shape[:2]
+        best = self.found.scores.argmax(0)
+        values = [
+            [
+                f"{HEAD_LABELS[best[at]]} {whole_percent(float(self.found.scores[best[at]][at]))}"
+                for at in ((layer, head) for head in range(heads))
+            ]
+            for layer in range(layers)
+        ]
+        rows = [f"layer {layer}" for layer in range(layers)]
+        columns = [f"head {head}" for head in range(heads)]
+        return Cells.of(
+            _grid(layers, heads, width), rows, columns, values, "{row}, {column}: {value}"
+        )
 
     def alt(self) -> str:
         """How many there are, and the first of each kind."""
@@ -113,10 +135,14 @@ def tile_at(x: float, y: float, *, layers: int, heads: int, width: int) -> tuple
 
 
 def _grid(layers: int, heads: int, width: int) -> Grid:
-    check_width(width)
-    room = (width - _SIDE - 3) / heads
-    side = int(max(min(room, _LARGEST, max(_TALLEST / layers, 10)), 4))
-    return Grid(_SIDE, _TOP, layers, heads, side, side, gap=4 if side >= 40 else 2)
+    check_width(width, least=LEAST_WIDTH)
+    narrow = width < MIN_WIDTH
+    left, top = (_NARROW_SIDE, _NARROW_TOP) if narrow else (_SIDE, _TOP)
+    room = (width - left - 3) / heads
+    high = (min(tallest(width), _HIGHEST) - top - 4) / layers
+    side = int(max(min(room, _LARGEST, max(high, 9)), 4))
+    gap = 4 if side >= 40 else 2 if side >= 10 else 1
+    return Grid(left, top, layers, heads, side, side, gap=gap)
 
 
 def _letter(word: str) -> str:

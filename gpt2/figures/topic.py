@@ -7,12 +7,21 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from gpt2.figures.base.canvas import TURNED, Canvas, spread
+from gpt2.figures.base.cells import NoCells
 from gpt2.figures.base.colors import class_color
 from gpt2.figures.base.heatmap import label_columns
 from gpt2.figures.base.picture import check_field, check_words
 from gpt2.figures.base.plot import Plot
-from gpt2.figures.base.style import LIGHT, LINE_HEIGHT, Theme, font_size
-from gpt2.figures.base.text import counted, label, percent, quoted, text_width, whole_percent
+from gpt2.figures.base.style import LIGHT, LINE_HEIGHT, WIDEST_LABEL, Theme, font_size
+from gpt2.figures.base.text import (
+    counted,
+    fitted,
+    label,
+    percent,
+    quoted,
+    text_width,
+    whole_percent,
+)
 
 _PLOT = 230  # height of the plot itself, in CSS pixels, if all names are drawn
 _TOP = 28  # above it
@@ -20,7 +29,7 @@ _SWATCH = 16  # room for the mark before a class's name
 
 
 @dataclass(frozen=True, eq=False)
-class TopicLines:
+class TopicLines(NoCells):
     """One line for each class, named at its right end; the winner's is the strong one.
 
     Args:
@@ -49,7 +58,7 @@ class TopicLines:
         """Tokens across, probability upward."""
         values, count = self.per_token, len(self.per_token)
         size = font_size(width)
-        names = [label(piece) for piece in self.pieces]
+        names = fitted(self.pieces, size - 1, WIDEST_LABEL)
         ends = [
             f"{label(name)} {whole_percent(p)}"
             for name, p in zip(self.labels, values[-1], strict=True)

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from gpt2.figures.base.canvas import TURNED, Canvas, line_height
+from gpt2.figures.base.cells import NoCells
 from gpt2.figures.base.picture import check_field
 from gpt2.figures.base.plot import Plot
 from gpt2.figures.base.style import LIGHT, PHONE, Theme, font_size
@@ -17,7 +18,7 @@ _PANEL = 190  # height of one curve, in CSS pixels
 
 
 @dataclass(frozen=True, eq=False)
-class TrainingCurves:
+class TrainingCurves(NoCells):
     """Loss above, accuracy below, over the texts read; held-out accuracy as marked points.
 
     Args:

@@ -1,23 +1,32 @@
 """How the model's distribution became the drawn token: a column for each step, then the draw."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from gpt2.figures.base.canvas import Canvas, blocks_of, line_height, wrapped
+from gpt2.figures.base.cells import Cells
 from gpt2.figures.base.grid import Grid
 from gpt2.figures.base.picture import check_field
-from gpt2.figures.base.style import LIGHT, PHONE, Theme, font_size
-from gpt2.figures.base.text import counted, fitted, percent, quoted, text_width
+from gpt2.figures.base.style import (
+    LIGHT,
+    PHONE,
+    WIDEST_LABEL,
+    Theme,
+    check_width,
+    font_size,
+    tallest,
+)
+from gpt2.figures.base.text import counted, fitted, percent, quoted, shorten, text_width, visible
 from gpt2.figures.number_line import NumberLine
 from gpt2.records import Waterfall
 
 _GAP = 5  # CSS pixels between a bar and its number
-_BAR = 24  # CSS pixels the longest bar has at least
+_BAR = 16  # CSS pixels the longest bar has at least
 _ROW = 1.6  # height of a row, in font sizes
+_NOTE = 1.4  # and of the line that says which rows there are
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,23 +74,34 @@ class WaterfallBars:
 
     def figure(self, theme: Theme = LIGHT, width: int = 1040) -> Figure:
         """As many columns side by side as fit, then a line from 0 to 1."""
-        size = font_size(width) - 1
-        labels = fitted(self.pieces, size, 0.27 * width if width < PHONE else width)
-        grid, heads, longest = self._layout(labels, size, width)
-        line = NumberLine(labels, self.probs[-1], self.starts, self.chosen, self.u)
-        bottom, row = grid.rows * grid.down, round(_ROW * size)
-        canvas = Canvas(width, bottom + line.height(width, size), theme)
-        for stage, (names, numbers) in enumerate(heads):
+        plan = self._plan(width)
+        grid, rows, labels, note = plan.grid, plan.rows, plan.line.labels, plan.note
+        canvas, tall = Canvas(width, plan.bottom + plan.line_height, theme), plan.row
+        for stage, (names, numbers) in enumerate(plan.heads):
             x, top, *_ = grid.box(*divmod(stage, grid.columns))
-            for index, words in enumerate(labels if stage % grid.columns == 0 else ()):
-                strong = {"weight": "bold"} if index == self.chosen else {}
-                canvas.write(grid.left - 8, top + (index + 0.5) * row, words, ha="right", **strong)
-            y = top - (len(names) + len(numbers) - 0.4) * line_height(size) - 2
+            for place, row in enumerate(rows if stage % grid.columns == 0 else ()):
+                strong = {"weight": "bold"} if row == self.chosen else {}
+                y = top + (place + 0.5) * tall
+                canvas.write(grid.left - 8, y, labels[row], ha="right", **strong)
+            y = top - (len(names) + len(numbers) - 0.4) * line_height(canvas.size) - 2
             y = canvas.write_lines(x, y, names, weight="bold")
             canvas.write_lines(x, y, numbers, muted=True)
-            self._draw_column(canvas, stage, (x, top), longest)
-        line.draw(canvas, top=bottom)
+            self._draw_column(canvas, stage, rows, (x, top), plan.longest)
+        if note:
+            said = f"Above: the {len(rows)} likeliest of {len(labels)}, the drawn one among them."
+            canvas.write(2, plan.bottom - 0.4 * note, said, muted=True)
+        plan.line.draw(canvas, top=plan.bottom)
         return canvas.figure
+
+    def cells(self, width: int) -> Cells | None:
+        """A cell for each token and step, where all steps are side by side."""
+        plan = self._plan(width)
+        if plan.grid.rows > 1:
+            return None
+        grid = replace(plan.grid, rows=len(plan.rows), down=plan.row)
+        names = [shorten(visible(self.pieces[row]), 24) for row in plan.rows]
+        values = [[self._words(stage, row) for stage in range(grid.columns)] for row in plan.rows]
+        return Cells.of(grid, names, self.stages, values, "“{row}” after {column}: {value}")
 
     def alt(self) -> str:
         """The story of the drawn token."""
@@ -103,6 +123,22 @@ class WaterfallBars:
             return self.table()
         return {"token": self.pieces, **dict(zip(self.stages, self.probs.tolist(), strict=True))}
 
+    def _plan(self, width: int) -> "_Plan":
+        """Where all lies, with as many tokens as fit."""
+        check_width(width)
+        size = font_size(width) - 1
+        labels = fitted(self.pieces, size, 0.27 * width if width < PHONE else WIDEST_LABEL)
+        line = NumberLine(labels, self.probs[-1], self.starts, self.chosen, self.u)
+        below = line.height(width, size)
+        for count in range(len(labels), 0, -1):
+            rows = self._likeliest(count)
+            grid, heads, longest = self._layout([labels[row] for row in rows], size, width)
+            note = _NOTE * size if count < len(labels) else 0
+            bottom = grid.rows * grid.down + note
+            if bottom + below <= tallest(width):
+                break
+        return _Plan(rows, grid, heads, longest, round(_ROW * size), note, bottom, line, below)
+
     def _layout(
         self, labels: Sequence[str], size: float, width: int
     ) -> tuple[Grid, list[tuple[list[str], list[str]]], float]:
@@ -122,26 +158,72 @@ class WaterfallBars:
         block = top + len(labels) * round(_ROW * size) + 16
         return Grid(side, top, blocks, columns, across, block), heads, across - number
 
+    def _likeliest(self, count: int) -> list[int]:
+        """So many rows, the drawn one among them."""
+        return sorted(
+            [self.chosen, *(i for i in range(len(self.pieces)) if i != self.chosen)][:count]
+        )
+
+    def _words(self, stage: int, row: int) -> str:
+        """What a step left of a token; nothing of one that was cut before."""
+        prob = self.probs[stage, row]
+        was = stage and self.probs[stage - 1, row] > 0
+        return percent(prob) if prob else "cut" if was else ""
+
     def _draw_column(
-        self, canvas: Canvas, stage: int, corner: tuple[float, float], longest: float
+        self,
+        canvas: Canvas,
+        stage: int,
+        rows: Sequence[int],
+        corner: tuple[float, float],
+        longest: float,
     ) -> None:
         """The bars of one step; a token is hollow and says so in the step that cut it."""
         (x, top), theme, tall = corner, canvas.theme, round(_ROW * canvas.size)
         scale = longest / max(float(self.probs.max()), 1e-9)
-        canvas.boxes([(x - 1, top, 1, tall * len(self.pieces))], facecolors=theme.muted)
-        for row, prob in enumerate(self.probs[stage]):
-            drawn, y = row == self.chosen, top + row * tall
-            before = self.probs[stage - 1, row] if stage else prob
-            if prob == before == 0:
+        canvas.boxes([(x - 1, top, 1, tall * len(rows))], facecolors=theme.muted)
+        left, cut, colors = [], [], []
+        for place, row in enumerate(rows):
+            drawn, y, prob = row == self.chosen, top + place * tall, self.probs[stage, row]
+            words = self._words(stage, row)
+            if not words:
                 continue
-            length, words = scale * max(prob, before if prob == 0 else 0), percent(prob)
-            style: dict[str, Any] = {"facecolors": theme.accent if drawn else theme.bar}
-            if prob == 0:
-                words = "cut"
-                style = {"facecolors": "none", "edgecolors": theme.muted, "linewidths": 1}
-            canvas.boxes([(x, y + 3, max(length, 1), tall - 6)], **style)
+            length = scale * (prob or self.probs[stage - 1, row])
+            (left if prob else cut).append((x, y + 3, max(length, 1), tall - 6))
+            colors += [theme.accent if drawn else theme.bar] if prob else []
             more = {"weight": "bold"} if drawn else {"muted": prob == 0}
             canvas.write(x + length + _GAP, y + tall / 2, words, **more)
+        if left:
+            canvas.boxes(left, facecolors=colors)
+        if cut:
+            canvas.boxes(cut, facecolors="none", edgecolors=theme.muted, linewidths=1)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Where all of it lies, in CSS pixels.
+
+    Args:
+        rows: the tokens that are drawn.
+        grid: of the steps.
+        heads: the lines above each, its name and its numbers.
+        longest: bar.
+        row: height of a token's row.
+        note: height of the line that says which rows there are, if not all.
+        bottom: of the steps.
+        line: the draw, below them.
+        line_height: of that.
+    """
+
+    rows: Sequence[int]
+    grid: Grid
+    heads: Sequence[tuple[list[str], list[str]]]
+    longest: float
+    row: int
+    note: float
+    bottom: float
+    line: NumberLine
+    line_height: float
 
 
 def vocabulary_columns(

@@ -17,6 +17,7 @@ from starlette.types import Scope
 
 from gpt2.engine import Engine
 from gpt2.ui.api.endpoints import build_api
+from gpt2.ui.classify.tab import build_classify
 from gpt2.ui.generate.tab import build_generate
 from gpt2.ui.guard import Guard, refuse_form
 from gpt2.ui.opening import Opening, snapshot
@@ -47,10 +48,12 @@ def build_app(engine: Engine) -> gr.Blocks:
     ) as app:
         page = _page(engine)
         with gr.Column(elem_id="page"):
-            gr.HTML(_head(engine), elem_id="head")
+            gr.HTML(_head(engine), elem_id="head", apply_default_css=False)
             with gr.Tabs():
                 with gr.Tab("Generate"):
                     app.example = build_generate(page)
+                with gr.Tab("Classify"):
+                    build_classify(page)
         app.skeleton = skeleton(app)
         build_api(engine)
     # api_open=False: without it, /gradio_api/run/* would go past the queue.
@@ -61,7 +64,7 @@ def build_app(engine: Engine) -> gr.Blocks:
 def launch_options() -> dict:
     """Keyword arguments of Blocks.launch that belong to the page rather than to the machine."""
     return {
-        "theme": gr.themes.Default(primary_hue="indigo", neutral_hue="zinc", **FONTS),
+        "theme": _theme(),
         "app_kwargs": {
             "middleware": [Middleware(Guard), Middleware(Opening, head=_own, body=_snapshot)],
             "exception_handlers": {RequestValidationError: refuse_form},
@@ -78,6 +81,21 @@ def launch_options() -> dict:
         "pwa": False,
         "quiet": True,
     }
+
+
+def _theme() -> gr.themes.Base:
+    """Gradio's own, with small print that can be read (4.5:1, WCAG 2.2) and one accent."""
+    quiet = {"light": "#56565f", "dark": "#a9a9b4"}
+    names = ("body_text_color_subdued", "block_info_text_color", "block_label_text_color")
+    names += ("block_title_text_color", "input_placeholder_color", "accordion_text_color")
+    colors = dict.fromkeys(names, quiet["light"])
+    colors |= {f"{name}_dark": quiet["dark"] for name in names}
+    accents = {"background_fill": "#4338ca", "background_fill_hover": "#3730a3"}
+    for part, color in accents.items():
+        colors |= {f"button_primary_{part}": color, f"button_primary_{part}_dark": color}
+    colors |= {"button_primary_text_color": "#ffffff", "button_primary_text_color_dark": "#ffffff"}
+    theme = gr.themes.Default(primary_hue="indigo", neutral_hue="zinc", **FONTS)
+    return theme.set(**colors)
 
 
 def _own(scope: Scope) -> str:
@@ -114,10 +132,8 @@ def _head(engine: Engine) -> str:
     device = {"cpu": "CPU", "cuda": "GPU (CUDA)", "mps": "GPU (Metal)"}
     where = f"{device.get(engine.library.device.type, '')} {first['dtype']}"
     size = f"{first['parameters'] / 1e6:.1f} M parameters"
+    words = [first["name"], size, where, first["receipt"], f"classifier {second['name']}"]
     return (
-        f"<h1>{TITLE}</h1><p>Type, watch it write, and look inside every token.</p>"
-        f'<p class="models">{escape(first["name"])} · {size} · '
-        f"{first['layers']} layers × {first['heads']} heads · {where} · "
-        f"{escape(first['receipt'] + ' · ') if first['receipt'] else ''}"
-        f"classifier {escape(second['name'])}</p>"
+        f"<h1>{TITLE}</h1>"
+        f'<p class="models">{escape(" · ".join(str(word) for word in words if word))}</p>'
     )

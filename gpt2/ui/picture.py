@@ -1,6 +1,7 @@
 """Pictures on their way to the page, and what a visitor does with them."""
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -20,12 +21,14 @@ class Drawing:
         name: of its files, without ending.
         picks: what a click on one of its cells does (static/cells.js): "head", "part", "token" or
             "window"; empty for nothing.
+        places: in the text, of its columns, or of its rows where those are tokens.
     """
 
     picture: Picture
     width: int
     name: str
     picks: str = ""
+    places: Sequence[int] = ()
 
     def html(self) -> str:
         """The picture, what it shows in words, and its downloads."""
@@ -42,8 +45,10 @@ class Drawing:
 
     def cells(self) -> dict[str, Any] | None:
         """Where its cells lie and what they hold, for a keyboard and a screen reader."""
-        cells = None
-        return None if cells is None else {**cells.as_json(), "picks": self.picks}
+        cells = self.picture.cells(self.width)
+        if cells is None:
+            return None
+        return {**cells.as_json(), "picks": self.picks, "places": list(self.places)}
 
     def file(self, kind: str) -> dict[str, str]:
         """The picture on white, or its numbers, as a file: its name and a data URI."""

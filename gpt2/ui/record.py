@@ -5,7 +5,7 @@ The browser keeps it and sends it along with every event; here it is checked lik
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from gpt2.checks import check_number
 from gpt2.engine import Engine, Request, Sampling
@@ -13,7 +13,9 @@ from gpt2.engine import Engine, Request, Sampling
 SETTINGS = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed")
 NARROWEST, WIDEST = 300, 1040  # CSS pixels that a picture is drawn for
 RELOAD = "load the page again"
+KINDS = {"generate": "language model", "classify": "classifier"}  # of models, by tab
 
+Tab = Literal["generate", "classify"]
 Choice = tuple[int, int]  # a place, and the token that the visitor put there
 
 
@@ -44,6 +46,7 @@ class Asked:
         selected: the place that the views are about.
         look: what the controls of the views hold, by name; each view checks its own.
         width: of the view, in CSS pixels.
+        kept: slots that the page has already, of those that depend on less than their view.
     """
 
     key: str
@@ -51,6 +54,7 @@ class Asked:
     selected: int
     look: Mapping[str, Any]
     width: int = 700
+    kept: frozenset[str] = frozenset()
 
     @property
     def model(self) -> str:
@@ -97,25 +101,34 @@ def moment_of(raw: object) -> int:
     return moment if isinstance(moment, int) and not isinstance(moment, bool) else 0
 
 
-def read_asked(raw: object, engine: Engine) -> Asked:
+def read_asked(raw: object, engine: Engine, *, tab: Tab = "generate") -> Asked:
     """What an event of a view is about.
 
+    Args:
+        tab: of the view, whose texts are a language model's or a classifier's.
+
     Raises:
-        ValueError: there is no text in it, or none that this page could have.
+        ValueError: there is no text in it, or none that this tab could have.
     """
     raw = raw if isinstance(raw, dict) else {}
-    text = read_text(raw.get("text"), engine)
+    text = read_text(raw.get("text"), engine, tab=tab)
     look = raw.get("look")
     look = look if isinstance(look, dict) else {}
     place, width = look.get("token"), look.get("width")
     if isinstance(place, bool) or not isinstance(place, int) or not 0 <= place < len(text.ids):
         place = min(text.prompt_length, len(text.ids) - 1)
     width = width if isinstance(width, int) and not isinstance(width, bool) else 700
-    return Asked(key_of(raw), text, place, look, max(NARROWEST, min(WIDEST, width)))
+    width, kept = max(NARROWEST, min(WIDEST, width)), raw.get("kept")
+    kept = (
+        frozenset(name for name in kept if isinstance(name, str))
+        if isinstance(kept, list)
+        else frozenset()
+    )
+    return Asked(key_of(raw), text, place, look, width, kept)
 
 
-def read_text(raw: object, engine: Engine) -> Text:
-    """A text of the page, its model one of this page's.
+def read_text(raw: object, engine: Engine, *, tab: Tab = "generate") -> Text:
+    """A text of a tab, its model one of this page's.
 
     Raises:
         ValueError: it is none.
@@ -123,18 +136,20 @@ def read_text(raw: object, engine: Engine) -> Text:
     if not isinstance(raw, dict):
         raise ValueError("there is no text yet; write or read one first")
     request = read_request(raw)
-    names = (*engine.catalog.models, *engine.catalog.classifiers)
-    if request.model not in names:
+    names = {"generate": engine.catalog.models, "classify": engine.catalog.classifiers}
+    if request.model not in names[tab]:
+        known = any(request.model in others for others in names.values())
+        why = f"no {KINDS[tab]}" if known else "not here any more"
         raise ValueError(
-            f"the text on the page is of the model {request.model[:60]!r}, which is not here any "
-            f"more; there are: {', '.join(names)}; generate it again"
+            f"the text on the page is of {request.model[:60]!r}, which is {why}; there are: "
+            f"{', '.join(names[tab])}; {tab} it again"
         )
     config = engine.catalog.config(request.model)
     ids, length = _integers(raw.get("ids"), "ids"), raw.get("prompt_length")
     if not 1 <= len(ids) <= config.n_ctx + 1 or not all(0 <= i < config.vocab_size for i in ids):
         raise ValueError(
             f"the text on the page is no text of {request.model}, which reads 1 to "
-            f"{config.n_ctx + 1} tokens below {config.vocab_size}; generate it again"
+            f"{config.n_ctx + 1} tokens below {config.vocab_size}; {tab} it again"
         )
     if isinstance(length, bool) or not isinstance(length, int) or not 1 <= length <= len(ids):
         raise ValueError(f"prompt_length is {length!r}; it must be 1 to {len(ids)}; {RELOAD}")

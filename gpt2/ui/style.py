@@ -3,8 +3,9 @@
 from functools import cache
 from pathlib import Path
 
-from gpt2.figures import DARK, LIGHT, Theme, level_colors, theme_css
+from gpt2.figures import DARK, LIGHT, Theme, class_color, level_colors, theme_css
 
+CLASSES = 4  # colours; a fifth class starts over
 STATIC = Path(__file__).with_name("static")
 SCRIPTS = ("stage", "strip", "branches", "cells", "keys", "address", "presets", "opening")
 
@@ -20,13 +21,18 @@ def style() -> str:
     """All of the page's own style: the tints behind tokens, the pictures' colours, the layout."""
     return "\n".join(
         [
-            f":root {{ {_tints(LIGHT)} }}",
+            f":root {{ {_tints(LIGHT)} {_classes()} }}",
             f".dark {{ {_tints(DARK)} }}",
             *(f".tint-{n} {{ background: var(--tint-{n}); }}" for n in range(len(level_colors()))),
+            *(f".class-{n} {{ --class: var(--class-{n}); }}" for n in range(CLASSES)),
             theme_css(),
             *((STATIC / name).read_text("utf-8") for name in ("skeleton.css", "page.css")),
         ]
     )
+
+
+def _classes() -> str:
+    return " ".join(f"--class-{n}: {class_color(n)};" for n in range(CLASSES))
 
 
 def _tints(theme: Theme) -> str:

@@ -20,12 +20,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
+from gpt2.ui.generate.completion import Shown, keep, token_drawing
 
 from gpt2.engine import Engine, Request, Sampling
 from gpt2.figures import LIGHT
 from gpt2.records import METHODS
 from gpt2.ui import build_app
-from gpt2.ui.generate.completion import Shown, keep, token_drawing
 from gpt2.ui.inside.attention import LAYER, MODEL, attention_drawings
 from gpt2.ui.inside.attention_maps import KINDS, AttentionMaps
 from gpt2.ui.inside.attention_maps import ONE_HEAD as HEAD_MAP

@@ -12,16 +12,33 @@ def generate(page, prompt, *, settings=None, wait=True):
     page.get_by_label("Prompt", exact=True).fill(prompt)
     if settings:
         set_numbers(page, settings)
-    page.evaluate("document.querySelector('#status p').dataset.old = 1")
+    before = number_of(page)
     page.get_by_role("button", name="Generate", exact=True).click()
+    page.wait_for_function("n => (gpt2.stages.generate.text?.number ?? 0) !== n", arg=before)
     if wait:
         expect(status(page)).to_contain_text("stopped:")
-        expect(page.locator("#bars img")).to_be_visible()
+        settled(page)
+
+
+def number_of(page, tab="generate"):
+    """Of the text that stands there, 0 if there is none."""
+    return page.evaluate(f"gpt2.stage('{tab}').text?.number ?? 0")
+
+
+def settled(page, tab="generate"):
+    """Wait until the open view shows what is looked at, all of it."""
+    page.wait_for_function(
+        f"""() => {{
+            const stage = gpt2.stages.{tab}, view = stage.views.get(stage.look.view);
+            return !stage.writing && view.answers.get(view.key())?.done
+                && view.shown === view.answers.get(view.key());
+        }}"""
+    )
 
 
 def status(page):
-    """The line under the completion, once it is of the completion asked for last."""
-    return page.locator("#status p:not([data-old])")
+    """The line under a completion."""
+    return page.locator("#status")
 
 
 def set_numbers(page, settings):
@@ -51,32 +68,52 @@ def settings_say(page, words):
 
 
 def completion(page):
-    return page.get_by_label("Completion", exact=True).input_value()
+    """What was written, as the page knows it once it is done."""
+    return page.evaluate("gpt2.stages.generate.text.completion")
 
 
 def tokens(page):
-    return page.locator("#strip button[data-index]")
+    return page.locator("#strip [data-index]:not([aria-disabled])")
 
 
 def drawn(page):
-    return page.locator("#strip button[data-index]:not([title='prompt token'])")
+    return page.locator("#strip .drawn")
+
+
+def selected(page, tab="generate"):
+    """The place that is marked in the text."""
+    strip = page.locator(f"#{tab}-inspector").locator("xpath=..").locator(".strip")
+    return int(strip.locator("[aria-selected=true]").get_attribute("data-index"))
 
 
 LIVELY = {"Temperature": 2, "Top-k": 0, "Repetition penalty": 1, "New tokens": 20}
 
 
-def open_attention(page, name):
-    section = page.locator(f"#{name}-attention")
-    section.get_by_role("button", name="Attention").click()
-    expect(page.locator(f"#{name}-head img")).to_be_visible()
-    return section
+def show(page, title, tab="generate"):
+    """Open a view of the inspector, and wait for its picture."""
+    inspector = page.locator(f"#{tab}-inspector")
+    inspector.get_by_role("tab", name=title, exact=True).click()
+    settled(page, tab)
+    return inspector.get_by_role("tabpanel", name=title, exact=True)
+
+
+def picture(page, slot):
+    """A picture, by the slot that it is in."""
+    return page.locator(f"#{slot} figure svg[role=img]")
+
+
+def said(page, slot):
+    """What a picture says of itself."""
+    return picture(page, slot).get_attribute("aria-label")
 
 
 def classify(page, text):
-    page.get_by_role("tab", name="Classify").click()
+    page.get_by_role("tab", name="Classify", exact=True).click()
     page.get_by_label("News text").fill(text)
+    before = number_of(page, "classify")
     page.get_by_role("button", name="Classify", exact=True).click()
-    expect(page.locator("#classes img")).to_be_visible()
+    page.wait_for_function("n => (gpt2.stages.classify.text?.number ?? 0) !== n", arg=before)
+    settled(page, "classify")
 
 
 def pick_model(page, name):

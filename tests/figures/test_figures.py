@@ -540,16 +540,19 @@ def test_values_beyond_a_scale_take_its_last_colour() -> None:
 
 @pytest.mark.parametrize("by", ["probability", "rank", "entropy"])
 def test_the_legend_shows_the_colours_of_its_values(by: str) -> None:
-    legend = figures.color_legend(by, theme=DARK)
-    assert [legend[0][1], legend[-1][1]] == [DARK.tint[0], DARK.tint[-1]]
-    assert len({color for _, color in legend}) == len(legend) >= 4
+    legend = figures.level_legend(by)
+    assert [legend[0][1], legend[-1][1]] == [0, figures.LEVELS - 1]
+    assert len({level for _, level in legend}) == len(legend) >= 4
+    for theme in (LIGHT, DARK):  # a level has the colour that token_colors gives its values
+        colors = figures.level_colors(theme=theme)
+        assert [colors[0], colors[-1]] == [theme.tint[0], theme.tint[-1]]
 
 
 def test_an_unknown_quantity_is_refused() -> None:
     with pytest.raises(ValueError, match="probability, rank, entropy"):
         figures.token_colors((0.5,), "surprise")
     with pytest.raises(ValueError, match="probability, rank, entropy"):
-        figures.color_legend("surprise")
+        figures.level_legend("surprise")
 
 
 # Machado, Oliveira and Fernandes 2009, severity 1: protan, deutan, tritan.

@@ -37,8 +37,10 @@ def test_the_scale_is_the_same_on_both_sides_of_zero() -> None:
 def test_the_strongest_are_named_and_outlined() -> None:
     figure = figures.AblationGrid(HEADS, MLPS, "·tax").figure()
     words = said(figure)
-    listed = words[words.index("strongest:") + 1 :][:3]
-    assert listed == ["layer 0, MLP: -3.90", "layer 1, MLP: +0.70", "layer 0, head 1: -0.50"]
+    listed = ["layer 0, MLP: -3.90", "layer 1, MLP: +0.70", "layer 0, head 1: -0.50"]
+    assert f"strongest: {' · '.join(listed)}" in words
+    narrow = said(figures.AblationGrid(HEADS, MLPS, "·tax").figure(width=340))
+    assert narrow[narrow.index("strongest:") + 1 :][:3] == listed
     assert {"-3.90", "+0.70", "-0.50"} <= set(words)  # in the cells
     outlines = [c for c in figure.axes[0].collections if len(c.get_edgecolors())]
     assert [to_hex(c.get_edgecolors()[0]) for c in outlines] == [LIGHT.text] * 3
@@ -74,7 +76,7 @@ def test_layers_not_known_yet_stay_empty() -> None:
     figure = figures.AblationGrid(heads, mlps, "a").figure()
     alphas = figure.axes[0].collections[0].get_facecolors()[:, 3]
     assert alphas.tolist() == [0] * 4 + [1] * 4
-    assert "layer 1, MLP: +0.70" in said(figure)
+    assert [words for words in said(figure) if "strongest: layer 1, MLP: +0.70 · " in words]
     assert "Known so far: 1 of them. Strongest: layer 1, MLP, +0.70" in (
         figures.AblationGrid(heads, mlps, "a").alt()
     )

@@ -32,7 +32,7 @@ def test_bars_start_at_zero_and_go_to_their_sign() -> None:
 
 def test_each_method_has_its_own_scale_and_says_its_greatest() -> None:
     words = said(figures.AttributionBars(PIECES, VALUES, NAMES, "·on").figure())
-    assert {"max 1", "max 4", *NAMES, *PIECES, "What ·on rests on"} <= set(words)
+    assert {"max 1", "max 4", *NAMES, *PIECES, "What “·on” rests on"} <= set(words)
 
 
 def test_a_score_not_known_yet_is_no_bar() -> None:

@@ -71,7 +71,7 @@ def test_rank_one_is_at_the_top_and_the_scale_is_logarithmic() -> None:
     y = figure.axes[0].lines[0].get_ydata()
     assert y[0] > y[1] > y[2]
     assert y[0] - y[1] == pytest.approx(y[1] - y[2])
-    assert {"How ·sat rises through the layers", "50.0 %", "start", "output"} <= set(said(figure))
+    assert {"How “·sat” rises through the layers", "50.0 %", "start", "output"} <= set(said(figure))
     x, at = figure.axes[0].lines[0].get_xdata()[-1], y[2]
     labels = [t for t in figure.texts if t.get_text() == "1" and t.get_position()[0] == x]
     assert [text.get_position()[1] > at for text in labels] == [True]

@@ -44,8 +44,8 @@ def test_a_cut_token_is_hollow_once_and_then_gone() -> None:
 
 def test_bars_of_all_steps_share_a_scale() -> None:
     figure = figures.WaterfallBars(**SMALL).figure()
-    grey = [c for c in figure.axes[0].collections if hexes(c) in ({LIGHT.bar}, {LIGHT.accent})]
-    lengths = [np.ptp(c.get_paths()[0].vertices[:, 0]) for c in grey]
+    bars = [c for c in figure.axes[0].collections if hexes(c) == {LIGHT.bar, LIGHT.accent}]
+    lengths = [np.ptp(path.vertices[:, 0]) for c in bars for path in c.get_paths()]
     shares = [0.5, 0.3, 0.1, 0.6, 0.25, 0.05, 0.75, 0.25]
     assert np.divide(lengths[:8], shares) == pytest.approx([lengths[0] / 0.5] * 8)
 
@@ -58,7 +58,7 @@ def test_the_mark_falls_into_the_slice_of_the_drawn_token() -> None:
         (mark,) = axes.lines[0].get_xdata()
         assert x.min() < mark < x.max()
         assert mark == pytest.approx(12 + (width - 24) * 0.9)
-    assert {"b owns 0.750 to 1.000", "random number 0.900"} <= set(said(axes.get_figure()))
+    assert {"“b” owns 0.750 to 1.000", "random number 0.900"} <= set(said(axes.get_figure()))
 
 
 @pytest.mark.parametrize("u", [0.0, 0.5, 1 - 2**-53])

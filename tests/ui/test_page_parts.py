@@ -6,7 +6,6 @@ import json
 import math
 import os
 import platform
-import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
@@ -14,28 +13,19 @@ from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 from gpt2.engine import Limits, Request, Sampling
-from gpt2.figures import DARK, LIGHT
-from gpt2.records import Trace
 from gpt2.ui import build_app, launch_options, mailbox
-from gpt2.ui.generate.completion import (
-    count_words,
-    keep,
-    limits_words,
-    settings_words,
-    status_line,
-    token_drawing,
-)
+from gpt2.ui.generate.words import count_words, limits_words, settings_words
 from gpt2.ui.guard import MAX_BODY, Guard
+from gpt2.ui.inside.next_token import next_token_drawings
 from gpt2.ui.mailbox import Mailbox, trim_memory
-from gpt2.ui.page import Viewport, errors_in_words, note, paced
-from gpt2.ui.picture import Drawing, clicked
+from gpt2.ui.page import errors_in_words, note, on_a_clock, paced
+from gpt2.ui.picture import Drawing
+from gpt2.ui.record import Asked, Text
 from gpt2.ui.served import values
-from gpt2.ui.strip import MOST_PROMPT_TOKENS, Numbers, class_strip, legend, token_strip
 
 HOSTILE = ("<img src=x onerror=f()>", '"onmouseover="f()', "'><script>f()</script>", "&lt;b&gt;")
 
@@ -56,93 +46,7 @@ class Tags(HTMLParser):
         self.text += data
 
 
-def some_numbers(count):
-    return Numbers(np.linspace(0.01, 1, count), np.arange(1, count + 1), np.linspace(0, 9, count))
-
-
-# --- the strip -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("by", ["probability", "rank", "entropy"])
-@pytest.mark.parametrize("theme", [LIGHT, DARK])
-def test_the_strip_shows_hostile_tokens_as_text(by, theme):
-    pieces = ["first", *HOSTILE, *HOSTILE]
-    html = token_strip(pieces, some_numbers(4), prompt_length=5, by=by, theme=theme, selected=6)
-    seen = Tags(html)
-    assert seen.tags == {"div", "span", "button"}
-    assert not {name for name in seen.attributes if name.startswith("on") or name == "src"}
-    assert all(seen.text.count(piece) == 2 for piece in HOSTILE)
-
-
-def test_the_strip_numbers_its_tokens_and_marks_one():
-    html = token_strip(
-        ["a", " b", "\n", "d"], some_numbers(2), prompt_length=2, by="rank", theme=LIGHT, selected=2
-    )
-    assert re.findall(r'data-index="(\d+)" aria-pressed="(\w+)"', html) == [
-        ("1", "false"),
-        ("2", "true"),
-        ("3", "false"),
-    ]  # the first token was predicted from nothing and can't be chosen
-    assert 'title="1.0 % · rank 1 · entropy 0.0 nats"' in html or "rank 1 ·" in html
-
-
-def test_the_strip_shows_a_tokens_own_text():
-    """A middle dot is a letter in Catalan; it was shown as a space, and so was a literal ⏎."""
-    texts = ["La", " col", "·", "lecció", "⏎", "\n", "<b>"]
-    html = token_strip(texts, None, prompt_length=7, by="rank", theme=LIGHT)
-    seen = Tags(html)
-    assert seen.text == "La col·lecció⏎⏎\n<b>"
-    assert html.count('class="mark"') == 1
-
-
-def test_of_a_long_prompt_only_the_end_is_shown():
-    pieces = [f"p{n}" for n in range(1000)]
-    html = token_strip(pieces, None, prompt_length=1000, by="rank", theme=LIGHT)
-    assert html.count("<button") == MOST_PROMPT_TOKENS
-    assert "936 earlier tokens" in html
-    assert 'data-index="999"' in html
-
-
-def test_the_reading_strip_shows_hostile_text_and_labels_as_text():
-    probs = np.eye(4)
-    seen = Tags(class_strip(list(HOSTILE), probs, list(HOSTILE)))
-    assert seen.tags == {"div", "span"}
-    assert not {name for name in seen.attributes if name.startswith("on")}
-
-
-@pytest.mark.parametrize("by", ["probability", "rank", "entropy"])
-def test_every_tint_has_a_legend(by):
-    assert Tags(legend(by, theme=DARK)).text.startswith(by)
-
-
 # --- words -----------------------------------------------------------------------------------
-
-
-def trace(**changes):
-    values = {
-        "model": "<tiny>",
-        "prompt": "",
-        "prompt_ids": (1,),
-        "truncated": 0,
-        "completion": "",
-        "steps": (),
-        "seed": 3,
-        "finish_reason": "length",
-        "seconds": 1.0,
-    }
-    return Trace(**values | changes)
-
-
-def test_the_status_tells_seed_model_end_and_what_was_dropped():
-    said = Tags(status_line(trace(truncated=1234))).text
-    assert "seed 3 · <tiny> · stopped: length" in said
-    assert "the first 1,234 tokens of the prompt were dropped" in said
-    assert "dropped" not in status_line(trace())
-
-
-@pytest.mark.parametrize("reason", ["length", "eos", "stop", "context", "deadline", "cancelled"])
-def test_every_end_has_words(reason):
-    assert "stopped: " in status_line(trace(finish_reason=reason))
 
 
 def test_the_prompt_is_counted_and_what_does_not_fit_told(engine):
@@ -188,17 +92,19 @@ def drawing(alt="A picture.", name="picture"):
     columns = {"token": ["·a", ",", '"'], "prob": [0.5, 0.25, 0.25]}
     picture = SimpleNamespace(
         figure=lambda theme, width: Figure(figsize=(1, 1)),
+        cells=lambda width: None,
         alt=lambda: alt,
         columns=lambda: columns,
     )
-    return Drawing(picture, Viewport(100, LIGHT), name, clickable=True)
+    return Drawing(picture, 300, name)
 
 
 def test_notes_and_drawings_escape_what_they_say():
     for hostile in HOSTILE:
         assert Tags(note(hostile)).tags == {"p"}
         seen = Tags(drawing(hostile, hostile).html())
-        assert seen.tags == {"figure", "img", "figcaption", "span", "button"}
+        assert {"figure", "svg", "figcaption", "span", "button"} <= seen.tags
+        assert not seen.tags & {"img", "script", "b"}
         assert not {name for name in seen.attributes if name.startswith("on")}
         assert hostile in seen.text
 
@@ -214,39 +120,6 @@ def test_a_drawing_can_be_saved_as_a_picture_and_its_numbers_as_csv():
     assert decoded(svg).startswith(b"<?xml")
     assert decoded(png).startswith(b"\x89PNG")
     assert decoded(csv) == 'token,prob\r\n·a,0.5\r\n",",0.25\r\n"""",0.25\r\n'.encode()
-
-
-@pytest.mark.parametrize(
-    ("data", "place"),
-    [
-        ({"x": 0.5, "y": 0, "width": 760}, (0.5, 0.0, 760)),
-        ({"x": 0.5, "y": -1, "width": 760}, None),
-        ({"x": "0.5", "y": 0, "width": 760}, None),
-        ({"x": float("nan"), "y": 0, "width": 760}, None),
-        ({"x": 0.5}, None),
-        (None, None),
-        ([1], None),
-    ],
-)
-def test_a_click_that_is_none_is_ignored(data, place):
-    assert clicked(SimpleNamespace(_data=data)) == place
-
-
-@pytest.mark.parametrize(
-    ("raw", "width", "theme"),
-    [
-        ({"width": 500, "dark": True}, 466, DARK),
-        ({"width": 1, "dark": False}, 300, LIGHT),
-        ({"width": 10**9}, 1040, LIGHT),
-        ({"width": True, "dark": 1}, 1006, LIGHT),
-        ({"width": "500"}, 1006, LIGHT),
-        (None, 1006, LIGHT),
-        ([1, 2], 1006, LIGHT),
-        ("x", 1006, LIGHT),
-    ],
-)
-def test_a_screen_that_is_none_is_a_desktop(raw, width, theme):
-    assert Viewport.read(raw) == Viewport(width, theme)
 
 
 @pytest.mark.parametrize("error", [ValueError, FileNotFoundError, FloatingPointError])
@@ -276,16 +149,25 @@ def test_the_app_hides_its_own_handlers(app):
     shown = {fn.api_name for fn in app.fns.values() if fn.api_visibility == "public"}
     inside = {"lens", "ablate", "attribute", "branch"}
     assert shown == {"generate", "score", "attention", "classify", "models"} | inside
-    models = [fn for fn in app.fns.values() if fn.concurrency_id == "model"]
-    assert len(models) >= 10
-    assert {fn.concurrency_limit for fn in models} == {4}
+    for place in ("model", "views"):
+        limits = {fn.concurrency_limit for fn in app.fns.values() if fn.concurrency_id == place}
+        assert limits == {4}, place
 
 
 def test_no_template_is_filled_with_text(app):
-    """Gradio runs {{...}} templates of its HTML component as code."""
+    """Gradio runs {{...}} and ${...} of its HTML component as code, whatever fills them."""
     for block in app.blocks.values():
         if block.get_block_name() == "html":
-            assert block.html_template == "${value}"
+            held = block.html_template.replace("${value}", "", 1)
+            assert "{{" not in held
+            assert "${" not in held
+            assert "`" not in held
+
+
+def test_no_tab_of_a_browser_holds_a_connection(app):
+    """A browser has six for a page; with one state in it each tab takes one, and the seventh
+    tab never opens."""
+    assert app.get_config_file()["connect_heartbeat"] is False
 
 
 def test_what_could_leave_the_machine_is_off():
@@ -360,6 +242,13 @@ def test_of_results_that_get_better_the_first_late_one_and_the_last_are_drawn(mo
     monkeypatch.setattr("gpt2.ui.page.time.monotonic", lambda: 0.0)
     assert list(paced("abc")) == ["c"]
     assert list(paced([])) == []
+
+
+def test_tokens_come_in_batches_the_first_at_once(monkeypatch):
+    now = iter([1.0, 1.02, 1.09, 1.1])
+    monkeypatch.setattr("gpt2.ui.page.time.monotonic", lambda: next(now))
+    assert list(on_a_clock("abcd", 0.08)) == [["a"], ["b", "c"], ["d"]]
+    assert list(on_a_clock("", 0.08)) == []
 
 
 def test_an_emptied_slider_is_what_it_began_with():
@@ -454,11 +343,10 @@ def test_picking_a_token_reads_the_text_once(fresh_engine, passes):
     sampling = Sampling(temperature=3.0, top_k=0, seed=7)
     request = Request("Hello world", 12, sampling, model="tiny")
     *_, trace = fresh_engine.generate(request)
+    text = Text(request, trace.ids, len(trace.prompt_ids))
     passes.clear()
     for place in range(1, len(trace.ids)):
-        shown = keep(trace, request, selected=place)
-        step = fresh_engine.inspector.step(shown.ids, place, sampling, model="tiny")
-        picture = token_drawing(fresh_engine, shown, step, Viewport(760, LIGHT))
+        drawings = next_token_drawings(fresh_engine, Asked("", text, place, {}))
         drawn = place >= len(trace.prompt_ids)
-        assert ("random number" in picture.picture.alt()) is drawn, place
+        assert ("random number" in drawings["bars"].picture.alt()) is drawn, place
     assert passes == [len(trace.ids)]

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from gpt2.figures.base.style import (
     DENSITY,
     LINE_HEIGHT,
+    MIN_WIDTH,
     PHONE,
     Theme,
     check_width,
@@ -36,17 +37,19 @@ class Canvas:
     Args:
         width, height: in CSS pixels.
         theme: its colours.
+        least: the least width of this picture.
 
     Raises:
         ValueError: the width is out of range.
     """
 
-    def __init__(self, width: int, height: float, theme: Theme) -> None:
-        check_width(width)
+    def __init__(self, width: int, height: float, theme: Theme, *, least: int = MIN_WIDTH) -> None:
+        check_width(width, least=least)
         self.theme, self.width, self.height = theme, width, round(height)
         self.size = font_size(width) - 1  # of its texts, if they have no other
         inches = width / CSS_DPI, self.height / CSS_DPI
         self.figure = Figure(figsize=inches, dpi=CSS_DPI * DENSITY, facecolor="none")
+        self.figure.set_label(theme.name)
         self.axes = self.figure.add_axes((0, 0, 1, 1))
         self.axes.set_axis_off()
         self.axes.set_xlim(0, width)

@@ -72,14 +72,13 @@ def level_colors(*, theme: Theme = LIGHT) -> list[str]:
     return token_colors(np.linspace(0, 8, LEVELS), "entropy", theme=theme)
 
 
-def color_legend(by: TokenQuantity, *, theme: Theme = LIGHT) -> list[tuple[str, str]]:
-    """(label, hex colour) of the stops of `token_colors`, pale to deep.
+def level_legend(by: TokenQuantity) -> list[tuple[str, int]]:
+    """(label, level) of the stops of `token_level`, pale to deep.
 
     Raises:
         ValueError: an unknown quantity.
     """
-    labels, values = zip(*_stops(by), strict=True)
-    return list(zip(labels, token_colors(values, by, theme=theme), strict=True))
+    return [(label, token_level(value, by)) for label, value in _stops(by)]
 
 
 def _stops(by: str) -> tuple[tuple[str, float], ...]:

@@ -1,11 +1,10 @@
-"""Cells in rows and columns: where they lie, what a click hits, their numbers and pictures."""
+"""Cells in rows and columns: where they lie, what a click hits, and their numbers."""
 
+import math
 from dataclasses import dataclass
 
-import numpy as np
-
 from gpt2.figures.base.canvas import TURNED, Canvas
-from gpt2.figures.base.style import DENSITY, PAGE, tick_step
+from gpt2.figures.base.style import tick_step
 from gpt2.figures.base.text import text_width
 
 
@@ -58,35 +57,17 @@ class Grid:
         return int(row), int(column)
 
 
-def paste_tiles(canvas: Canvas, images: np.ndarray, grid: Grid) -> None:
-    """Images [rows, columns, n, n, 4], RGBA, at the cells of a grid; between them it stays blank.
-
-    Cells and gaps must be whole CSS pixels. On the page an image has a pixel for each of its own,
-    if they are not too fine to be seen, and the browser spreads them.
-    """
-    rows, columns, n = images.shape[:3]
-    side = grid.box(0, 0)[2]
-    scale = min(n / side, 1) if canvas.theme is PAGE else DENSITY
-    inner, across, down = (round(scale * length) for length in (side, grid.across, grid.down))
-    pick = np.arange(inner) * n // inner
-    pixels = np.ascontiguousarray(images).view(np.uint32)[..., 0]  # a pixel moves as one number
-    out = np.zeros((rows, down, columns, across), np.uint32)
-    large = pixels[:, :, pick[:, None], pick]  # [rows, columns, y, x]
-    out[:, :inner, :, :inner] = large.transpose(0, 2, 1, 3)
-    pasted = out.view(np.uint8).reshape(rows * down, columns * across, 4)
-    canvas.paste(pasted, (grid.left, grid.top, columns * grid.across, rows * grid.down))
-
-
-def number_grid(canvas: Canvas, grid: Grid) -> None:
-    """Numbers of the heads above and of the layers at the left, thinned where they would touch."""
+def number_grid(canvas: Canvas, grid: Grid, *, end: float = math.inf) -> None:
+    """Numbers of the heads above, up to `end`, and of the layers at the left, thinned where they
+    would touch."""
     size = canvas.size - 1
     style = {"size": size, "muted": True}
     wide = text_width(["88"], size) * 1.4
-    step = max(1, int(np.ceil(wide / grid.across)))
+    step = max(1, math.ceil(wide / grid.across))
     canvas.write(2, grid.top - 9, "head", **style)
     for head in range(0, grid.columns, step):
         x, _ = grid.middle(0, head)
-        if x - wide / 2 > text_width(["head "], size):
+        if x - wide / 2 > text_width(["head "], size) and x + wide / 2 < end:
             canvas.write(x, grid.top - 9, str(head), ha="center", **style)
     for layer in range(0, grid.rows, tick_step(grid.rows, grid.down * grid.rows, size)):
         _, y = grid.middle(layer, 0)

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 from matplotlib.figure import Figure
 
+from gpt2.figures.base.cells import Cells
 from gpt2.figures.base.style import LIGHT, Theme
 
 
@@ -14,6 +15,13 @@ class Picture(Protocol):
 
     def figure(self, theme: Theme = LIGHT, width: int = 1040) -> Figure:
         """It as drawn for a width in CSS pixels.
+
+        Raises:
+            ValueError: the width is out of range.
+        """
+
+    def cells(self, width: int) -> Cells | None:
+        """What can be pointed at in it as drawn for a width, None where nothing can.
 
         Raises:
             ValueError: the width is out of range.

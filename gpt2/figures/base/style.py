@@ -21,7 +21,9 @@ from gpt2.figures.base.text import fitted, fonts, settings
 DENSITY = 2  # rendered pixels per CSS pixel
 MIN_WIDTH, MAX_WIDTH = 300, 2400
 LINE_HEIGHT = 1.25  # of the font size: closer lines of text would touch
-PHONE = 600  # below this width labels must be shorter and fewer
+WIDEST_LABEL = 100  # CSS pixels of a token at the left
+PHONE = 560  # below this width labels must be shorter and fewer
+TALLEST = 520  # CSS pixels that a wider picture is high at most, so that a window holds a view
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,7 @@ def text_style(theme: Theme, size: float, **more: Any) -> dict[str, Any]:
 
 def row_labels(pieces: Sequence[str], size: float, width: int) -> list[str]:
     """Labels for the left of a figure; on a phone they leave the picture two thirds of it."""
-    return fitted(pieces, size, 0.3 * width if width < PHONE else width)
+    return fitted(pieces, size, 0.3 * width if width < PHONE else WIDEST_LABEL)
 
 
 def font_size(width: int) -> int:
@@ -178,14 +180,23 @@ def tick_step(count: int, pixels: float, size: float) -> int:
     return step if step < 9 else 5 * math.ceil(step / 5)
 
 
-def check_width(width: int) -> None:
+def tallest(width: int) -> float:
+    """CSS pixels that a picture of this width is high at most: a phone scrolls."""
+    return TALLEST if width >= PHONE else math.inf
+
+
+def check_width(width: int, *, least: int = MIN_WIDTH) -> None:
     """Refuse a width no figure can be laid out for.
+
+    Args:
+        width: in CSS pixels.
+        least: of this picture.
 
     Raises:
         ValueError: it is out of range.
     """
-    if not MIN_WIDTH <= width <= MAX_WIDTH:
+    if not least <= width <= MAX_WIDTH:
         raise ValueError(
-            f"width {width} is not between {MIN_WIDTH} and {MAX_WIDTH} CSS pixels; pass the "
+            f"width {width} is not between {least} and {MAX_WIDTH} CSS pixels; pass the "
             "width of the picture's place on the page"
         )

@@ -9,7 +9,7 @@ from threading import Lock
 from typing import Any
 
 from matplotlib import font_manager, rc_context
-from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib.ft2font import LoadFlags
 
 CSS_DPI = 72
 LABEL_COLUMNS = 12
@@ -78,12 +78,23 @@ def shorten(piece: str, columns: int = LABEL_COLUMNS) -> str:
     return kept + "…"
 
 
-def label(text: str) -> str:
+def label(text: str, columns: int = LABEL_COLUMNS) -> str:
     """A token's text as the figures write it: short, visible, and every character drawable."""
-    text = "␣" * len(text) if text and not text.strip(" ") else text.replace("\n", "⏎")
     known = fonts()[1]
-    shown = "".join(c if ord(c) in known else f"U+{ord(c):04X}" for c in shorten(text))
-    return shorten(shown)
+    shown = "".join(
+        c if ord(c) in known else f"U+{ord(c):04X}" for c in shorten(visible(text), columns)
+    )
+    return shorten(shown, columns)
+
+
+def visible(text: str) -> str:
+    """A token's text in which a new line, and one of spaces alone, can be seen."""
+    return "␣" * len(text) if text and not text.strip(" ") else text.replace("\n", "⏎")
+
+
+def named(text: str) -> str:
+    """A token's text as titles write it, between quotes, for it may begin with a space."""
+    return f"“{label(text, 30)}”"
 
 
 def fitted(texts: Sequence[str], size: float, room: float) -> list[str]:
@@ -128,16 +139,24 @@ def text_width(labels: Sequence[str], size: float, *, bold: bool = False) -> flo
 
 
 def _code_points(families: Sequence[str], weight: str) -> frozenset[int]:
-    props = [font_manager.FontProperties(family=name, weight=weight) for name in families]
-    paths = [font_manager.findfont(prop) for prop in props]
+    paths = _font_paths(tuple(families), weight)
     return frozenset().union(*(font_manager.get_font(path).get_charmap() for path in paths))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=2)
+def _font_paths(families: tuple[str, ...], weight: str) -> list[str]:
+    props = [font_manager.FontProperties(family=name, weight=weight) for name in families]
+    return [font_manager.findfont(prop) for prop in props]
+
+
+@lru_cache(maxsize=16384)
 def _text_width(text: str, size: float, weight: str) -> float:
-    prop = font_manager.FontProperties(family=fonts()[0], size=size, weight=weight)
-    with settings():
-        return RendererAgg(1, 1, CSS_DPI).get_text_width_height_descent(text, prop, ismath=False)[0]
+    """As a renderer would measure it, which takes ten times longer and matplotlib's settings."""
+    font = font_manager.get_font(_font_paths(tuple(fonts()[0]), weight))
+    font.clear()
+    font.set_size(size, CSS_DPI)
+    font.set_text(text, 0.0, flags=LoadFlags.NO_HINTING)
+    return font.get_width_height()[0] / 64
 
 
 def _columns(character: str) -> int:

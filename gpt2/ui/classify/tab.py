@@ -1,129 +1,214 @@
-"""The Classify tab: a news text, its topic, and when the model made up its mind."""
+"""The Classify tab: left a news text and its topic, right when and why the model decided so."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import partial
 from html import escape
+from typing import Any
 
 import gradio as gr
+import numpy as np
 
-from gpt2.figures import ClassBars, TopicLines, class_color, percent
+from gpt2.engine import Engine
+from gpt2.figures import ClassBars, TopicLines, percent
 from gpt2.records import Verdict
+from gpt2.ui.classify.examples import class_name, examples_html
+from gpt2.ui.classify.many import build_many
+from gpt2.ui.classify.reading import Reading, verdict_of
+from gpt2.ui.generate.chips import SENTENCE, preset_named
 from gpt2.ui.inside.attention import build_attention
-from gpt2.ui.inside.why import Question, build_why
-from gpt2.ui.page import (
-    MODEL_EVENTS,
-    PRIVATE,
-    Page,
-    errors_in_words,
-    note,
-)
+from gpt2.ui.inside.why import build_why
+from gpt2.ui.page import MODEL_EVENTS, PRIVATE, Page, note
 from gpt2.ui.picture import Drawing
-from gpt2.ui.section import Section
-from gpt2.ui.strip import class_strip
+from gpt2.ui.presets import PRESETS, Preset
+from gpt2.ui.record import Asked
+from gpt2.ui.view import View, inspector_tabs, slot
 
-EXAMPLES = (
-    "Oil prices climb as refineries shut down ahead of the storm, lifting shares of producers.",
-    "The striker scored twice in the last ten minutes to send her team to the final.",
-    "Peace talks resume in Geneva after a week of fighting along the border.",
-    "A small telescope on a mountain in Chile has found a planet the size of Earth.",
-    "The phone maker said its new chip will double the battery life of next year's handsets.",
+VIEWS = {
+    "decided": "When did it decide",
+    "attention": "Attention",
+    "why": "Why",
+    "many": "Many texts",
+}
+WHEN = (
+    "The probability of each topic after each token, as if the text ended there. Look for the word "
+    "at which the lines cross."
 )
-WHEN = "The four probabilities after each token, as if the text ended there."
-
-
-@dataclass(frozen=True, eq=False)  # each is its own: arrays are not compared
-class ReadText:
-    """What the page keeps of a classified text."""
-
-    verdict: Verdict
-
-    @property
-    def model(self) -> str:
-        """Name of the classifier."""
-        return self.verdict.model
-
-    @property
-    def ids(self) -> tuple[int, ...]:
-        """The tokens it saw."""
-        return self.verdict.ids
+RECORD_JS = "(...inputs) => [...inputs.slice(0, -1), gpt2.stages.classify.asked()]"
 
 
 def build_classify(page: Page) -> None:
     """Build the tab's components and wire them."""
     engine = page.engine
     names = engine.catalog.classifiers
-    shown = gr.State(None, time_to_live=3600)
-    text = gr.Textbox(
-        label="News text",
-        lines=3,
-        max_lines=12,
-        placeholder="Paste a headline or the beginning of an article.",
-        elem_id="news",
-    )
-    gr.Examples([[example] for example in EXAMPLES], [text], label="Examples")
-    with gr.Row():
-        start = gr.Button("Classify", variant="primary")
-        model = gr.Dropdown(names, value=names[0], label="Classifier", visible=len(names) > 1)
-    verdict = gr.HTML(note("Nothing classified yet."), elem_id="verdict")
-    with Section(page, shown, "", "", name="topic") as topic:
-        bars = topic.picture("classes")
-    strip = gr.HTML(elem_id="reading")
-    build_attention(page, shown, name="classify", model=names[0])
-    with Section(page, shown, "When did it decide?", WHEN, name="decided") as decided:
-        over = decided.picture("over-text")
-    build_why(page, shown, _ask, title="Why this topic?", name="classify", contrast=False)
-    labels = ", ".join(engine.catalog.config(names[0]).labels)
-    gr.HTML(note(f"Topics: {labels}. Texts up to {engine.limits.prompt_chars:,} characters."))
+    with gr.Row(elem_classes="stage"):
+        with gr.Column(elem_classes="left"):
+            with gr.Column(elem_classes="form"):
+                news = gr.Textbox(
+                    label="News text",
+                    lines=2,
+                    max_lines=3,
+                    placeholder="Paste a headline or the beginning of an article.",
+                    elem_id="news",
+                )
+                gr.HTML(
+                    html_template=examples_html() + SENTENCE,
+                    js_on_load="gpt2.presets.bind(element, 'classify')",
+                    apply_default_css=False,
+                )
+                with gr.Row(elem_classes="buttons"):
+                    start = gr.Button("Classify", variant="primary", min_width=0)
+                    model = gr.Dropdown(
+                        names,
+                        value=names[0],
+                        label="Classifier",
+                        visible=len(names) > 1,
+                        min_width=160,
+                    )
+            build_topic(page)
+            reading = Reading(page)
+            gr.HTML(note(limits_words(engine, names)), elem_classes="limits")
+        with gr.Column(elem_id="classify-inspector", elem_classes="inspector"):
+            inspector_tabs("classify", VIEWS)
+            build_decided(page)
+            build_attention(page, "classify")
+            build_why(page, "classify")
+            build_many(page)
 
-    def show(text, model):
+    def read(news, model, raw) -> dict[gr.HTML, str]:
         # Not named classify: gradio would take that name from the API's endpoint.
-        with errors_in_words():
-            found = engine.inspector.classify(text, classifier=model)
-            texts = engine.catalog.drawn(found.ids, model=found.model)
-            return (
-                _headline(found),
-                class_strip(texts, found.per_token, found.labels),
-                ReadText(found),
-            )
+        return reading.read(news, model, raw)
 
-    def draw_topics(shown, screen):
-        found = shown.verdict
-        return [Drawing(ClassBars(found.labels, found.probs), screen, "topics", widest=760)]
+    def wanted(raw) -> dict[gr.HTML, str]:
+        """A text that the page asks for by itself: an example, a preset, or from a link."""
+        return reading.read(*wanted_text(raw), raw, wanted_preset(raw))
 
-    def draw_decision(shown, screen):
-        found = shown.verdict
-        pieces = engine.catalog.drawn(found.ids, model=found.model)
-        words = engine.catalog.words(found.ids, model=found.model)
-        picture = TopicLines(found.per_token, pieces, found.labels, words)
-        return [Drawing(picture, screen, "topic-over-text")]
-
+    on_page = {"show_progress": "hidden", **MODEL_EVENTS, **PRIVATE}
     gr.on(
-        [start.click, text.submit],
-        show,
-        [text, model],
-        [verdict, strip, shown],
-        show_progress="minimal",
-        **MODEL_EVENTS,
+        [start.click, news.submit],
+        read,
+        [news, model, page.record],
+        [reading.strip],
+        js=RECORD_JS,
+        **on_page,
+    )
+    reading.strip.wanted(
+        wanted,
+        [page.record],
+        [reading.strip],
+        js="() => [gpt2.stages.classify.wanted()]",
+        **on_page,
+    )
+    reading.strip.fill(
+        None,
+        None,
+        [news, model],
+        js="() => gpt2.stages.classify.form(['prompt', 'model'])",
+        queue=False,
+        show_progress="hidden",
         **PRIVATE,
     )
-    topic.wire(draw_topics, [], [bars])
-    decided.wire(draw_decision, [], [over])
 
 
-def _ask(shown: ReadText) -> Question:
-    """Why the topic that leads?"""
-    found = shown.verdict
-    answer = int(found.probs.argmax())
-    return Question(found.model, found.ids, len(found.ids), answer, found.labels[answer])
+def build_topic(page: Page) -> View:
+    """The verdict and the four bars, beside the text whichever view is open."""
+    return View(
+        page,
+        "classify",
+        "topic",
+        "",
+        body=slot("verdict") + slot("topics"),
+        uses=(),
+        draw=partial(topic_drawings, page.engine),
+        pinned=True,
+    )
 
 
-def _headline(verdict: Verdict) -> str:
-    color = class_color(verdict.labels.index(verdict.label))
-    words = f"{escape(verdict.label)} {percent(float(verdict.probs.max()))}"
-    dropped = ""
-    if verdict.truncated:
-        read, rest = len(verdict.ids), verdict.truncated
-        dropped = note(
-            f"The first {read:,} of {read + rest:,} tokens were read, as many as this classifier "
-            "was trained on."
-        )
-    return f'<p class="headline" style="border-left-color:{color}">{words}</p>{dropped}'
+def build_decided(page: Page) -> View:
+    """The view of how the probabilities move along the text."""
+    return View(
+        page,
+        "classify",
+        "decided",
+        WHEN,
+        body=slot("decided-place") + slot("decided-lines"),
+        uses=("token",),
+        apart={"decided-lines": ()},
+        draw=partial(decided_drawings, page.engine),
+    )
+
+
+def topic_drawings(engine: Engine, asked: Asked) -> dict[str, Drawing | str]:
+    """The verdict in words, and all classes in their constant order and colours."""
+    found = verdict_of(engine, asked)
+    return {
+        "verdict": headline_html(engine, found),
+        "topics": Drawing(ClassBars(found.labels, found.probs), min(asked.width, 560), "topics"),
+    }
+
+
+def headline_html(engine: Engine, found: Verdict) -> str:
+    """The verdict in words, and since when it stands."""
+    leaders = found.per_token.argmax(axis=1)
+    last = int(leaders[-1])
+    others = np.flatnonzero(leaders != last)
+    start = int(others[-1]) + 1 if len(others) else 0
+    (piece,) = engine.catalog.pieces([found.ids[start]], model=found.model)
+    since = f"leads from token {start} <code>{escape(piece)}</code> on"
+    return (
+        f'<p class="headline {class_name(last)}"><b>{escape(found.label)}</b> '
+        f'<span translate="no">{since if start else "leads from the first token on"}</span></p>'
+    )
+
+
+def decided_drawings(engine: Engine, asked: Asked) -> dict[str, Drawing | str]:
+    """What the probabilities are at the selected token in words, and the four lines."""
+    found = verdict_of(engine, asked)
+    (piece,) = engine.catalog.pieces([asked.ids[asked.selected]], model=found.model)
+    place = place_html(asked.selected, piece, found.labels, found.per_token[asked.selected])
+    if "decided-lines" in asked.kept:
+        return {"decided-place": place}
+    picture = TopicLines(
+        found.per_token,
+        engine.catalog.drawn(found.ids, model=found.model),
+        found.labels,
+        engine.catalog.words(found.ids, model=found.model),
+    )
+    return {
+        "decided-place": place,
+        "decided-lines": Drawing(picture, asked.width, "topic-over-text"),
+    }
+
+
+def place_html(index: int, piece: str, labels: Sequence[str], probs: Any) -> str:
+    """The probabilities after one token, in words."""
+    shares = " ".join(
+        f'<span class="key {class_name(row)}">{escape(label)} {percent(float(prob))}</span>'
+        for row, (label, prob) in enumerate(zip(labels, probs, strict=True))
+    )
+    return (
+        f'<p class="token" translate="no"><b>After token {index}</b> <code>{escape(piece)}</code> '
+        f"{shares}</p>"
+    )
+
+
+def limits_words(engine: Engine, names: Sequence[str]) -> str:
+    """The topics, and how long a text may be."""
+    labels = ", ".join(engine.catalog.config(names[0]).labels)
+    return f"Topics: {labels}. Limit: {engine.limits.prompt_chars:,} characters."
+
+
+def wanted_text(raw: Any) -> tuple[Any, Any]:
+    """The text and the classifier that the page asks for; both are checked where they are read."""
+    wanted, preset = _wanted(raw), wanted_preset(raw)
+    return preset.prompt if preset else wanted.get("prompt"), wanted.get("model")
+
+
+def wanted_preset(raw: Any) -> Preset | None:
+    """The preset that the page asks for, None for any other text."""
+    name = _wanted(raw).get("preset")
+    return None if name is None else preset_named(PRESETS, "classify", name)
+
+
+def _wanted(raw: Any) -> dict[str, Any]:
+    wanted = raw.get("wanted") if isinstance(raw, dict) else None
+    return wanted if isinstance(wanted, dict) else {}

@@ -2,8 +2,13 @@
 
 from collections.abc import Sequence
 from html import escape
+from typing import Any
 
-from gpt2.ui.presets import Preset
+from gpt2.engine import Engine
+from gpt2.records import Trace, Verdict
+from gpt2.ui.presets import Preset, place
+
+SENTENCE = '<p class="note preset-words" role="status"></p>'  # on the preset that stands
 
 
 def chips_html(presets: Sequence[Preset]) -> str:
@@ -15,7 +20,7 @@ def chips_html(presets: Sequence[Preset]) -> str:
     )
     return (
         f'<div class="chips" role="group" aria-label="Try"><span>Try</span>{buttons}</div>'
-        '<p class="note preset-words" role="status"></p>'
+        f"{SENTENCE}"
     )
 
 
@@ -30,3 +35,14 @@ def preset_named(presets: Sequence[Preset], tab: str, name: object) -> Preset:
             return preset
     names = ", ".join(preset.name for preset in presets if preset.tab == tab)
     raise ValueError(f"there is no such preset; there are: {names}; load the page again")
+
+
+def end_of(preset: Preset, engine: Engine, record: Trace | Verdict) -> dict[str, Any]:
+    """Where to look in a preset's text, and what is said of it, for the line that ends the text."""
+    found = place(preset, engine, record)
+    heads = {"layer": found.layer, "head": found.head}
+    return {
+        "selected": found.token,
+        "look": {"view": preset.view, **heads, **preset.options},
+        "preset": [preset.name, preset.sentence(found)],
+    }

@@ -2,6 +2,7 @@
 
 text    begins one: what was asked for, and the tokens of its prompt
 token   one more token, with its numbers
+read    of a news text that is read at once: what leads after each token
 said    how far it is, in words
 end     the words that stay, and where to look
 refused why it can't be had
@@ -14,7 +15,7 @@ from typing import Any
 
 from gpt2.engine import Engine, Request
 from gpt2.figures import percent, token_level
-from gpt2.records import Step, Trace
+from gpt2.records import Step, Trace, Verdict
 from gpt2.ui.record import SETTINGS, Choice
 
 TINTS = ("probability", "rank", "entropy")  # in this order the levels of a token come
@@ -30,27 +31,36 @@ def text_line(
         begun: what engine.writer.begin gave for the request.
         moment: when the page asked for it, so that no two first lines are the same.
     """
-    about, config = engine.library.describe(begun.model), engine.catalog.config(begun.model)
     settings: dict[str, Any] = {name: getattr(request.sampling, name) for name in SETTINGS}
     settings |= {"max_new_tokens": request.max_new_tokens, "stop": request.stop}
-    return _line(
-        "text",
-        {
-            "moment": moment,
-            "model": begun.model,
-            "weights": str(about["sha256"])[:8],
-            "dtype": about["dtype"],
-            "device": engine.library.device.type,
-            "layers": config.n_layer,
-            "heads": config.n_head,
-            "prompt": begun.prompt,
-            "settings": settings,
-            "chosen": [list(pair) for pair in chosen],
-            "prompt_length": len(begun.prompt_ids),
-            "ids": begun.prompt_ids,
-            "texts": engine.catalog.drawn(begun.prompt_ids, model=begun.model),
-        },
-    )
+    more = {"settings": settings, "chosen": [list(pair) for pair in chosen]}
+    return _first_line(engine, begun.model, begun.prompt, begun.prompt_ids, moment, **more)
+
+
+def news_line(engine: Engine, found: Verdict, news: str, moment: int) -> str:
+    """The beginning of a news text: all that was read of it."""
+    more = {"settings": {}, "chosen": [], "labels": found.labels}
+    return _first_line(engine, found.model, news, found.ids, moment, **more)
+
+
+def _first_line(
+    engine: Engine, model: str, prompt: str, ids: Sequence[int], moment: int, **more: Any
+) -> str:
+    about, config = engine.library.describe(model), engine.catalog.config(model)
+    known = {
+        "moment": moment,
+        "model": model,
+        "weights": str(about["sha256"])[:8],
+        "dtype": about["dtype"],
+        "device": engine.library.device.type,
+        "layers": config.n_layer,
+        "heads": config.n_head,
+        "prompt": prompt,
+        "prompt_length": len(ids),
+        "ids": ids,
+        "texts": engine.catalog.drawn(ids, model=model),
+    }
+    return _line("text", known | more)
 
 
 def token_line(engine: Engine, model: str, step: Step) -> str:
@@ -65,12 +75,21 @@ def token_line(engine: Engine, model: str, step: Step) -> str:
     )
 
 
+def read_line(found: Verdict) -> str:
+    """Of each token of a news text the class that leads after it, and how far."""
+    leaders = found.per_token.argmax(axis=1).tolist()
+    shown = [percent(float(probs.max())) for probs in found.per_token]
+    return _line("read", list(zip(leaders, shown, strict=True)))
+
+
 def said_line(words: str) -> str:
     """How far a text is."""
     return _line("said", words)
 
 
-def end_line(status: str, selected: int, completion: str, ids: Sequence[int], **more: Any) -> str:
+def end_line(
+    status: str, *, selected: int, completion: str, ids: Sequence[int], **more: Any
+) -> str:
     """The end of a text.
 
     Args:

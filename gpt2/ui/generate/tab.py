@@ -11,7 +11,12 @@ from gpt2.ui.generate.chips import chips_html, preset_named
 from gpt2.ui.generate.settings import Settings
 from gpt2.ui.generate.words import count_js, count_words, limits_words
 from gpt2.ui.generate.writing import Wanted, Writing
+from gpt2.ui.inside.attention import build_attention
+from gpt2.ui.inside.logit_lens import build_lens
 from gpt2.ui.inside.next_token import build_next_token
+from gpt2.ui.inside.score import build_score
+from gpt2.ui.inside.switch import build_switch
+from gpt2.ui.inside.why import build_why
 from gpt2.ui.page import MODEL_EVENTS, PRIVATE, Page, note
 from gpt2.ui.presets import OPENING, PRESETS
 from gpt2.ui.record import read_choices, read_request
@@ -44,7 +49,9 @@ def build_generate(page: Page) -> Example:
                     elem_id="prompt",
                 )
                 count = gr.HTML(
-                    note(count_words(engine, OPENING.prompt, names[0])), elem_id="count"
+                    note(count_words(engine, OPENING.prompt, names[0])),
+                    elem_id="count",
+                    apply_default_css=False,
                 )
                 length = gr.JSON(visible=False)
                 gr.HTML(
@@ -58,10 +65,15 @@ def build_generate(page: Page) -> Example:
                     stop = gr.Button("Stop", min_width=0)
                 settings = Settings(engine, OPENING)
             writing = Writing(page)
-            gr.HTML(note(limits_words(engine)), elem_classes="limits")
+            gr.HTML(note(limits_words(engine)), elem_id="limits", apply_default_css=False)
         with gr.Column(elem_id="generate-inspector", elem_classes="inspector"):
             inspector_tabs("generate", VIEWS)
             views = {"next": build_next_token(page)}
+            build_attention(page, "generate")
+            build_lens(page)
+            build_switch(page, writing)
+            build_why(page, "generate")
+            build_score(page)
 
     def write(visitor: gr.Request, prompt, *rest) -> Iterator[dict[gr.HTML, str]]:
         *values, raw = rest

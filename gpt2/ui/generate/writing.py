@@ -7,9 +7,11 @@ from typing import Any
 import gradio as gr
 
 from gpt2.engine import Request
-from gpt2.figures import counted
+from gpt2.figures import counted, level_legend
 from gpt2.records import Trace, Update
+from gpt2.ui.generate.chips import end_of
 from gpt2.ui.generate.lines import (
+    TINTS,
     end_line,
     refused_line,
     said_line,
@@ -17,7 +19,7 @@ from gpt2.ui.generate.lines import (
     token_line,
 )
 from gpt2.ui.page import ERRORS, Page, on_a_clock
-from gpt2.ui.presets import Place, Preset, place
+from gpt2.ui.presets import Preset
 from gpt2.ui.record import Choice, moment_of
 
 SESSIONS = 10_000  # whose last Stop is remembered
@@ -31,11 +33,6 @@ FINISHED = {
     "cancelled": "stopped: by you",
     "": "writing",
 }
-STRIP = """
-<p class="status" id="status" role="status">Nothing written yet.</p>
-<div class="strip" id="strip" role="listbox" aria-label="Completion" translate="no"></div>
-<div class="tree" id="tree"></div>
-"""
 
 
 @dataclass(frozen=True)
@@ -59,13 +56,33 @@ class Wanted:
     preset: Preset | None = None
 
 
+def strip_html() -> str:
+    """The place of a text: the line about it, what tints it, its tokens, its branches."""
+    radios = "".join(
+        f'<label><input type="radio" name="generate-tint" value="{by}">{by}</label>' for by in TINTS
+    )
+    legends = "".join(
+        f'<span class="legend" data-by="{by}">'
+        + "".join(
+            f'<span class="stop tint-{level}">{words}</span>' for words, level in level_legend(by)
+        )
+        + "</span>"
+        for by in TINTS
+    )
+    return f"""<p class="status" id="status" role="status">Nothing written yet.</p>
+<fieldset class="tints"><legend>Colour tokens by</legend>{radios}{legends}</fieldset>
+<div class="strip-place"><div class="strip" id="strip" role="listbox" aria-label="Completion"
+aria-orientation="horizontal" translate="no"></div></div>
+<div id="tree"></div>"""
+
+
 class Writing:
     """The part of the page that a completion is written to."""
 
     def __init__(self, page: Page) -> None:
         self.page, self.engine = page, page.engine
         self.strip = gr.HTML(
-            html_template=STRIP,
+            html_template=strip_html(),
             # Gradio looks for the names of events in here.
             js_on_load="""const events = ["wanted", "fill", "seeded"];
             gpt2.strip(element, watch, props, trigger, "generate")""",
@@ -98,7 +115,7 @@ class Writing:
         yield text_line(engine, begun, request, wanted.chosen, moment)
         updates = engine.writer.follow(request, begun, wanted.chosen)
         done: list[Update] = []
-        for batch in on_a_clock(self._until_stopped(updates, session, moment), CLOCK):
+        for batch in on_a_clock(self.until_stopped(updates, session, moment), CLOCK):
             done += batch
             lines = [token_line(engine, begun.model, update.step) for update in batch]
             yield "".join(lines) + said_line(status(begun, done))
@@ -111,15 +128,14 @@ class Writing:
         selected = max(1, min(selected, first + len(written) - 1))
         more = {"verdict": wanted.verdict(written), "look": wanted.look}
         completion = "".join(update.text for update in done)
+        more["selected"] = selected
         if wanted.preset:
             steps = tuple(update.step for update in done)
-            found = place(wanted.preset, engine, replace(begun, steps=steps))
-            selected, more["look"] = found.token, look_of(wanted.preset, found)
-            more["preset"] = [wanted.preset.name, wanted.preset.sentence(found)]
+            more |= end_of(wanted.preset, engine, replace(begun, steps=steps))
         words = status(begun, done, cancelled=self._stopped.get(session, 0) > moment)
-        yield end_line(words, selected, completion, written, **more)
+        yield end_line(words, completion=completion, ids=written, **more)
 
-    def _until_stopped(
+    def until_stopped(
         self, updates: Iterator[Update], session: str, began: int
     ) -> Iterator[Update]:
         """A text's tokens, until its visitor stops it."""
@@ -141,12 +157,6 @@ class Writing:
         self._stopped[visitor.session_hash or ""] = moment_of(raw)
         if len(self._stopped) > SESSIONS:
             self._stopped.pop(next(iter(self._stopped)))
-
-
-def look_of(preset: Preset, found: Place) -> dict[str, Any]:
-    """How a preset's text is looked at."""
-    heads = {"layer": found.layer, "head": found.head}
-    return {"view": preset.view, **heads, **preset.options}
 
 
 def status(begun: Trace, done: Sequence[Update], *, cancelled: bool = False) -> str:

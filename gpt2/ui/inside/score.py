@@ -3,89 +3,99 @@
 Source: Gehrmann et al. 2019, "GLTR: Statistical Detection and Visualization of Generated Text".
 """
 
-from dataclasses import dataclass
+from functools import partial
+from html import escape
 
-import gradio as gr
 import numpy as np
 
-from gpt2.figures import ScoreBands
+from gpt2.engine import Engine
+from gpt2.figures import ScoreBands, counted, percent, token_level
 from gpt2.records import Score
-from gpt2.ui.page import MODEL_EVENTS, PRIVATE, VIEWPORT_JS, Page, Viewport, errors_in_words, note
+from gpt2.ui.controls import paste
+from gpt2.ui.page import Page, note
 from gpt2.ui.picture import Drawing
-from gpt2.ui.section import Section
-from gpt2.ui.strip import Numbers, legend, token_strip
+from gpt2.ui.record import Asked
+from gpt2.ui.view import View, slot
 
 WORDS = (
-    "Paste any text and see how surprised the model is by each token: the stronger the colour, the "
-    "less it was expected. Text that a model wrote tends to show little colour, but so does plain "
-    "human prose: this is no detector of AI text."
+    "How well the model would have guessed each token: rank 1 was its first choice. Look for the "
+    "tokens far down. Plain human prose has few of them, like a model's: this can't tell who wrote "
+    "a text."
 )
+STOPS = (("1", 1), ("10", 10), ("100", 100), ("1,000 or more", 1000))  # ranks of the key
 
 
-@dataclass(frozen=True, eq=False)  # each is its own: arrays are not compared
-class Scored:
-    """What the page keeps of a scored text."""
-
-    score: Score
-
-
-def build_score(page: Page) -> None:
-    """The section, with a text of its own."""
-    engine = page.engine
-    names = engine.catalog.models
-    scored = gr.State(None, time_to_live=3600)
-    with gr.Accordion("Score a text", open=False, elem_id="score"):
-        gr.HTML(note(WORDS))
-        text = gr.Textbox(label="Text to score", lines=3, max_lines=12, elem_id="score-text")
-        with gr.Row():
-            start = gr.Button("Score")
-            model = gr.Dropdown(names, value=names[0], label="Scored by", visible=len(names) > 1)
-        status = gr.HTML(elem_id="score-status")
-        strip = gr.HTML(elem_id="score-strip")
-        with Section(page, scored, "", "", name="score") as section:
-            picture = section.picture("score-picture")
-
-    def show(text, model, viewport):
-        with errors_in_words():
-            found = engine.inspector.score(text or "", model=model)
-            screen = Viewport.read(viewport)
-            return _status(found), _strip(page, found, screen), Scored(found)
-
-    def draw(scored, screen):
-        found = scored.score
-        words = engine.catalog.words(found.ids, model=found.model)
-        picture = ScoreBands(found.ranks, found.entropies, found.logprobs, found.ids, words)
-        return [Drawing(picture, screen, "score")]
-
-    gr.on(
-        [start.click, text.submit],
-        show,
-        [text, model, page.viewport],
-        [status, strip, scored],
-        js=VIEWPORT_JS,
-        show_progress="minimal",
-        **MODEL_EVENTS,
-        **PRIVATE,
+def build_score(page: Page) -> View:
+    """The view."""
+    form = paste(
+        "scored",
+        "Text to score",
+        "Score",
+        limit=page.engine.limits.prompt_chars,
+        placeholder="Empty scores the text on the page.",
     )
-    section.wire(draw, [], [picture])
+    return View(
+        page,
+        "generate",
+        "score",
+        WORDS,
+        body=form + slot("score-words") + slot("score-text") + slot("score-picture"),
+        uses=("scored",),
+        draw=partial(score_drawings, page.engine),
+    )
 
 
-def _status(found: Score) -> str:
-    guessed = float((found.ranks <= 10).mean())
-    read = f"{len(found.ids):,} tokens"
+def score_drawings(engine: Engine, asked: Asked) -> dict[str, Drawing | str]:
+    """The numbers of a text, its ranks as a picture, and of a pasted one the text itself."""
+    pasted = asked.look.get("scored")
+    if isinstance(pasted, str) and pasted:
+        found = engine.inspector.score(pasted, model=asked.model)
+        name, strip = "The pasted text", strip_html(engine, found)
+    elif len(asked.ids) > 1:
+        found = engine.inspector.score_tokens(asked.ids, model=asked.model)
+        name, strip = "The text on the page", ""
+    else:
+        raise ValueError("the text on the page has one token, which nothing predicted; paste one")
+    words = engine.catalog.words(found.ids, model=found.model)
+    picture = ScoreBands(found.ranks, found.entropies, found.logprobs, found.ids, words)
+    return {
+        "score-words": note(f"{name}: {score_words(found)}"),
+        "score-text": strip,
+        "score-picture": Drawing(picture, asked.width, "score"),
+    }
+
+
+def score_words(found: Score) -> str:
+    """A line of numbers."""
+    read = counted(len(found.ids), "token")
     if found.truncated:
-        read = f"The first {read} of {len(found.ids) + found.truncated:,}; the rest was not read"
+        read = f"its first {read} of {len(found.ids) + found.truncated:,}, the rest was not read"
     shown = "past 10^307" if found.perplexity is None else f"{found.perplexity:,.1f}"
-    return note(
-        f"{read} · perplexity {shown} · {found.nll:.2f} nats a "
-        f"token · {guessed:.0%} among the model's first ten guesses · {found.model}"
+    guessed = percent(float((found.ranks <= 10).mean()))
+    return (
+        f"{read} · perplexity {shown} · {found.nll:.2f} nats a token · {guessed} among the "
+        f"model's first ten guesses · {found.model}"
     )
 
 
-def _strip(page: Page, found: Score, screen: Viewport) -> str:
-    """The text, tinted by rank; its tokens can't be picked."""
-    numbers = Numbers(np.exp(found.logprobs), found.ranks, found.entropies)
-    start = page.engine.catalog.encode("", model=found.model)  # what stands before any text
-    texts = page.engine.catalog.drawn([*start, *found.ids], model=found.model)
-    strip = token_strip(texts, numbers, prompt_length=1, by="rank", theme=screen.theme)
-    return strip + legend("rank", theme=screen.theme)
+def strip_html(engine: Engine, found: Score) -> str:
+    """A scored text, tinted by rank, and what the tints mean."""
+    texts = engine.catalog.drawn(found.ids, model=found.model)
+    shares = [percent(float(share)) for share in np.exp(found.logprobs)]
+    tokens = "".join(
+        f'<span class="tint-{token_level(float(rank), "rank")}" '
+        f'title="token {index} · {share} · rank {int(rank):,}">{_marked(text)}</span>'
+        for index, (text, rank, share) in enumerate(zip(texts, found.ranks, shares, strict=True), 1)
+    )
+    stops = " ".join(
+        f'<span class="tint-{token_level(rank, "rank")}">{said}</span>' for said, rank in STOPS
+    )
+    return (
+        f'<div class="strip scored" role="region" aria-label="Scored text" tabindex="0" '
+        f'translate="no">{tokens}</div><p class="legend">Colour: rank {stops}</p>'
+    )
+
+
+def _marked(text: str) -> str:
+    """A token's own text, escaped, with its line ends marked."""
+    return escape(text).replace("\n", '<span class="mark"></span>\n')

@@ -1,4 +1,4 @@
-"""Switch heads off: what a token owes to each part, and the text written without some."""
+"""Switch parts off: what a token owes to each, and the text written without some."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -6,163 +6,185 @@ from functools import partial
 import gradio as gr
 import numpy as np
 
+from gpt2.checks import check_number
 from gpt2.engine import Engine, Scales
-from gpt2.figures import AblationGrid, BeforeAfter, ablation_at
+from gpt2.figures import AblationGrid, BeforeAfter
 from gpt2.records import AblationMap
-from gpt2.ui.generate.completion import Shown
-from gpt2.ui.page import (
-    MODEL_EVENTS,
-    PRIVATE,
-    Page,
-    Viewport,
-    errors_in_words,
-    note,
-    on_a_clock,
-    paced,
-)
-from gpt2.ui.picture import Drawing, clicked, compare
-from gpt2.ui.section import Section
+from gpt2.ui.controls import row, stepper
+from gpt2.ui.generate.writing import CLOCK, Writing
+from gpt2.ui.page import Page, note, on_a_clock, paced
+from gpt2.ui.picture import Drawing, compare
+from gpt2.ui.record import RELOAD, Asked, moment_of
+from gpt2.ui.view import Drawn, Extra, View, beside, left_width, slot
 
 WORDS = (
-    "Each cell is a head: its colour tells how much likelier or less likely the selected token "
-    "becomes when that head is switched off. Click one to switch it off and see what the model "
-    "would say instead; then let it write the whole text again like that. Nobody else's page "
-    "changes."
+    "Each cell is a part of the model; blue: the selected token is less likely without it. Look "
+    "for a deep blue head, and click it to switch it off: what would the model say instead? Nobody "
+    "else's page changes."
 )
-HEAD, MLP, LAYER = "a head", "an MLP", "a whole layer"
-SHOWN_TOKENS = 8  # most likely before, and as many after
+BARS = 300  # CSS pixels beside the map
+SHOWN_TOKENS = 7  # most likely before, and as many after
+HEAD, MLP, LAYER = "head", "mlp", "layer"
+NAMES = {HEAD: "head {1} of layer {0}", MLP: "the MLP of layer {0}", LAYER: "layer {0}"}
+LARGEST = 2.0  # a part's strength at most
 
 Part = tuple[str, int, int]  # kind, layer, head; the head is 0 where there is none
-Parts = tuple[tuple[Part, float], ...]  # what differs from 1, in the order it was set
+Parts = dict[Part, float]  # how strongly each works that is not as trained, in the order it was set
 
 
-def build_switch(page: Page, shown: gr.State, *, model: str) -> None:
-    """The section."""
-    engine, config = page.engine, page.engine.catalog.config(model)
-    parts = gr.State((), time_to_live=3600)
-    with Section(page, shown, "Switch heads off", WORDS, name="switch") as section:
-        grid = section.picture("switch-map")
-        words = gr.HTML(elem_id="switch-words")
-        with gr.Row():
-            kind = gr.Dropdown([HEAD, MLP, LAYER], value=HEAD, label="Scale", min_width=120)
-            layer = gr.Slider(0, config.n_layer - 1, 0, step=1, label="Of layer", min_width=120)
-            head = gr.Slider(0, config.n_head - 1, 0, step=1, label="Head", min_width=120)
-            scale = gr.Slider(0, 2, 0, step=0.1, label="Strength (0 is off)", min_width=120)
-        with gr.Row():
-            set_one = gr.Button("Set", size="sm", min_width=120)
-            reset = gr.Button("All as trained", size="sm", min_width=120)
-        bars = section.picture("switch-bars")
-        again = gr.Button("Write it again like this", size="sm")
-        texts = gr.HTML(elem_id="switch-texts")
+def build_switch(page: Page, writing: Writing) -> View:
+    """The view.
 
-    def toggle(event: gr.EventData, shown, parts):
-        """Switch the clicked head or MLP off, or on again."""
-        place = clicked(event)
-        if shown is None or place is None:
-            return gr.skip()
-        x, y, width = place
-        config = engine.catalog.config(shown.model)
-        found = ablation_at(x, y, layers=config.n_layer, heads=config.n_head, width=width)
-        if found is None:
-            return gr.skip()
-        part = (MLP, found[0], 0) if found[1] is None else (HEAD, *found)
-        return _with(parts, part, 1.0 if dict(parts).get(part) == 0 else 0.0)
-
-    def put(parts, kind, layer, head, scale):
-        part = (kind, int(layer), int(head) if kind == HEAD else 0)
-        return _with(parts, part, float(scale))
-
-    def write_again(shown: Shown | None, parts: Parts) -> Iterator[str]:
-        if shown is None:
-            return
-        with errors_in_words():
-            yield note("Writing …")
-            scales = _scales(engine, shown.model, parts)
-            traces = engine.generate(shown.request, scales=scales)
-            for trace in on_a_clock(traces, lambda trace: 0.1):
-                yield compare(shown.completion, trace.completion, ("As trained", "Like this"))
-
-    section.wire(partial(map_drawings, engine), [], [grid, layer, head])
-    section.wire(partial(bars_drawing, engine), [parts], [words, bars])
-    quick = {"show_progress": "hidden", "concurrency_limit": None, **PRIVATE}
-    grid.pick(toggle, [shown, parts], parts, **quick)
-    set_one.click(put, [parts, kind, layer, head, scale], parts, **quick)
-    reset.click(lambda: (), None, parts, **quick)
-    again.click(write_again, [shown, parts], texts, **MODEL_EVENTS, **PRIVATE)
-    shown.change(lambda: "", None, texts, **quick)
-
-
-def map_drawings(
-    engine: Engine, shown: Shown, screen: Viewport
-) -> Iterator[tuple[Drawing, dict, dict]]:
-    """What the selected token owes to each part, as it fills; and the ends of the two sliders."""
-    for found in paced(
-        engine.inspector.ablation_maps(shown.ids, shown.selected, model=shown.model)
-    ):
-        yield _map_drawing(engine, shown, found, screen)
-
-
-def _map_drawing(
-    engine: Engine, shown: Shown, found: AblationMap, screen: Viewport
-) -> tuple[Drawing, dict, dict]:
-    config = engine.catalog.config(shown.model)
-    piece = engine.catalog.drawn([found.token], model=shown.model)[0]
-    picture = AblationGrid(found.heads, found.mlps, piece)
-    return (
-        Drawing(picture, screen, f"heads-off-token-{shown.selected}", widest=760, clickable=True),
-        gr.update(maximum=config.n_layer - 1),
-        gr.update(maximum=config.n_head - 1),
+    Args:
+        writing: whose Stop ends what is written here too.
+    """
+    engine = page.engine
+    config = engine.catalog.config(engine.catalog.models[0])
+    controls = row(
+        stepper("strength", "A click sets the strength (0: off) to", 0, LARGEST, 0, step=0.1),
+        stepper("layer", "Layer", 0, config.n_layer - 1, min(5, config.n_layer - 1)),
+        '<button type="button" data-part="layer">Switch the layer</button>',
+    )
+    buttons = row(
+        '<button type="button" data-part="none">All as trained</button>',
+        '<button type="button" data-event="again">Write it again like this</button>',
+    )
+    right = buttons + slot("parts") + slot("instead")
+    return View(
+        page,
+        "generate",
+        "switch",
+        WORDS,
+        body=f"{controls}{beside(slot('off'), right)}{slot('again')}",
+        uses=("token", "parts"),
+        draw=partial(switch_drawings, engine),
+        apart={"off": ("token",)},
+        extras={"again": Extra("again", ("parts",), partial(write_again, engine, writing))},
     )
 
 
-def bars_drawing(
-    engine: Engine, shown: Shown, parts: Parts, screen: Viewport
-) -> tuple[str, Drawing | str]:
-    """What is scaled, in words, and what that does to the prediction of the selected token."""
+def switch_drawings(engine: Engine, asked: Asked) -> Iterator[Drawn]:
+    """What is switched and what that does; beside it what the token owes to each part.
+
+    Raises:
+        ValueError: a part that the page names is none.
+    """
+    parts = read_parts(engine, asked)
+    drawn: Drawn = {"parts": parts_words(parts), "instead": instead_drawing(engine, asked, parts)}
+    if "off" in asked.kept:
+        yield drawn
+        return
+    found = engine.inspector.ablation_maps(asked.ids, asked.selected, model=asked.model)
+    for better in paced(found):
+        yield {**drawn, "off": _map_drawing(engine, asked, better)}
+
+
+def _map_drawing(engine: Engine, asked: Asked, found: AblationMap) -> Drawing:
+    (piece,) = engine.catalog.drawn([found.token], model=asked.model)
+    picture = AblationGrid(found.heads, found.mlps, piece)
+    name = f"heads-off-token-{asked.selected}"
+    return Drawing(picture, left_width(asked.width, BARS), name, picks="part")
+
+
+def instead_drawing(engine: Engine, asked: Asked, parts: Parts) -> Drawing | str:
+    """The prediction of the selected token as trained, and with the parts as they are set."""
     if not parts:
-        return note("All heads work as trained."), ""
-    scales = _scales(engine, shown.model, parts)
-    found = engine.inspector.ablate(shown.ids, shown.selected, scales, model=shown.model)
+        return note(
+            "Click a cell of the map: here stands then what the model would say without that part."
+        )
+    scales = scales_of(engine, asked.model, parts)
+    found = engine.inspector.ablate(asked.ids, asked.selected, scales, model=asked.model)
     best = {*_best(found.before), *_best(found.after), found.token} - {-1}
     ids = sorted(best, key=lambda token: -found.before[token])
     picture = BeforeAfter(
-        engine.catalog.drawn(ids, model=shown.model),
+        engine.catalog.drawn(ids, model=asked.model),
         found.before[ids],
         found.after[ids],
         names=("as trained", "like this"),
-        words=engine.catalog.words(ids, model=shown.model),
+        words=engine.catalog.words(ids, model=asked.model),
     )
-    drawing = Drawing(picture, screen, f"switched-token-{shown.selected}", widest=760)
-    return note(_said(parts)), drawing
+    beside = left_width(asked.width, BARS) < asked.width
+    width = BARS if beside else min(asked.width, 560)
+    return Drawing(picture, width, f"switched-token-{asked.selected}")
 
 
-def _with(parts: Parts, part: Part, scale: float) -> Parts:
-    """The parts with one of them set; at 1 it is as trained and not listed."""
-    changed = dict(parts) | {part: scale}
-    return tuple((key, value) for key, value in changed.items() if value != 1)
+def write_again(
+    engine: Engine, writing: Writing, asked: Asked, raw: object, visitor: gr.Request
+) -> Iterator[str]:
+    """The text, and the same request written with the parts as they are set, as it grows.
+
+    What was chosen by hand stays, and so does what was drawn before it.
+
+    Raises:
+        ValueError: all parts work as trained.
+    """
+    parts, text = read_parts(engine, asked), asked.text
+    if not parts:
+        raise ValueError("all parts work as trained; switch one off first")
+    yield note("Writing …")
+    drawn = asked.ids[text.prompt_length :]
+    last = max((place + 1 for place, _ in text.chosen), default=text.prompt_length)
+    begun = engine.writer.begin(text.request)
+    updates = engine.writer.write(
+        text.request,
+        begun,
+        scales=scales_of(engine, asked.model, parts),
+        forced=asked.ids[text.prompt_length : last],
+    )
+    before, after = engine.catalog.decode(drawn, model=asked.model), ""
+    if text.request.stop:
+        before = before.split(text.request.stop)[0]
+    names, session = ("As trained", "Like this"), visitor.session_hash or ""
+    for batch in on_a_clock(writing.until_stopped(updates, session, moment_of(raw)), CLOCK):
+        after += "".join(update.text for update in batch)
+        yield compare(before[: len(after)], after, names)
+    yield compare(before, after, names)
 
 
-def _scales(engine: Engine, model: str, parts: Parts) -> Scales:
-    by_kind = {
-        kind: {part[1:]: scale for part, scale in parts if part[0] == kind}
-        for kind in (HEAD, MLP, LAYER)
-    }
+def read_parts(engine: Engine, asked: Asked) -> Parts:
+    """The parts that the page has scaled.
+
+    Raises:
+        ValueError: it is no list of them, or the model has no such part.
+    """
+    raw, config = asked.look.get("parts"), engine.catalog.config(asked.model)
+    if not isinstance(raw, list | None):
+        raise ValueError(f"the parts to switch are no list; {RELOAD}")
+    parts: Parts = {}
+    for entry in raw or ():
+        if not isinstance(entry, list) or len(entry) != 4 or str(entry[0]) not in NAMES:
+            raise ValueError(
+                "a part to switch must be a kind (head, mlp or layer), a layer, a head and a "
+                f"strength; {RELOAD}"
+            )
+        kind, layer, head, scale = entry
+        heads = config.n_head - 1 if kind == HEAD else 0
+        check_number("the layer of a part to switch", layer, 0, config.n_layer - 1, whole=True)
+        check_number("the head of a part to switch", head, 0, heads, whole=True)
+        check_number("the strength of a part", scale, 0, LARGEST)
+        parts[kind, int(layer), int(head)] = float(scale)
+    return {part: scale for part, scale in parts.items() if scale != 1}
+
+
+def scales_of(engine: Engine, model: str, parts: Parts) -> Scales:
+    """The parts as the engine takes them."""
     return Scales.of(
         engine.catalog.config(model),
-        heads=by_kind[HEAD],
-        mlps={layer: scale for (layer, _), scale in by_kind[MLP].items()},
-        layers={layer: scale for (layer, _), scale in by_kind[LAYER].items()},
+        heads={part[1:]: scale for part, scale in parts.items() if part[0] == HEAD},
+        mlps={part[1]: scale for part, scale in parts.items() if part[0] == MLP},
+        layers={part[1]: scale for part, scale in parts.items() if part[0] == LAYER},
     )
 
 
-def _said(parts: Parts) -> str:
-    """What was switched or scaled, in words."""
-    names = {HEAD: "head {1} of layer {0}", MLP: "the MLP of layer {0}", LAYER: "layer {0}"}
+def parts_words(parts: Parts) -> str:
+    """What is switched or scaled, in words."""
+    if not parts:
+        return note("Now: every part works as trained.")
     said = [
-        f"{names[kind].format(*place)} {'off' if scale == 0 else f'times {scale:g}'}"
-        for (kind, *place), scale in parts
+        f"{NAMES[kind].format(*place)} {'off' if scale == 0 else f'times {scale:g}'}"
+        for (kind, *place), scale in parts.items()
     ]
-    return f"Now: {', '.join(said)}."
+    return note(f"Now: {', '.join(said)}.")
 
 
 def _best(probs: np.ndarray) -> list[int]:

@@ -60,6 +60,11 @@ class Branches {
         tree.setAttribute("aria-label", "Branches");
         tree.append(list);
         this.box.append(tree);
+        const { text, parent } = this.texts[this.current];
+        if (parent >= 0) {
+            const names = [`Text ${parent + 1}`, `Text ${this.current + 1}`];
+            this.box.append(compared(this.texts[parent].text.completion, text.completion, names));
+        }
     }
 
     item(number) {
@@ -93,10 +98,27 @@ class Branches {
     }
 }
 
+/** Two texts side by side; what they do not share is marked. */
+function compared(before, after, names) {
+    const [first, second] = [[...before], [...after]];
+    let same = 0;
+    while (same < Math.min(first.length, second.length) && first[same] === second[same]) same++;
+    const box = made("div", "compare");
+    box.translate = false;
+    for (const [n, words] of [first, second].entries()) {
+        const side = made("div", "");
+        const shown = made("p", "", words.slice(0, same).join(""));
+        shown.append(made("mark", "", words.slice(same).join("")));
+        side.append(made("b", "", names[n]), shown);
+        box.append(side);
+    }
+    return box;
+}
+
 /** In the view of the next token: a click goes on from what is clicked, or what was typed. */
 document.addEventListener("click", (event) => {
     const button = event.target.closest(".choices button[data-choice]");
-    if (button) gpt2.stage("generate").branches.go_on({ ids: [Number(button.dataset.choice)] });
+    if (button && !button.closest(".waiting")) gpt2.stage("generate").branches.go_on({ ids: [Number(button.dataset.choice)] });
 });
 document.addEventListener("submit", (event) => {
     if (!event.target.matches(".typed")) return;

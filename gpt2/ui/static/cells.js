@@ -5,12 +5,62 @@
 
 /** What a click or Enter on a cell does, by the picture's `picks`. */
 const PICKS = {
-    head: (stage, row, column) => stage.set({ layer: row, head: column }),
-    token: (stage, row, column, cells) => stage.pick(cells.places?.[column] ?? column),
+    head: (stage, row, column) => {
+        const kind = stage.look.kind === "rollout" ? "attention" : stage.look.kind; // a rollout has no head
+        stage.set({ layer: row, head: column, kind });
+    },
+    token: (stage, row, column, cells) => stage.pick(cells.places[column]),
+    row: (stage, row, column, cells) => stage.pick(cells.places[row]),
+    window: (stage, row, column, cells) => {
+        const field = document.querySelector(`#${stage.tab}-attention [data-window]`);
+        const start = cells.places[row] - field.dataset.window / 2;
+        stage.set({ start: Math.min(Math.max(0, Math.round(start)), Number(field.max)) });
+    },
+    part: (stage, row, column, cells) =>
+        toggle(stage, column < cells.columns.length - 1 ? ["head", row, column] : ["mlp", row, 0]),
 };
 
+/** What of a picture is marked, beside the cell that is pointed at: [row, column, rows, columns]. */
+const MARKS = {
+    head: ({ layer, head }, cells) => [head < 0 ? [layer, 0, 1, cells.columns.length] : [layer, head, 1, 1]],
+    token: ({ token }, cells) => [[0, cells.places.indexOf(token), cells.rows.length, 1]],
+    row: ({ token }, cells) => {
+        const row = cells.places.indexOf(token);
+        return [[row, 0, 1, row + 1]];
+    },
+    part: ({ parts }, cells) =>
+        parts.map(([kind, layer, head]) => {
+            const last = cells.columns.length - 1;
+            if (kind === "layer") return [layer, 0, 1, last + 1];
+            return [layer, kind === "mlp" ? last : head, 1, 1];
+        }),
+};
+
+/** Switch a part of the model to the strength that is set, or back: parts in look.parts. */
+function toggle(stage, part) {
+    const scale = stage.look.strength ?? 0;
+    const same = (other) => part.every((value, n) => value === other[n]);
+    const before = stage.look.parts.find(same);
+    const parts = stage.look.parts.filter((other) => !same(other));
+    if (scale !== 1 && before?.[3] !== scale) parts.push([...part, scale]);
+    stage.set({ parts });
+}
+document.addEventListener("click", (event) => {
+    const button = event.target.closest("button[data-part]");
+    const stage = button && gpt2.open_stage();
+    if (!stage) return;
+    if (button.dataset.part === "layer") toggle(stage, ["layer", stage.look.layer, 0]);
+    else stage.set({ parts: [] });
+});
+
 gpt2.cells = {
+    /** Move the marks to what the look says now. */
+    mark(stage, slots) {
+        for (const slot of slots) slot.gpt2_mark?.();
+    },
+
     lay(stage, slot, cells) {
+        slot.gpt2_mark = null;
         const frame = slot.querySelector(".drawn-picture");
         if (!cells || !frame) return;
         const svg = frame.querySelector("svg");
@@ -26,21 +76,32 @@ gpt2.cells = {
         grid.innerHTML = '<div role="row"><div role="gridcell" tabindex="0"></div></div>';
         const [row_element, cell] = [grid.firstChild, grid.firstChild.firstChild];
         frame.append(grid);
-        let at = slot.gpt2_at ?? cells.at ?? [rows - 1, 0];
+        const marked = MARKS[cells.picks]?.(stage.look, cells)[0];
+        const begins = marked && marked[0] >= 0 && marked[1] >= 0 ? marked : [rows - 1, 0];
+        let at = (slot.gpt2_focused && slot.gpt2_at) || begins;
         at = [Math.min(at[0], rows - 1), Math.min(at[1], columns - 1)];
 
+        const put = (element, row, column, down = 1, across = 1) => {
+            const { style } = element;
+            style.left = `${(100 * (cells.left + column * cells.across)) / width}%`;
+            style.top = `${(100 * (cells.top + row * cells.down)) / height}%`;
+            style.width = `${(100 * (across * cells.across - cells.gap)) / width}%`;
+            style.height = `${(100 * (down * cells.down - cells.gap - cells.head)) / height}%`;
+        };
+        slot.gpt2_mark = () => {
+            for (const old of grid.querySelectorAll(".marked")) old.remove();
+            for (const [row, column, ...size] of MARKS[cells.picks]?.(stage.look, cells) ?? []) {
+                if (!(row >= 0 && row < rows && column >= 0 && column < columns)) continue;
+                const mark = document.createElement("i");
+                mark.className = `marked ${cells.picks}`;
+                put(mark, row, column, ...size);
+                grid.append(mark);
+            }
+        };
+        slot.gpt2_mark();
         const go = (row, column, focus) => {
             at = slot.gpt2_at = [row, column];
-            const box = {
-                left: cells.left + column * cells.across,
-                top: cells.top + row * cells.down,
-                width: cells.across - cells.gap,
-                height: cells.down - cells.gap - cells.head,
-            };
-            cell.style.left = `${(100 * box.left) / width}%`;
-            cell.style.top = `${(100 * box.top) / height}%`;
-            cell.style.width = `${(100 * box.width) / width}%`;
-            cell.style.height = `${(100 * box.height) / height}%`;
+            put(cell, row, column);
             row_element.setAttribute("aria-rowindex", row + 1);
             cell.setAttribute("aria-colindex", column + 1);
             const value = cells.values[row][column];

@@ -22,3 +22,24 @@ document.addEventListener("keydown", (event) => {
 /** The stage of the tab that is open. */
 gpt2.open_stage = () =>
     Object.values(gpt2.stages).find((stage) => document.getElementById(`${stage.tab}-inspector`)?.offsetParent);
+
+/* A number field that is emptied is what it was: Gradio would take it for 0. */
+const numbers = new WeakMap();
+const is_number = (target) => target.matches?.("input[type=number]");
+document.addEventListener("focusin", ({ target }) => is_number(target) && numbers.set(target, target.value), true);
+document.addEventListener(
+    "input",
+    (event) => {
+        if (!is_number(event.target)) return;
+        if (event.target.value === "") event.stopImmediatePropagation();
+        else numbers.set(event.target, event.target.value);
+    },
+    true,
+);
+document.addEventListener(
+    "focusout",
+    ({ target }) => {
+        if (is_number(target) && target.value === "") target.value = numbers.get(target) ?? target.min;
+    },
+    true,
+);

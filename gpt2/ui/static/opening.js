@@ -27,7 +27,8 @@ gpt2.opening = {
         gpt2.presets.say(root, stage.text);
         const view = new View(stage, this.example.view);
         view.place(root.querySelector(`#generate-${this.example.view} .html-container > *`));
-        view.fill(this.fitting(view));
+        const answer = this.fitting(view);
+        for (const slot of view.slots) view.fill(slot, view.piece(slot.dataset.slot, answer));
         this.seen = [view.element, strip.box];
         setTimeout(() => this.reveal(), PATIENCE_MS);
     },

@@ -3,8 +3,8 @@
 
 gpt2.presets = {
     /** Called by the row of them once it is on the page. */
-    bind(element) {
-        const stage = gpt2.stage("generate");
+    bind(element, tab = "generate") {
+        const stage = gpt2.stage(tab);
         element.addEventListener("click", (event) => {
             const chip = event.target.closest("[data-preset]");
             if (chip) this.run(chip.dataset);

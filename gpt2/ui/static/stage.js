@@ -7,7 +7,10 @@
 "use strict";
 
 const KEPT_ANSWERS = 40; // of each slot
+const RESIZED_MS = 150;
 const AHEAD_MS = 120; // after the last step of the visitor
+const OWN_TEXTS = ["scored", "many"]; // long ones, which are sent for their own view alone
+const AHEAD_MOST_MS = 800; // what takes longer is not drawn before it is asked for
 
 class Stage {
     constructor(tab) {
@@ -19,6 +22,7 @@ class Stage {
         this.controls = []; // functions that show what `look` holds
         this.fields = {}; // the values of the form, by name, as they were last seen
         this.triggers = {};
+        this.first = tab === "generate" ? 1 : 0; // nothing predicted a text's first token
     }
 
     /** Change how the text is looked at; everything follows. */
@@ -30,8 +34,7 @@ class Stage {
     follow() {
         if (this.strip) this.strip.mark(this.look.token);
         for (const show of this.controls) show(this.look, this.text);
-        const view = this.views.get(this.look.view);
-        if (view) view.follow();
+        for (const view of this.views.values()) if (view.open()) view.follow();
         gpt2.address.changed(this);
     }
 
@@ -39,7 +42,20 @@ class Stage {
     pick(place) {
         if (!this.text || this.writing) return;
         const last = this.text.ids.length - 1;
-        this.set({ token: Math.min(Math.max(1, place), last) });
+        this.look.token = Math.min(Math.max(this.first, place), last);
+        this.move_window();
+        this.follow();
+    }
+
+    /** Of a long text a map of attention holds a part: that with the selected token. */
+    move_window() {
+        const field = document.querySelector(`#${this.tab}-attention [data-window]`);
+        const room = Number(field?.dataset.window);
+        const { token, start = 0 } = this.look;
+        if (!room) return;
+        const inside = start <= token && token < start + room;
+        const most = Math.max(0, this.text.ids.length - room);
+        this.look.start = Math.min(inside ? start : Math.max(0, token - room / 2), most);
     }
 
     show(name) {
@@ -56,6 +72,8 @@ class Stage {
 
     /** A text begins to be written, or another one stands there. */
     begin() {
+        if (this.model !== undefined && this.model !== this.text.model) this.look.parts = [];
+        this.model = this.text.model;
         this.writing = true;
         this.look.token = null;
         this.follow();
@@ -69,6 +87,7 @@ class Stage {
             this.look.layer = Math.min(this.look.layer ?? 0, text.layers - 1);
             this.look.head = Math.min(this.look.head ?? 0, text.heads - 1);
         }
+        this.move_window();
         this.follow();
     }
 
@@ -93,8 +112,8 @@ class Stage {
 
     /** What the server is asked about: see gpt2/ui/record.py. */
     asked(more = {}, look = this.look) {
-        const { key = "", width = 0 } = more;
-        const sent = { ...look, width };
+        const { key = "", width = 0, ...own } = more;
+        const sent = { ...look, ...Object.fromEntries(OWN_TEXTS.map((name) => [name, ""])), ...own, width };
         return { key, tab: this.tab, text: this.text?.sent(), look: sent, moment: ++gpt2.moments };
     }
 }
@@ -104,10 +123,13 @@ class View {
     constructor(stage, name) {
         this.stage = stage;
         this.name = name;
+        this.pinned = false; // beside the text, whichever view is open
         this.uses = []; // which parts of the look it depends on
         this.slots = []; // elements
         this.answers = new Map(); // what came, by key
-        this.shown = null;
+        this.apart = {}; // slots that depend on less, and on which parts of the look
+        this.extras = {}; // slots that events fill, by event
+        this.pieces = new Map(); // what slots of both kinds hold, by slot_key
         this.told = null; // where it is said why nothing is drawn
         this.trigger = () => {};
         this.tries = 0;
@@ -118,32 +140,83 @@ class View {
         return Math.round(this.element?.clientWidth || 0);
     }
 
+    open() {
+        return this.pinned || this.stage.look.view === this.name;
+    }
+
+    resized() {
+        clearTimeout(this.resizing);
+        const key = this.key();
+        if (key === this.followed) return;
+        this.resizing = setTimeout(() => this.open() && this.width() && this.follow(), RESIZED_MS);
+    }
+
     /** What the picture is about; two looks with the same key have the same picture. */
     key(look = this.stage.look) {
-        const used = this.uses.map((use) => look[use] ?? null);
+        const used = this.uses.map((use) => short(look[use] ?? null));
         return JSON.stringify([this.stage.text?.number ?? 0, Math.round(this.width() / 20), ...used]);
+    }
+
+    /** The same for a slot that depends on less than its view; what an event filled, on no width. */
+    slot_key(name, key = this.key()) {
+        const [number, width, ...used] = JSON.parse(key);
+        const own = this.apart[name].map((use) => used[this.uses.indexOf(use)]);
+        const wide = Object.values(this.extras).includes(name) ? 0 : width;
+        return JSON.stringify([name, number, wide, ...own]);
+    }
+
+    /** Keep what came for such a slot, for as long as any answer that goes with it. */
+    keep(key, piece) {
+        if (!piece) return;
+        this.pieces.delete(key);
+        this.pieces.set(key, piece);
+        const most = KEPT_ANSWERS * Object.keys(this.apart).length;
+        if (this.pieces.size > most) this.pieces.delete(this.pieces.keys().next().value);
+    }
+
+    /** What there is for a slot. */
+    piece(name, answer) {
+        const apart = this.apart[name] && this.pieces.get(this.slot_key(name));
+        return answer?.slots?.[name] ?? apart ?? { html: "", cells: null };
+    }
+
+    /** Whether a slot that depends on less has all that it needs. */
+    has(name, key = this.key()) {
+        return Boolean(this.apart[name] && this.pieces.get(this.slot_key(name, key))?.done);
     }
 
     /** Show what is known; ask for what is not. */
     follow() {
         clearTimeout(this.timer);
+        this.followed = this.key();
         const { text, writing } = this.stage;
         const known = text && !writing && this.show();
+        gpt2.cells.mark(this.stage, this.slots);
         this.say();
         this.dim(writing || (text && !known));
+        if (!text && !writing) this.clear();
         if (!text || writing || !this.slots.length || !this.width()) return;
         if (known) {
             this.timer = setTimeout(() => this.look_ahead(), AHEAD_MS);
         } else {
             this.tries = 0;
+            this.began = performance.now();
             this.trigger("draw");
+        }
+    }
+
+    clear() {
+        for (const slot of this.slots) {
+            slot.gpt2_piece = null;
+            slot.replaceChildren();
         }
     }
 
     /** The one place that says why a view is empty or old. */
     reason() {
         const { text, writing, empty } = this.stage;
-        if (writing) return "The text is being written; its views follow.";
+        if (this.pinned && (writing || !text)) return ""; // said beside it
+        if (writing) return `The text is being ${this.stage.tab === "generate" ? "written" : "read"}; its views follow.`;
         if (!text) return empty || "";
         return this.answers.get(this.key())?.refused || "";
     }
@@ -154,26 +227,30 @@ class View {
     }
 
     dim(on) {
-        for (const slot of this.slots) slot.classList.toggle("waiting", Boolean(on));
+        for (const slot of this.slots) {
+            slot.classList.toggle("waiting", Boolean(on && (this.stage.writing || !this.has(slot.dataset.slot))));
+            slot.inert = this.stage.writing; // what is there is of another text
+        }
     }
 
     /** Show the answer for what is looked at; whether there is one. */
     show() {
         const opened = gpt2.opening.answer(this);
         const answer = this.answers.get(this.key()) ?? opened;
-        if (!answer) return false;
-        if (this.shown !== answer) this.fill(answer);
-        if (answer === opened) gpt2.opening.shown(this);
-        return true;
+        const extras = Object.values(this.extras); // these do not wait for an answer
+        for (const slot of this.slots) {
+            const { slot: name } = slot.dataset;
+            if (answer || extras.includes(name)) this.fill(slot, this.piece(name, answer));
+        }
+        if (answer && answer === opened) gpt2.opening.shown(this);
+        return Boolean(answer);
     }
 
-    fill(answer) {
-        this.shown = answer;
-        for (const slot of this.slots) {
-            const { html = "", cells = null } = answer.slots?.[slot.dataset.slot] ?? {};
-            slot.innerHTML = html; // escaped where it was made, in Python
-            gpt2.cells.lay(this.stage, slot, cells);
-        }
+    fill(slot, piece) {
+        if ((slot.gpt2_piece?.html ?? "") === piece.html) return;
+        slot.gpt2_piece = piece;
+        slot.innerHTML = piece.html; // escaped where it was made, in Python
+        gpt2.cells.lay(this.stage, slot, piece.cells);
     }
 
     /** It is on the page. */
@@ -187,36 +264,58 @@ class View {
     receive(value) {
         if (!value) return;
         const answer = JSON.parse(value);
+        if (answer.slot) {
+            this.keep(answer.key, answer);
+            if (this.stage.look.view === this.name) this.show();
+            return;
+        }
+        for (const name in this.apart) {
+            const key = this.slot_key(name, answer.key);
+            const piece = answer.slots?.[name];
+            this.keep(key, piece ? { ...piece, done: answer.done } : this.pieces.get(key));
+            if (piece) delete answer.slots[name];
+        }
         this.answers.delete(answer.key);
         this.answers.set(answer.key, answer);
         if (this.answers.size > KEPT_ANSWERS) this.answers.delete(this.answers.keys().next().value);
-        if (answer.key !== this.key() || this.stage.look.view !== this.name) return;
+        if (answer.key !== this.key() || !this.open()) return;
         this.show();
         this.say();
         this.dim(false);
         clearTimeout(this.timer);
+        if (answer.done) this.took = performance.now() - this.began;
         if (answer.done) this.timer = setTimeout(() => this.look_ahead(), AHEAD_MS);
     }
 
     /** An event of drawing ended; if its answer was lost, ask once more. */
     settle() {
-        if (this.stage.look.view !== this.name || !this.stage.text || this.stage.writing) return;
+        if (!this.open() || !this.stage.text || this.stage.writing) return;
         if (this.answers.has(this.key())) return;
         if (this.tries++ < 2) this.trigger("draw");
         else if (this.told) this.told.textContent = "This view could not be drawn; pick a token to try again.";
     }
 
     asked(look = this.stage.look) {
-        return this.stage.asked({ key: this.key(look), width: this.width() }, look);
+        const key = this.key(look);
+        const kept = Object.keys(this.apart).filter((name) => this.has(name, key));
+        const names = OWN_TEXTS.filter((name) => this.uses.includes(name));
+        const own = Object.fromEntries(names.map((name) => [name, look[name] ?? ""]));
+        return { ...this.stage.asked({ key, width: this.width(), ...own }, look), kept };
+    }
+
+    /** What an event is about that fills a slot. */
+    asked_extra(event) {
+        return { ...this.asked(), key: this.slot_key(this.extras[event]) };
     }
 
     /** Have the neighbours of the selected token drawn before they are asked for. */
     look_ahead() {
         const { text, writing, look } = this.stage;
         if (!this.uses.includes("token") || !text || writing || document.hidden) return;
+        if (this.took > AHEAD_MOST_MS) return;
         for (const step of [1, -1]) {
             const other = { ...look, token: look.token + step };
-            if (other.token < 1 || other.token >= text.ids.length) continue;
+            if (other.token < this.stage.first || other.token >= text.ids.length) continue;
             const key = this.key(other);
             if (this.answers.has(key) || this.ahead?.key === key) continue;
             this.ahead = { key, look: other };
@@ -228,6 +327,17 @@ class View {
     asked_ahead() {
         return this.asked(this.ahead.look);
     }
+}
+
+/** A value as part of a key: of a long text a few digits (FNV-1a, twice, with different primes). */
+function short(value) {
+    if (typeof value !== "string" || value.length < 100) return value;
+    let [a, b] = [0x811c9dc5, 0x12345678];
+    for (let n = 0; n < value.length; n++) {
+        a = Math.imul(a ^ value.charCodeAt(n), 0x01000193);
+        b = Math.imul(b ^ value.charCodeAt(n), 0x5bd1e995);
+    }
+    return `${value.length}:${a >>> 0}:${b >>> 0}`;
 }
 
 const gpt2 = {
@@ -245,13 +355,21 @@ const gpt2 = {
     },
 
     /** Called by a view once it is on the page. */
-    frame(element, trigger, watch, props, tab, name, uses) {
+    frame(element, trigger, watch, props, about) {
+        const { tab, name, pinned } = about;
         const view = gpt2.view(tab, name);
-        Object.assign(view, { trigger, uses });
+        Object.assign(view, about, { trigger });
         view.place(element);
-        element.setAttribute("role", "tabpanel");
-        element.setAttribute("aria-labelledby", `${tab}-tab-${name}`);
+        if (!pinned) {
+            element.setAttribute("role", "tabpanel");
+            element.setAttribute("aria-labelledby", `${tab}-tab-${name}`);
+        }
         watch("value", () => view.receive(props.value));
+        element.addEventListener("click", (event) => {
+            const asks = event.target.closest("button[data-event]");
+            if (asks && view.stage.text && !view.stage.writing) trigger(asks.dataset.event);
+        });
+        new ResizeObserver(() => view.resized()).observe(element); // also when its tab is opened
         gpt2.controls.bind(view);
         gpt2.files.bind(view);
         view.stage.follow();
@@ -300,7 +418,7 @@ gpt2.files = {
             const button = event.target.closest("button[data-save]");
             if (!button) return;
             const slot = button.closest(".slot").dataset.slot;
-            gpt2.files.asked.push({ view, ask: { ...view.asked(), file: button.dataset.save, slot } });
+            gpt2.files.asked.push({ view, ask: { ...view.asked(), kept: [], file: button.dataset.save, slot } });
             gpt2.files.next();
         });
     },
@@ -348,15 +466,29 @@ gpt2.controls = {
             });
             stage.controls.push(() => this.show(control, stage));
         }
+        element.addEventListener("submit", (event) => {
+            if (!event.target.matches(".paste")) return;
+            event.preventDefault();
+            this.paste(view, event.target);
+        });
         element.addEventListener("click", (event) => {
             const button = event.target.closest("button[data-step]");
             if (!button) return;
             const [name, by] = button.dataset.step.split(" ");
             if (name === "token") return stage.pick((stage.look.token ?? 0) + Number(by));
             const field = element.querySelector(`input[data-look="${name}"]`);
-            const value = Number(stage.look[name] ?? field.value) + Number(by);
+            const value = Number((Number(stage.look[name] ?? field.value) + Number(by)).toFixed(3));
             stage.set({ [name]: Math.min(Math.max(Number(field.min), value), Number(field.max)) });
         });
+    },
+
+    /** A text of one's own is handed over, if it is not too long to be sent. */
+    paste(view, form) {
+        const field = form.querySelector("textarea");
+        const [length, limit] = [[...field.value].length, Number(form.dataset.limit)];
+        if (length <= limit) return view.stage.set({ [field.name]: field.value });
+        const [has, most] = [length, limit].map((count) => count.toLocaleString("en"));
+        view.told.textContent = `the text has ${has} characters; the limit is ${most}; shorten it`;
     },
 
     value(control) {
@@ -369,6 +501,11 @@ gpt2.controls = {
         const name = control.dataset.look;
         const most = { layer: text?.layers, head: text?.heads }[name];
         if (most) control.max = most - 1;
+        const { window } = control.dataset; // tokens that are shown from this one on
+        if (window && text) {
+            control.max = Math.max(0, text.ids.length - window);
+            control.closest(".stepper").hidden = control.max === "0";
+        }
         if (control.type === "radio") control.checked = control.value === look[name];
         else if (document.activeElement !== control || control.type === "number") {
             control.value = look[name] ?? "";

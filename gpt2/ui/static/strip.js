@@ -4,6 +4,7 @@
 "use strict";
 
 const TINTS = ["probability", "rank", "entropy"]; // in this order the levels of a token come
+const CLASSES = 4; // colours that there are, see class_color in gpt2/figures
 const MOST_PROMPT_TOKENS = 64; // of a long prompt only its end is shown
 
 /** A text as its lines tell it. */
@@ -33,16 +34,22 @@ class Strip {
         this.stage = stage;
         this.box = element.querySelector(".strip");
         this.status = element.querySelector(".status");
+        this.key = element.querySelector(".legend"); // of the colours
         this.first = "";
         this.read = 0; // lines
         this.text = null; // that is written
+        this.before = null; // that was written last
         this.by = "probability";
         stage.strip = this;
         this.box.addEventListener("click", (event) => this.clicked(event));
         this.box.addEventListener("keydown", (event) => this.pressed(event));
-        for (const radio of element.querySelectorAll("[name$=tint]")) {
-            radio.addEventListener("change", () => this.tint(radio.value));
-        }
+        this.place = element.querySelector(".strip-place");
+        this.legends = element.querySelectorAll(".legend");
+        new IntersectionObserver(() => this.stick(), { threshold: [0, 0.01, 1] }).observe(this.place);
+        addEventListener("scroll", () => this.stick(), { passive: true });
+        this.radios = element.querySelectorAll("[name$=tint]");
+        for (const radio of this.radios) radio.addEventListener("change", () => this.tint(radio.value));
+        this.tint(this.by);
     }
 
     /** Lines of JSON, of which some may have been read before. */
@@ -102,7 +109,8 @@ class Strip {
 
     made_token(index, text, said) {
         const token = made("span", said === "prompt token" ? "prompt" : "drawn");
-        token.title = index ? said : "the first token, predicted from nothing";
+        const unpredicted = index < this.stage.first;
+        token.title = unpredicted ? "the first token, predicted from nothing" : said;
         for (const [n, part] of text.split("\n").entries()) {
             if (n) token.append(made("span", "mark"), "\n");
             if (part) token.append(part);
@@ -111,7 +119,7 @@ class Strip {
         token.setAttribute("role", "option");
         token.setAttribute("aria-selected", "false");
         token.tabIndex = -1;
-        if (!index) token.setAttribute("aria-disabled", "true");
+        if (unpredicted) token.setAttribute("aria-disabled", "true");
         return token;
     }
 
@@ -122,12 +130,12 @@ class Strip {
 
     /** What was asked for can't be had; the text that was there stays. */
     refuse(words) {
+        const { stage } = this;
+        stage.writing = false;
+        if (stage.text !== this.before) this.again(this.before);
+        stage.follow();
         this.status.textContent = words;
         this.status.classList.add("refused");
-        const { stage } = this;
-        if (stage.writing && stage.text && stage.text.drawn.length === 0) stage.text = this.before ?? null;
-        stage.writing = false;
-        stage.follow();
     }
 
     end({ status, selected, completion, proof, verdict, look, preset }) {
@@ -144,7 +152,11 @@ class Strip {
     /** Another text that was written here before. */
     again(text) {
         this.text = this.before = text;
-        this.first = "";
+        if (!text) {
+            this.box.replaceChildren();
+            this.stage.text = null;
+            return;
+        }
         this.draw_prompt();
         for (let n = 0; n < text.drawn.length; n++) this.box.append(this.drawn_token(n));
         this.say(text.status);
@@ -158,7 +170,28 @@ class Strip {
             const drawn = this.text.drawn[token.dataset.index - this.text.prompt_length];
             token.className = `drawn tint-${drawn.levels[at]}`;
         }
-        this.legend?.(by);
+        for (const radio of this.radios) radio.checked = radio.value === by;
+        for (const legend of this.legends) legend.hidden = legend.dataset.by !== by;
+    }
+
+    /** On a narrow screen two lines of the text stay on top while a view is read. */
+    stick() {
+        const gone = this.place.getBoundingClientRect().bottom < 70;
+        const stuck = gone && matchMedia("(max-width: 1023px)").matches && this.box.childElementCount > 0;
+        if (stuck === this.box.classList.contains("stuck")) return;
+        this.place.style.minHeight = stuck ? `${this.place.offsetHeight}px` : "";
+        this.box.classList.toggle("stuck", stuck);
+        this.seen(this.box.querySelector("[aria-selected=true]"));
+    }
+
+    /** Scroll inside the strip, never the page, until a token can be seen. */
+    seen(token) {
+        if (!token) return;
+        const { top, bottom } = token.getBoundingClientRect();
+        const box = this.box.getBoundingClientRect();
+        if (top < box.top || bottom > box.bottom) {
+            this.box.scrollTop += top - box.top - this.box.clientHeight / 3;
+        }
     }
 
     /** The mark is where the record says; one token of the strip is a stop of the Tab key. */
@@ -172,18 +205,14 @@ class Strip {
         if (stop) stop.tabIndex = 0;
         if (!token) return;
         token.setAttribute("aria-selected", "true");
-        if (this.box.contains(document.activeElement)) token.focus();
-        const { top, bottom } = token.getBoundingClientRect();
-        const seen = this.box.getBoundingClientRect();
-        if (top < seen.top || bottom > seen.bottom) {
-            this.box.scrollTop += top - seen.top - this.box.clientHeight / 2;
-        }
+        if (this.box.contains(document.activeElement)) token.focus({ preventScroll: true });
+        this.seen(token);
     }
 
     clicked(event) {
         const token = event.target.closest("[data-index]");
-        if (!token || token.dataset.index === "0" || String(getSelection())) return;
-        token.focus();
+        if (!token || token.ariaDisabled || !getSelection().isCollapsed) return;
+        token.focus({ preventScroll: true });
         this.stage.pick(Number(token.dataset.index));
     }
 
@@ -202,10 +231,70 @@ function made(name, kind, words) {
     return element;
 }
 
+/** A news text, read at once: each token has the colour of the class that leads after it. */
+class NewsStrip extends Strip {
+    constructor(stage, element) {
+        super(stage, element);
+        stage.empty ??= "Classify a text, or click an example.";
+    }
+
+    line([kind, ...rest]) {
+        if (kind === "read") this.lead(rest[0]);
+        else super.line([kind, ...rest]);
+    }
+
+    begin(first) {
+        this.text = new Text(first, ++gpt2.moments);
+        this.stage.text = this.text;
+        this.stage.begin();
+    }
+
+    /** Pairs of a class and its percentage, one for each token. */
+    lead(leaders) {
+        this.text.leaders = leaders;
+        this.draw_prompt();
+    }
+
+    draw_prompt() {
+        const { texts, leaders, labels } = this.text;
+        this.box.replaceChildren(
+            ...texts.map((text, index) => {
+                const [leader, share] = leaders[index];
+                const token = this.made_token(index, text, `token ${index} · after it ${labels[leader]} ${share}`);
+                token.className = `read class-${leader % CLASSES}`;
+                return token;
+            })
+        );
+        this.key.replaceChildren(
+            "Leading topic after each token: ",
+            ...labels.map((label, n) => made("span", `key class-${n % CLASSES}`, label))
+        );
+    }
+
+    end(last) {
+        super.end(last);
+        if (!this.stage.wish) return;
+        this.stage.wish = null;
+        this.stage.triggers.strip("fill"); // it is not what the form holds
+    }
+
+    refuse(words) {
+        super.refuse(words);
+        this.stage.wish = null;
+    }
+}
+
+/** Buttons that hold a text: one click has it read. */
+document.addEventListener("click", (event) => {
+    const button = event.target.closest("button[data-prompt]");
+    const stage = button && gpt2.open_stage();
+    if (stage && !stage.writing) stage.want({ prompt: button.dataset.prompt, model: stage.text?.model });
+});
+
 gpt2.strip = (element, watch, props, trigger, tab) => {
     const stage = gpt2.stage(tab);
     stage.triggers.strip = trigger;
-    const strip = new Strip(stage, element);
+    const strip = tab === "classify" ? new NewsStrip(stage, element) : new Strip(stage, element);
     watch("value", () => strip.feed(props.value));
     if (tab === "generate") stage.branches = new Branches(stage);
     gpt2.opening.adopt(stage);
