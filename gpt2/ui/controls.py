@@ -77,6 +77,20 @@ def select(name: str, label: str, options: Sequence[str] | Mapping[str, str]) ->
     )
 
 
+def paste(name: str, label: str, button: str, *, limit: int, placeholder: str = "") -> str:
+    """A text of any length up to a limit, which a button hands over.
+
+    Args:
+        name: in the look, as one of OWN_TEXTS in static/stage.js.
+        limit: of its characters; the page says it of a longer one, which it does not send.
+    """
+    return (
+        f'<form class="paste" data-limit="{limit}"><label>{escape(label)}<textarea name="{name}" '
+        f'rows="2" autocomplete="off" spellcheck="false" placeholder="{escape(placeholder)}">'
+        f'</textarea></label><button type="submit">{escape(button)}</button></form>'
+    )
+
+
 def row(*controls: str) -> str:
     """Controls in a line, as many as there is room for."""
     return f'<div class="controls">{"".join(controls)}</div>'

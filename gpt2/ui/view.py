@@ -7,7 +7,6 @@ changes; never while another view is open. Which is due the page decides (static
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from html import escape
 from typing import Any
 
@@ -99,7 +98,7 @@ class View:
         apart |= {extra.slot: extra.uses for extra in extras.values()}
         slots = {event: extra.slot for event, extra in extras.items()}
         self.page, self._draw, self._tab = page, draw, tab
-        self._name = {"tab": tab, "view": name}
+        self.name, self._name = name, {"tab": tab, "view": name}
         about = {"tab": tab, "name": name, "uses": uses, "apart": apart, "extras": slots}
         about |= {"pinned": pinned}
         self.frame = gr.HTML(
@@ -128,7 +127,7 @@ class View:
         ).then(None, js="() => gpt2.files.settle()", **PRIVATE)
         for kind, extra in extras.items():
             getattr(self.frame, kind)(
-                partial(self._streamed, extra),
+                self._streaming(extra),
                 inputs=[page.record],
                 outputs=[self.frame],
                 js=f"() => [{asked}.asked_extra({kind!r})]",
@@ -142,7 +141,7 @@ class View:
         """What the page shows of each drawing, as JSON with the key of what it is about."""
         key = {"key": key_of(raw)}
         try:
-            found = self._draw(read_asked(raw, self.page.engine))
+            found = self._draw(self._asked(raw))
             slots = {} if isinstance(found, Iterator) else _shown(found)
             for better in found if isinstance(found, Iterator) else ():
                 slots = _shown(better)
@@ -155,19 +154,24 @@ class View:
         for answer in self._answers(raw):
             yield {self.frame: answer}
 
-    def _streamed(
-        self, extra: Extra, raw: object, visitor: gr.Request
-    ) -> Iterator[dict[gr.HTML, str]]:
-        key = {"key": key_of(raw), "slot": extra.slot}
-        try:
-            for html in extra.stream(read_asked(raw, self.page.engine), raw, visitor):
-                yield {self.frame: json.dumps({**key, "html": html})}
-        except ERRORS as error:
-            yield {self.frame: json.dumps({**key, "html": note(str(error))})}
+    def _streaming(self, extra: Extra) -> Callable[..., Iterator[dict[gr.HTML, str]]]:
+        def stream(raw: object, visitor: gr.Request) -> Iterator[dict[gr.HTML, str]]:
+            answer = {"key": key_of(raw), "slot": extra.slot}
+            try:
+                for html in extra.stream(self._asked(raw), raw, visitor):
+                    yield {self.frame: json.dumps({**answer, "html": html})}
+            except ERRORS as error:
+                yield {self.frame: json.dumps({**answer, "html": note(str(error))})}
+
+        return stream
+
+    def answer(self, raw: object) -> str:
+        """The last and best of them."""
+        *_, answer = self._answers(raw)
+        return answer
 
     def _ahead(self, raw: object) -> dict[gr.HTML, str]:
-        *_, answer = self._answers(raw)
-        return {self.page.ahead: json.dumps({**json.loads(answer), **self._name})}
+        return {self.page.ahead: json.dumps({**json.loads(self.answer(raw)), **self._name})}
 
     def _save(self, raw: object) -> dict[gr.HTML, str]:
         """A drawing as a file, or why not."""
@@ -182,8 +186,11 @@ class View:
             made = {"refused": str(error)}
         return {self.page.file: json.dumps({**made, "moment": moment_of(raw)})}
 
+    def _asked(self, raw: object) -> Asked:
+        return read_asked(raw, self.page.engine, tab=self._tab)
+
     def _drawings(self, raw: object) -> Iterator[Drawn]:
-        found = self._draw(read_asked(raw, self.page.engine, tab=self._tab))
+        found = self._draw(self._asked(raw))
         return found if isinstance(found, Iterator) else iter([found])
 
 

@@ -123,6 +123,11 @@ def test_a_picture_without_alt_is_left_to_the_caller() -> None:
     assert not {"role", "aria-label"} & set(parsed(drawn("class")).keys())
 
 
+def test_a_figure_in_the_colours_of_one_theme_is_refused() -> None:
+    with pytest.raises(ValueError, match="theme 'dark'; draw it with PAGE"):
+        to_inline_svg(PICTURES["class"](pieces(64), 700).figure(DARK, 700))
+
+
 def test_a_map_is_an_image_of_one_pixel_a_cell() -> None:
     weights = np.tri(9) / np.arange(1, 10)[:, None]
     picture = figures.HeadMap(weights, pieces(9), layer=0, head=0)

@@ -49,6 +49,7 @@ class Canvas:
         self.size = font_size(width) - 1  # of its texts, if they have no other
         inches = width / CSS_DPI, self.height / CSS_DPI
         self.figure = Figure(figsize=inches, dpi=CSS_DPI * DENSITY, facecolor="none")
+        self.figure.set_label(theme.name)
         self.axes = self.figure.add_axes((0, 0, 1, 1))
         self.axes.set_axis_off()
         self.axes.set_xlim(0, width)

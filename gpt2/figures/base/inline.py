@@ -25,6 +25,7 @@ from gpt2.figures.base.style import (
     DARK,
     LIGHT,
     LINE_HEIGHT,
+    PAGE,
     RAMP_STEPS,
     Theme,
     page_name,
@@ -56,7 +57,14 @@ def to_inline_svg(figure: Figure, *, alt: str = "") -> str:
     Args:
         figure: any of the figures.
         alt: what it shows, for those who cannot see it; empty where the page says it elsewhere.
+
+    Raises:
+        ValueError: it was drawn with another theme, whose colours would not follow the page's.
     """
+    if figure.get_label() != PAGE.name:
+        raise ValueError(
+            f"the figure was drawn with the theme {figure.get_label()!r}; draw it with PAGE"
+        )
     width, height = (round(inches * CSS_DPI) for inches in figure.get_size_inches())
     said = f' role="img" aria-label="{escape(alt)}"' if alt else ""
     return (
@@ -137,10 +145,10 @@ def _text(text: Text) -> list[tuple[str, str, str]]:
 
 def _boxes(boxes: Boxes) -> Iterator[str]:
     """Rectangles, those that look alike in one path."""
-    fills, edges, widths = (_rows(boxes.get_facecolor()), _rows(boxes.get_edgecolor()), boxes.line)
+    fills, edges = _rows(boxes.get_facecolor()), _rows(boxes.get_edgecolor())
     paths: dict[str, list[str]] = defaultdict(list)
     for index, (left, top, across, down) in enumerate(boxes.places.round(1).tolist()):
-        look = _box_look(fills[index % len(fills)], edges[index % len(edges)], widths)
+        look = _box_look(fills[index % len(fills)], edges[index % len(edges)], boxes.line)
         paths[look].append(f"M{left:g} {top:g}h{across:g}v{down:g}h{-across:g}z")
     for look, drawn in paths.items():
         yield f'<path{look} d="{"".join(drawn)}"/>'

@@ -1,6 +1,7 @@
 """A news text as it is read: checked, classified, and sent to the page line by line."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import gradio as gr
 
@@ -8,9 +9,11 @@ from gpt2.engine import Engine
 from gpt2.figures import counted, percent
 from gpt2.records import Verdict
 from gpt2.ui.copying import copy_row
+from gpt2.ui.generate.chips import end_of
 from gpt2.ui.generate.lines import end_line, news_line, read_line, refused_line
 from gpt2.ui.link import Link, made_with, read_link, verdict
 from gpt2.ui.page import ERRORS, Page
+from gpt2.ui.presets import Preset
 from gpt2.ui.record import Asked, moment_of
 
 STRIP = """
@@ -36,7 +39,7 @@ class Reading:
         )
 
     def read(
-        self, news: object, classifier: object, raw: object, link: Link | None = None
+        self, news: object, classifier: object, raw: object, asked: Preset | Link | None = None
     ) -> dict[gr.HTML, str]:
         """The lines of a text; one that is refused leaves the old text there.
 
@@ -44,11 +47,11 @@ class Reading:
             news: the text.
             classifier: a name in the catalog, empty for the first.
             raw: what the page sent of itself.
-            link: that asks for it.
+            asked: the preset or the link that says where to look.
         """
         moment = moment_of(raw)
         try:
-            return {self.strip: "".join(self._lines(news, classifier, moment, link))}
+            return {self.strip: "".join(self._lines(news, classifier, moment, asked))}
         except ERRORS as error:
             return {self.strip: refused_line(str(error), moment)}
 
@@ -63,7 +66,7 @@ class Reading:
         return self.read(link.request.prompt, link.request.model, raw, link)
 
     def _lines(
-        self, news: object, classifier: object, moment: int, link: Link | None
+        self, news: object, classifier: object, moment: int, asked: Preset | Link | None
     ) -> Iterator[str]:
         news = "" if news is None else news
         if not isinstance(news, str) or not isinstance(classifier, str | None):
@@ -71,12 +74,15 @@ class Reading:
         found = self.engine.inspector.classify(news, classifier=classifier or "")
         yield news_line(self.engine, found, news, moment)
         yield read_line(found)
-        leaders, selected, more = found.per_token.argmax(axis=1).tolist(), len(found.ids) - 1, {}
-        if link is not None:
-            here, place = made_with(self.engine, found.model), link.look.get("token")
-            selected = selected if place is None else min(place, selected)
-            more = {"verdict": verdict(link, leaders, here), "look": dict(link.look)}
-        yield end_line(status(found), selected, news, leaders, **more)
+        last, leaders = len(found.ids) - 1, found.per_token.argmax(axis=1).tolist()
+        more: dict[str, Any] = {"selected": last}
+        if isinstance(asked, Preset):
+            more |= end_of(asked, self.engine, found)
+        elif asked:
+            place, here = asked.look.get("token"), made_with(self.engine, found.model)
+            more["selected"] = last if place is None else min(place, last)
+            more |= {"look": dict(asked.look), "verdict": verdict(asked, leaders, here)}
+        yield end_line(status(found), completion=news, ids=leaders, **more)
 
 
 def status(found: Verdict) -> str:

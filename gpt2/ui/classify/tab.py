@@ -11,23 +11,24 @@ import numpy as np
 from gpt2.engine import Engine
 from gpt2.figures import ClassBars, TopicLines, percent
 from gpt2.records import Verdict
+from gpt2.ui.classify.examples import class_name, examples_html
+from gpt2.ui.classify.many import build_many
 from gpt2.ui.classify.reading import Reading, verdict_of
+from gpt2.ui.generate.chips import SENTENCE, preset_named
+from gpt2.ui.inside.attention import build_attention
 from gpt2.ui.inside.why import build_why
 from gpt2.ui.link import asked_link
 from gpt2.ui.page import MODEL_EVENTS, PRIVATE, Page, note
 from gpt2.ui.picture import Drawing
+from gpt2.ui.presets import PRESETS, Preset
 from gpt2.ui.record import Asked
 from gpt2.ui.view import View, inspector_tabs, slot
 
-VIEWS = {"decided": "When did it decide", "attention": "Attention", "why": "Why"}
-EXAMPLES = {
-    "Oil": "Oil prices climb as refineries shut down ahead of the storm, lifting shares of "
-    "producers.",
-    "Football": "The striker scored twice in the last ten minutes to send her team to the final.",
-    "Peace talks": "Peace talks resume in Geneva after a week of fighting along the border.",
-    "A planet": "A small telescope on a mountain in Chile has found a planet the size of Earth.",
-    "A chip": "The phone maker said its new chip will double the battery life of next year's "
-    "handsets.",
+VIEWS = {
+    "decided": "When did it decide",
+    "attention": "Attention",
+    "why": "Why",
+    "many": "Many texts",
 }
 WHEN = (
     "The probability of each topic after each token, as if the text ended there. Look for the word "
@@ -46,13 +47,13 @@ def build_classify(page: Page) -> None:
                 news = gr.Textbox(
                     label="News text",
                     lines=2,
-                    max_lines=4,
+                    max_lines=3,
                     placeholder="Paste a headline or the beginning of an article.",
                     elem_id="news",
                 )
                 gr.HTML(
-                    html_template=examples_html(),
-                    js_on_load="gpt2.examples(element, 'classify')",
+                    html_template=examples_html() + SENTENCE,
+                    js_on_load="gpt2.presets.bind(element, 'classify')",
                     apply_default_css=False,
                 )
                 with gr.Row(elem_classes="buttons"):
@@ -70,19 +71,20 @@ def build_classify(page: Page) -> None:
         with gr.Column(elem_id="classify-inspector", elem_classes="inspector"):
             inspector_tabs("classify", VIEWS)
             build_decided(page)
-            # build_attention(page, "classify")
+            build_attention(page, "classify")
             build_why(page, "classify")
+            build_many(page)
 
     def read(news, model, raw) -> dict[gr.HTML, str]:
         # Not named classify: gradio would take that name from the API's endpoint.
         return reading.read(news, model, raw)
 
     def wanted(raw) -> dict[gr.HTML, str]:
-        """A text that the page asks for by itself: an example, or from a link."""
+        """A text that the page asks for by itself: an example, a preset, or from a link."""
         fragment = asked_link(raw)
-        if fragment is None:
-            return reading.read(*wanted_text(raw), raw)
-        return reading.read_linked(fragment, raw)
+        if fragment is not None:
+            return reading.read_linked(fragment, raw)
+        return reading.read(*wanted_text(raw), raw, wanted_preset(raw))
 
     on_page = {"show_progress": "hidden", **MODEL_EVENTS, **PRIVATE}
     quick = {"queue": False, "show_progress": "hidden", **PRIVATE}
@@ -137,6 +139,7 @@ def build_decided(page: Page) -> View:
         WHEN,
         body=slot("decided-place") + slot("decided-lines"),
         uses=("token",),
+        apart={"decided-lines": ()},
         draw=partial(decided_drawings, page.engine),
     )
 
@@ -165,16 +168,18 @@ def headline_html(engine: Engine, found: Verdict) -> str:
 
 
 def decided_drawings(engine: Engine, asked: Asked) -> dict[str, Drawing | str]:
-    """The four lines, and what they are at the selected token in words."""
+    """What the probabilities are at the selected token in words, and the four lines."""
     found = verdict_of(engine, asked)
+    (piece,) = engine.catalog.pieces([asked.ids[asked.selected]], model=found.model)
+    place = place_html(asked.selected, piece, found.labels, found.per_token[asked.selected])
+    if "decided-lines" in asked.kept:
+        return {"decided-place": place}
     picture = TopicLines(
         found.per_token,
         engine.catalog.drawn(found.ids, model=found.model),
         found.labels,
         engine.catalog.words(found.ids, model=found.model),
     )
-    (piece,) = engine.catalog.pieces([asked.ids[asked.selected]], model=found.model)
-    place = place_html(asked.selected, piece, found.labels, found.per_token[asked.selected])
     return {
         "decided-place": place,
         "decided-lines": Drawing(picture, asked.width, "topic-over-text"),
@@ -193,22 +198,6 @@ def place_html(index: int, piece: str, labels: Sequence[str], probs: Any) -> str
     )
 
 
-def class_name(index: int) -> str:
-    """The style sheet's name for the colour of a class."""
-    return f"class-{index % 4}"
-
-
-def examples_html() -> str:
-    """Texts that one click reads, as chips."""
-    chips = "".join(
-        f'<button type="button" data-prompt="{escape(text)}">{escape(name)}</button>'
-        for name, text in EXAMPLES.items()
-    )
-    return (
-        f'<div class="chips" role="group" aria-label="Examples"><span>Examples</span> {chips}</div>'
-    )
-
-
 def limits_words(engine: Engine, names: Sequence[str]) -> str:
     """The topics, and how long a text may be."""
     labels = ", ".join(engine.catalog.config(names[0]).labels)
@@ -217,6 +206,16 @@ def limits_words(engine: Engine, names: Sequence[str]) -> str:
 
 def wanted_text(raw: Any) -> tuple[Any, Any]:
     """The text and the classifier that the page asks for; both are checked where they are read."""
+    wanted, preset = _wanted(raw), wanted_preset(raw)
+    return preset.prompt if preset else wanted.get("prompt"), wanted.get("model")
+
+
+def wanted_preset(raw: Any) -> Preset | None:
+    """The preset that the page asks for, None for any other text."""
+    name = _wanted(raw).get("preset")
+    return None if name is None else preset_named(PRESETS, "classify", name)
+
+
+def _wanted(raw: Any) -> dict[str, Any]:
     wanted = raw.get("wanted") if isinstance(raw, dict) else None
-    wanted = wanted if isinstance(wanted, dict) else {}
-    return wanted.get("prompt"), wanted.get("model")
+    return wanted if isinstance(wanted, dict) else {}

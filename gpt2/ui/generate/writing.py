@@ -1,7 +1,7 @@
 """A text as it is written: what is asked for, checked, and sent to the page line by line."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -11,6 +11,7 @@ from gpt2.engine import Request
 from gpt2.figures import counted, level_legend
 from gpt2.records import Trace, Update
 from gpt2.ui.copying import copy_row
+from gpt2.ui.generate.chips import end_of
 from gpt2.ui.generate.lines import (
     TINTS,
     end_line,
@@ -20,6 +21,7 @@ from gpt2.ui.generate.lines import (
     token_line,
 )
 from gpt2.ui.page import ERRORS, Page, on_a_clock
+from gpt2.ui.presets import Preset
 from gpt2.ui.record import Choice, moment_of
 
 SESSIONS = 10_000  # whose last Stop is remembered
@@ -47,6 +49,7 @@ class Wanted:
         most: tokens that are written, None for as many as the request asks for.
         verdict: says of the tokens, and the place of the first, whether a link's author had them.
         look: how it is to be looked at, None to leave that as it is.
+        preset: that says where to look once it is written, in the place of selected and look.
     """
 
     request: Request
@@ -55,6 +58,7 @@ class Wanted:
     most: int | None = None
     verdict: Callable[[Sequence[int], int], str] = field(default=lambda ids, first: "")
     look: dict[str, Any] | None = None
+    preset: Preset | None = None
 
 
 def strip_html() -> str:
@@ -103,13 +107,14 @@ class Writing:
         """
         lines, moment = "", moment_of(raw)
         try:
-            for line in self._lines(wanted(), moment, visitor.session_hash or ""):
+            for line in self.lines(wanted(), moment, visitor.session_hash or ""):
                 lines += line
                 yield {self.strip: lines}
         except ERRORS as error:
             yield {self.strip: lines + refused_line(str(error), moment)}
 
-    def _lines(self, wanted: Wanted, moment: int, session: str) -> Iterator[str]:
+    def lines(self, wanted: Wanted, moment: int = 0, session: str = "") -> Iterator[str]:
+        """The lines of a text, a few at a time; see lines.py."""
         request, engine = wanted.request, self.engine
         begun = engine.writer.begin(request)
         yield text_line(engine, begun, request, wanted.chosen, moment)
@@ -128,9 +133,13 @@ class Writing:
         selected = max(1, min(selected, first + len(written) - 1))
         more = {"verdict": wanted.verdict(written, first), "look": wanted.look}
         completion = "".join(update.text for update in done)
+        more["selected"] = selected
+        if wanted.preset:
+            steps = tuple(update.step for update in done)
+            more |= end_of(wanted.preset, engine, replace(begun, steps=steps))
         stopped = self._stopped.get(session, 0) > moment
         words = status(begun, done, ended="cancelled" if stopped else "link")
-        yield end_line(words, selected, completion, written, **more)
+        yield end_line(words, completion=completion, ids=written, **more)
 
     def until_stopped(
         self, updates: Iterator[Update], session: str, began: int
@@ -140,6 +149,10 @@ class Writing:
             yield update
             if self._stopped.get(session, 0) > began:
                 return
+
+    def preset(self, preset: Preset, model: str) -> Wanted:
+        """What a preset asks for, of a model that is here."""
+        return Wanted(preset.request(model), preset=preset)
 
     def stop(self, raw: object, visitor: gr.Request) -> None:
         """End all texts that this visitor asked for before, those that wait to begin too.

@@ -35,15 +35,15 @@ def build_attention(page: Page, tab: str) -> View:
         choice(tab, "kind", "Show", {name: kind.title for name, kind in KINDS.items()}),
         stepper("layer", "Layer", 0, config.n_layer - 1, min(LAYER, config.n_layer - 1)),
         stepper("head", "Head (−1: mean)", -1, config.n_head - 1, min(HEAD, config.n_head - 1)),
-        stepper("start", "First token", 0, 0, 0, window=room),
     )
-    column = slot("heads", tab=tab) + slot("overview", tab=tab)
+    start = row(stepper("start", "First token", 0, 0, 0, window=room))
+    column = "".join(slot(name, tab=tab) for name in ("heads", "does", "overview"))
     return View(
         page,
         tab,
         "attention",
         WORDS,
-        body=f"{controls}{beside(slot('map', tab=tab), column)}{slot('does', tab=tab)}",
+        body=f"{controls}{beside(slot('map', tab=tab) + start, column)}",
         uses=("layer", "head", "kind", "start"),
         draw=partial(attention_drawings, engine),
         apart={"heads": ()},
@@ -53,12 +53,10 @@ def build_attention(page: Page, tab: str) -> View:
 def attention_drawings(engine: Engine, asked: Asked) -> Iterator[Drawn]:
     """The map; then what its head does, and the heads beside it."""
     maps = attention_maps(engine, asked)
-    drawn: dict = {"map": maps.single(), "overview": maps.overview()}
-    yield drawn
-    drawn["does"] = maps.what_it_does()
-    if "heads" not in asked.kept:
-        drawn["heads"] = maps.whole_model()
-    yield drawn
+    first: Drawn = {"map": maps.single(), "overview": maps.overview()}
+    yield first
+    heads = {} if "heads" in asked.kept else {"heads": maps.whole_model()}
+    yield {**first, **heads, "does": maps.what_it_does()}
 
 
 def attention_maps(engine: Engine, asked: Asked) -> AttentionMaps:

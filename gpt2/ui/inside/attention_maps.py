@@ -10,11 +10,13 @@ from gpt2.figures import AttentionMap, HeadMap, HeadTiles, OverviewMap, Picture,
 from gpt2.records import HEAD_LABELS
 from gpt2.ui.page import note
 from gpt2.ui.picture import Drawing
-from gpt2.ui.view import left_width
+from gpt2.ui.view import GAP, left_width
 
-COLUMN = 224  # CSS pixels beside the map
-OVERVIEW = 300  # an overview is drawn for, and shown as wide as the column
-WIDEST = 620  # a map is at most
+COLUMN = 290  # CSS pixels beside the map, at least
+PICKER = 180  # of all heads, where the whole of a long text is below it
+OVERVIEW = 300  # an overview is drawn for
+WIDE = 1000  # a view that belongs to a high window
+WIDEST, USUAL = 620, 440  # a map is at most, there and elsewhere
 TILE_CELLS = 24  # a side of a head's tile
 OVERVIEW_CELLS = 128  # a side of an overview
 
@@ -26,18 +28,24 @@ class Kind(NamedTuple):
     words: str
 
 
+TARGETS = {  # of what heads are known to do
+    "previous token": "the token before",
+    "first token": "the first token",
+    "duplicate token": "the same token earlier on",
+    "induction": "what came after the same token earlier on (induction)",
+}
 ATTENTION, WEIGHTED, ROLLOUT = "attention", "weighted", "rollout"
 KINDS = {
-    ATTENTION: Kind("attention", "Shown: how much each token takes from each token before it."),
+    ATTENTION: Kind("attention", ""),
     WEIGHTED: Kind(
         "weighted by value",
-        "Shown: each share times the length of the vector that it moves (Kobayashi et al. 2020), "
-        "so that a bright share of nothing goes dark.",
+        "Each share is weighted by the length of the vector that it moves, so that a bright share "
+        "of nothing goes dark (Kobayashi et al. 2020).",
     ),
     ROLLOUT: Kind(
         "rollout",
-        "Shown: attention followed down through all layers, mean over heads (Abnar & Zuidema "
-        "2020): which tokens each place is made of. Pick a head to come back.",
+        "Attention followed down through all layers, mean over heads: which tokens each place is "
+        "made of (Abnar & Zuidema 2020). Pick a head to come back.",
     ),
 }
 
@@ -73,6 +81,17 @@ class AttentionMaps:
         """Whether the map holds the whole text."""
         return self.window == (0, len(self.ids))
 
+    @property
+    def beside(self) -> bool:
+        """Whether the heads have room beside the map."""
+        return left_width(self.width, COLUMN) < self.width
+
+    @property
+    def map_width(self) -> int:
+        """Of the map, so that the view fits a window."""
+        most = WIDEST if self.width >= WIDE else USUAL
+        return min(left_width(self.width, COLUMN), most) if self.beside else self.width
+
     def single(self) -> Drawing:
         """One map, large."""
         shown_ids = self.ids[slice(*self.window)]
@@ -94,8 +113,7 @@ class AttentionMaps:
             title = f"Layer {self.layer}, {head_name(self.head)}: length of what each token takes"
             look = {"unit": "length of the weighted vector", "high": max(float(shown.max()), 1e-9)}
             picture = AttentionMap(shown, title=title, **look, **tokens)
-        width = min(left_width(self.width, COLUMN), WIDEST)
-        return Drawing(picture, width, name, picks="row", places=range(*self.window))
+        return Drawing(picture, self.map_width, name, picks="row", places=range(*self.window))
 
     def overview(self) -> Drawing | str:
         """A text too long for one map as a whole, with the map's window outlined."""
@@ -112,7 +130,7 @@ class AttentionMaps:
         title = f"The whole text: layer {self.layer}, {head_name(self.head)}"
         high = max(1.0, float(cells.max()))
         picture = OverviewMap(cells, pooled.edges, title, window=self.window, high=high)
-        width = OVERVIEW if self.width > left_width(self.width, COLUMN) else min(self.width, 420)
+        width = OVERVIEW if self.beside else min(self.width, 420)
         name = f"attention-overview-layer-{self.layer}-head-{self.head}"
         starts = [int(n) for n in np.linspace(0, len(self.ids), len(picture.cells(width).rows) + 1)]
         return Drawing(picture, width, name, picks="window", places=starts[:-1])
@@ -121,25 +139,28 @@ class AttentionMaps:
         """The maps of all heads of all layers, as tiles that say what each was measured to do."""
         maps = self.engine.inspector.tiles(self.ids, TILE_CELLS, model=self.model).weights
         picture = HeadTiles(maps, self.engine.inspector.model_heads(model=self.model))
-        beside = self.width > left_width(self.width, COLUMN)
-        width = COLUMN if beside else min(self.width, 480)
+        width = min(self.width, 480)
+        if self.beside:
+            width = min(self.width - GAP - self.map_width, 340) if self.whole else PICKER
         return Drawing(picture, width, "attention-all-heads", picks="head")
 
     def what_it_does(self) -> str:
         """What is shown, and what the head was measured to do, in words."""
-        words = KINDS[self.kind].words
-        if self.kind != ROLLOUT and self.head >= 0:
-            words = f"{self._measured()} {words}"
+        words = [KINDS[self.kind].words]
+        if self.kind != ROLLOUT:
+            words.insert(0, self._measured())
         if not self.whole:
             first, end = self.window
-            words += (
-                f" The map holds {self.engine.limits.attention_tokens} tokens: {first} to "
-                f"{end - 1} of {len(self.ids)}; click the small map of the whole text to move it."
+            words.append(
+                f"The map holds tokens {first} to {end - 1} of {len(self.ids)}; click the whole "
+                "text below to move it."
             )
-        return note(words)
+        return note(" ".join(filter(None, words)))
 
     def _measured(self) -> str:
-        """What the head gives to what heads are known to look at, most first."""
+        """What the head looks at most, of what heads are known to do."""
+        if self.head < 0:
+            return f"The mean over all heads of layer {self.layer}; pick one to see what it does."
         general, here = (
             scores.scores[:, self.layer, self.head]
             for scores in (
@@ -147,12 +168,11 @@ class AttentionMaps:
                 self.engine.inspector.heads(self.ids, model=self.model),
             )
         )
-        first, *others = np.argsort(-general, kind="stable").tolist()
-        rest = ", ".join(f"{HEAD_LABELS[n]} {percent(float(general[n]))}" for n in others)
+        most = int(general.argmax())
         return (
-            f"Layer {self.layer}, head {self.head} gives {percent(float(general[first]))} of its "
-            f"attention to the {HEAD_LABELS[first]} ({percent(float(here[first]))} in this text), "
-            f"measured on repeated random tokens; {rest}."
+            f"On random tokens that come twice, head {self.head} of layer {self.layer} gives "
+            f"{percent(float(general[most]))} of its attention to {TARGETS[HEAD_LABELS[most]]}; in "
+            f"this text {percent(float(here[most]))}."
         )
 
     def _maps(self) -> np.ndarray:

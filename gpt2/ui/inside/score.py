@@ -11,6 +11,7 @@ import numpy as np
 from gpt2.engine import Engine
 from gpt2.figures import ScoreBands, counted, percent, token_level
 from gpt2.records import Score
+from gpt2.ui.controls import paste
 from gpt2.ui.page import Page, note
 from gpt2.ui.picture import Drawing
 from gpt2.ui.record import Asked
@@ -26,31 +27,21 @@ STOPS = (("1", 1), ("10", 10), ("100", 100), ("1,000 or more", 1000))  # ranks o
 
 def build_score(page: Page) -> View:
     """The view."""
+    form = paste(
+        "scored",
+        "Text to score",
+        "Score",
+        limit=page.engine.limits.prompt_chars,
+        placeholder="Empty scores the text on the page.",
+    )
     return View(
         page,
         "generate",
         "score",
         WORDS,
-        body=form_html(page.engine.limits.prompt_chars)
-        + slot("score-words")
-        + slot("score-text")
-        + slot("score-picture"),
+        body=form + slot("score-words") + slot("score-text") + slot("score-picture"),
         uses=("scored",),
         draw=partial(score_drawings, page.engine),
-    )
-
-
-def form_html(limit: int) -> str:
-    """Where a text of one's own is pasted; without one, the text on the page is scored.
-
-    Args:
-        limit: of its characters.
-    """
-    return (
-        f'<form class="scoring" data-limit="{limit}"><label>Text to score'
-        '<textarea name="scored" rows="2" autocomplete="off" spellcheck="false" '
-        'placeholder="Empty scores the text on the page."></textarea></label>'
-        '<button type="submit">Score</button></form>'
     )
 
 

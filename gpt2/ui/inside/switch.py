@@ -41,18 +41,21 @@ def build_switch(page: Page, writing: Writing) -> View:
     engine = page.engine
     config = engine.catalog.config(engine.catalog.models[0])
     controls = row(
-        stepper("strength", "Strength (0 is off)", 0, LARGEST, 0, step=0.1),
+        stepper("strength", "A click sets the strength (0: off) to", 0, LARGEST, 0, step=0.1),
         stepper("layer", "Layer", 0, config.n_layer - 1, min(5, config.n_layer - 1)),
-        '<button type="button" data-part="layer">Switch the whole layer</button>',
+        '<button type="button" data-part="layer">Switch the layer</button>',
+    )
+    buttons = row(
         '<button type="button" data-part="none">All as trained</button>',
         '<button type="button" data-event="again">Write it again like this</button>',
     )
+    right = buttons + slot("parts") + slot("instead")
     return View(
         page,
         "generate",
         "switch",
         WORDS,
-        body=f"{controls}{slot('parts')}{beside(slot('off'), slot('instead'))}{slot('again')}",
+        body=f"{controls}{beside(slot('off'), right)}{slot('again')}",
         uses=("token", "parts"),
         draw=partial(switch_drawings, engine),
         apart={"off": ("token",)},
@@ -67,7 +70,7 @@ def switch_drawings(engine: Engine, asked: Asked) -> Iterator[Drawn]:
         ValueError: a part that the page names is none.
     """
     parts = read_parts(engine, asked)
-    drawn: dict = {"parts": parts_words(parts), "instead": instead_drawing(engine, asked, parts)}
+    drawn: Drawn = {"parts": parts_words(parts), "instead": instead_drawing(engine, asked, parts)}
     if "off" in asked.kept:
         yield drawn
         return
@@ -87,7 +90,7 @@ def instead_drawing(engine: Engine, asked: Asked, parts: Parts) -> Drawing | str
     """The prediction of the selected token as trained, and with the parts as they are set."""
     if not parts:
         return note(
-            "Click a cell of the map: here it will show what the model would say without that part."
+            "Click a cell of the map: here stands then what the model would say without that part."
         )
     scales = scales_of(engine, asked.model, parts)
     found = engine.inspector.ablate(asked.ids, asked.selected, scales, model=asked.model)
@@ -149,7 +152,7 @@ def read_parts(engine: Engine, asked: Asked) -> Parts:
         raise ValueError(f"the parts to switch are no list; {RELOAD}")
     parts: Parts = {}
     for entry in raw or ():
-        if not isinstance(entry, list) or len(entry) != 4 or entry[0] not in NAMES:
+        if not isinstance(entry, list) or len(entry) != 4 or str(entry[0]) not in NAMES:
             raise ValueError(
                 "a part to switch must be a kind (head, mlp or layer), a layer, a head and a "
                 f"strength; {RELOAD}"
@@ -181,7 +184,7 @@ def parts_words(parts: Parts) -> str:
         f"{NAMES[kind].format(*place)} {'off' if scale == 0 else f'times {scale:g}'}"
         for (kind, *place), scale in parts.items()
     ]
-    return note(f"Now: {', '.join(said)}. Click again to have it as trained.")
+    return note(f"Now: {', '.join(said)}.")
 
 
 def _best(probs: np.ndarray) -> list[int]:

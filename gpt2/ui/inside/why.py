@@ -21,10 +21,10 @@ from gpt2.ui.record import Asked, Tab
 from gpt2.ui.view import View, slot
 
 WORDS = {
-    "generate": "Which tokens before the selected one spoke for it (to the right), which against it "
-    "(to the left). Methods disagree: “is it true?” tests them.",
-    "classify": "Which tokens up to the selected one spoke for the topic that leads there (to the "
-    "right), which against it (to the left). Methods disagree: “is it true?” tests them.",
+    "generate": "Which earlier tokens the selected one rests on. Methods disagree: see “is it "
+    "true?” before you believe one.",
+    "classify": "Which tokens the topic rests on that leads after the selected one. Methods "
+    "disagree: see “is it true?” before you believe one.",
 }
 ALL = "all three"
 REASONS, TRUE = "reasons", "true"

@@ -11,7 +11,6 @@ const BASE64URL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345678
 const LINK_SETTINGS = [
     "max_new_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed",
 ];
-gpt2.opening ??= { adopt() {} };
 
 /** What this browser tab keeps over a reload; in a frame it may be forbidden. */
 gpt2.kept = {
@@ -115,6 +114,7 @@ gpt2.address = {
     /** A stage has its place on the page; what is it to show? */
     ready(stage) {
         setTimeout(() => {
+            if (stage.wish || stage.writing) return; // it knows
             const first = !Object.values(gpt2.stages).some((other) => other !== stage && other.strip);
             if (first) this.show_tab();
             const mine = this.tab() === stage.tab || (first && this.tab() && !this.button(this.tab()));

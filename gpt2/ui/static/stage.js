@@ -9,6 +9,8 @@
 const KEPT_ANSWERS = 40; // of each slot
 const RESIZED_MS = 150;
 const AHEAD_MS = 120; // after the last step of the visitor
+const OWN_TEXTS = ["scored", "many"]; // long ones, which are sent for their own view alone
+const AHEAD_MOST_MS = 800; // what takes longer is not drawn before it is asked for
 
 class Stage {
     constructor(tab) {
@@ -40,7 +42,20 @@ class Stage {
     pick(place) {
         if (!this.text || this.writing) return;
         const last = this.text.ids.length - 1;
-        this.set({ token: Math.min(Math.max(this.first, place), last) });
+        this.look.token = Math.min(Math.max(this.first, place), last);
+        this.move_window();
+        this.follow();
+    }
+
+    /** Of a long text a map of attention holds a part: that with the selected token. */
+    move_window() {
+        const field = document.querySelector(`#${this.tab}-attention [data-window]`);
+        const room = Number(field?.dataset.window);
+        const { token, start = 0 } = this.look;
+        if (!room) return;
+        const inside = start <= token && token < start + room;
+        const most = Math.max(0, this.text.ids.length - room);
+        this.look.start = Math.min(inside ? start : Math.max(0, token - room / 2), most);
     }
 
     show(name) {
@@ -72,6 +87,7 @@ class Stage {
             this.look.layer = Math.min(this.look.layer ?? 0, text.layers - 1);
             this.look.head = Math.min(this.look.head ?? 0, text.heads - 1);
         }
+        this.move_window();
         this.follow();
     }
 
@@ -81,7 +97,7 @@ class Stage {
         this.wish = wanted;
         this.writing = true;
         this.follow();
-        this.triggers.strip("wanted");
+        this.triggers.strip?.("wanted"); // else once the strip is on the page
     }
 
     wanted() {
@@ -99,7 +115,7 @@ class Stage {
     /** What the server is asked about: see gpt2/ui/record.py. */
     asked(more = {}, look = this.look) {
         const { key = "", width = 0, ...own } = more;
-        const sent = { ...look, scored: "", ...own, width }; // a long text goes to its view alone
+        const sent = { ...look, ...Object.fromEntries(OWN_TEXTS.map((name) => [name, ""])), ...own, width };
         return { key, tab: this.tab, text: this.text?.sent(), look: sent, moment: ++gpt2.moments };
     }
 }
@@ -160,10 +176,10 @@ class View {
         if (this.pieces.size > most) this.pieces.delete(this.pieces.keys().next().value);
     }
 
-    /** What an answer has for a slot. */
+    /** What there is for a slot. */
     piece(name, answer) {
-        const found = this.apart[name] ? this.pieces.get(this.slot_key(name, answer.key)) : answer.slots?.[name];
-        return found ?? { html: "", cells: null };
+        const apart = this.apart[name] && this.pieces.get(this.slot_key(name));
+        return answer?.slots?.[name] ?? apart ?? { html: "", cells: null };
     }
 
     /** Whether a slot that depends on less has all that it needs. */
@@ -186,6 +202,7 @@ class View {
             this.timer = setTimeout(() => this.look_ahead(), AHEAD_MS);
         } else {
             this.tries = 0;
+            this.began = performance.now();
             this.trigger("draw");
         }
     }
@@ -200,7 +217,8 @@ class View {
     /** The one place that says why a view is empty or old. */
     reason() {
         const { text, writing, empty } = this.stage;
-        if (writing) return "The text is being written; its views follow.";
+        if (this.pinned && (writing || !text)) return ""; // said beside it
+        if (writing) return `The text is being ${this.stage.tab === "generate" ? "written" : "read"}; its views follow.`;
         if (!text) return empty || "";
         return this.answers.get(this.key())?.refused || "";
     }
@@ -219,16 +237,29 @@ class View {
 
     /** Show the answer for what is looked at; whether there is one. */
     show() {
-        const answer = this.answers.get(this.key());
-        if (!answer) return false;
+        const opened = gpt2.opening.answer(this);
+        const answer = this.answers.get(this.key()) ?? opened;
+        const extras = Object.values(this.extras); // these do not wait for an answer
         for (const slot of this.slots) {
-            const piece = this.piece(slot.dataset.slot, answer);
-            if (slot.gpt2_piece?.html === piece.html) continue;
-            slot.gpt2_piece = piece;
-            slot.innerHTML = piece.html; // escaped where it was made, in Python
-            gpt2.cells.lay(this.stage, slot, piece.cells);
+            const { slot: name } = slot.dataset;
+            if (answer || extras.includes(name)) this.fill(slot, this.piece(name, answer));
         }
-        return true;
+        if (answer && answer === opened) gpt2.opening.shown(this);
+        return Boolean(answer);
+    }
+
+    fill(slot, piece) {
+        if ((slot.gpt2_piece?.html ?? "") === piece.html) return;
+        slot.gpt2_piece = piece;
+        slot.innerHTML = piece.html; // escaped where it was made, in Python
+        gpt2.cells.lay(this.stage, slot, piece.cells);
+    }
+
+    /** It is on the page. */
+    place(element) {
+        this.element = element;
+        this.told = element.querySelector(".told");
+        this.slots = [...element.querySelectorAll(".slot")];
     }
 
     /** What was drawn came; of another token it is kept for later. */
@@ -254,6 +285,7 @@ class View {
         this.say();
         this.dim(false);
         clearTimeout(this.timer);
+        if (answer.done) this.took = performance.now() - this.began;
         if (answer.done) this.timer = setTimeout(() => this.look_ahead(), AHEAD_MS);
     }
 
@@ -268,7 +300,8 @@ class View {
     asked(look = this.stage.look) {
         const key = this.key(look);
         const kept = Object.keys(this.apart).filter((name) => this.has(name, key));
-        const own = this.uses.includes("scored") ? { scored: look.scored ?? "" } : {};
+        const names = OWN_TEXTS.filter((name) => this.uses.includes(name));
+        const own = Object.fromEntries(names.map((name) => [name, look[name] ?? ""]));
         return { ...this.stage.asked({ key, width: this.width(), ...own }, look), kept };
     }
 
@@ -281,6 +314,7 @@ class View {
     look_ahead() {
         const { text, writing, look } = this.stage;
         if (!this.uses.includes("token") || !text || writing || document.hidden) return;
+        if (this.took > AHEAD_MOST_MS) return;
         for (const step of [1, -1]) {
             const other = { ...look, token: look.token + step };
             if (other.token < this.stage.first || other.token >= text.ids.length) continue;
@@ -324,11 +358,10 @@ const gpt2 = {
 
     /** Called by a view once it is on the page. */
     frame(element, trigger, watch, props, about) {
-        const { tab, name, uses, apart, extras, pinned } = about;
+        const { tab, name, pinned } = about;
         const view = gpt2.view(tab, name);
-        Object.assign(view, { element, trigger, uses, apart, extras, pinned });
-        view.told = element.querySelector(".told");
-        view.slots = [...element.querySelectorAll(".slot")];
+        Object.assign(view, about, { trigger });
+        view.place(element);
         if (!pinned) {
             element.setAttribute("role", "tabpanel");
             element.setAttribute("aria-labelledby", `${tab}-tab-${name}`);
@@ -435,6 +468,11 @@ gpt2.controls = {
             });
             stage.controls.push(() => this.show(control, stage));
         }
+        element.addEventListener("submit", (event) => {
+            if (!event.target.matches(".paste")) return;
+            event.preventDefault();
+            this.paste(view, event.target);
+        });
         element.addEventListener("click", (event) => {
             const button = event.target.closest("button[data-step]");
             if (!button) return;
@@ -444,6 +482,15 @@ gpt2.controls = {
             const value = Number((Number(stage.look[name] ?? field.value) + Number(by)).toFixed(3));
             stage.set({ [name]: Math.min(Math.max(Number(field.min), value), Number(field.max)) });
         });
+    },
+
+    /** A text of one's own is handed over, if it is not too long to be sent. */
+    paste(view, form) {
+        const field = form.querySelector("textarea");
+        const [length, limit] = [[...field.value].length, Number(form.dataset.limit)];
+        if (length <= limit) return view.stage.set({ [field.name]: field.value });
+        const [has, most] = [length, limit].map((count) => count.toLocaleString("en"));
+        view.told.textContent = `the text has ${has} characters; the limit is ${most}; shorten it`;
     },
 
     value(control) {

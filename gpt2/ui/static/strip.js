@@ -138,15 +138,13 @@ class Strip {
         this.status.classList.add("refused");
     }
 
-    end({ status, selected, completion, proof, verdict, look }) {
+    end({ status, selected, completion, proof, verdict, look, preset }) {
         const text = this.text;
-        Object.assign(text, { status, completion, proof });
+        Object.assign(text, { status, completion, proof, preset });
         this.say(verdict ? `${status} · ${verdict}` : status);
         this.before = text;
-        if (look) {
-            Object.assign(this.stage.look, look);
-            if (look.view) this.stage.show(look.view);
-        }
+        if (look) Object.assign(this.stage.look, look);
+        if (look?.view) this.stage.show(look.view);
         this.stage.stand(text, selected);
         this.stage.branches?.grown(text);
     }
@@ -235,6 +233,11 @@ function made(name, kind, words) {
 
 /** A news text, read at once: each token has the colour of the class that leads after it. */
 class NewsStrip extends Strip {
+    constructor(stage, element) {
+        super(stage, element);
+        stage.empty ??= "Classify a text, or click an example.";
+    }
+
     line([kind, ...rest]) {
         if (kind === "read") this.lead(rest[0]);
         else super.line([kind, ...rest]);
@@ -263,7 +266,7 @@ class NewsStrip extends Strip {
             })
         );
         this.key.replaceChildren(
-            "Colour: the topic that leads after each token ",
+            "Leading topic after each token: ",
             ...labels.map((label, n) => made("span", `key class-${n % CLASSES}`, label))
         );
     }
@@ -281,14 +284,12 @@ class NewsStrip extends Strip {
     }
 }
 
-/** Chips that hold a text: one click has it read or written. */
-gpt2.examples = (element, tab) => {
-    element.addEventListener("click", (event) => {
-        const chip = event.target.closest("button[data-prompt]");
-        const stage = gpt2.stage(tab);
-        if (chip && !stage.writing) stage.want({ prompt: chip.dataset.prompt, model: stage.text?.model });
-    });
-};
+/** Buttons that hold a text: one click has it read. */
+document.addEventListener("click", (event) => {
+    const button = event.target.closest("button[data-prompt]");
+    const stage = button && gpt2.open_stage();
+    if (stage && !stage.writing) stage.want({ prompt: button.dataset.prompt, model: stage.text?.model });
+});
 
 gpt2.strip = (element, watch, props, trigger, tab) => {
     const stage = gpt2.stage(tab);
@@ -298,20 +299,7 @@ gpt2.strip = (element, watch, props, trigger, tab) => {
     if (tab === "generate") stage.branches = new Branches(stage);
     gpt2.copy.bind(stage, element);
     gpt2.opening.adopt(stage);
+    if (stage.wish) trigger("wanted"); // before there was a strip
     gpt2.address.ready(stage);
     stage.follow();
 };
-
-/** In the view of scores: a text of one's own, or without one that of the page. */
-document.addEventListener("submit", (event) => {
-    const form = event.target;
-    if (!form.matches(".scoring")) return;
-    event.preventDefault();
-    const stage = gpt2.stage("generate");
-    const view = gpt2.view("generate", "score");
-    const text = form.elements.scored.value;
-    const [length, limit] = [[...text].length, Number(form.dataset.limit)];
-    if (length <= limit) return stage.set({ scored: text });
-    const [has, most] = [length, limit].map((count) => count.toLocaleString("en"));
-    view.told.textContent = `the text has ${has} characters; the limit is ${most}; shorten it`;
-});
