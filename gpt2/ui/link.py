@@ -23,7 +23,7 @@ from gpt2.checks import check_number
 from gpt2.engine import Engine, Request, Sampling, check_text
 from gpt2.figures import counted
 from gpt2.ui.presets import VIEWS
-from gpt2.ui.record import SETTINGS, Choice
+from gpt2.ui.record import SETTINGS, Choice, check_runs
 
 DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"  # base64url
 LETTERS = {
@@ -292,7 +292,9 @@ def _chosen(value: object, vocabulary: int) -> tuple[Choice, ...]:
     tokens = [_number(token, "chosen token", 0, vocabulary - 1) for token in value[1::2]]
     if places != sorted(set(places)):
         _refuse("chosen tokens that are not in order")
-    return tuple(zip(places, tokens, strict=True))
+    chosen = tuple(zip(places, tokens, strict=True))
+    check_runs(chosen)
+    return chosen
 
 
 def _made(value: object) -> Made:

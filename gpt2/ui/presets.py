@@ -17,7 +17,7 @@ SHIPPED = {"generate": "mini", "classify": "mini-agnews"}
 Tab = Literal["generate", "classify"]
 VIEWS: dict[Tab, tuple[str, ...]] = {
     "generate": ("next", "attention", "layers", "switch", "why", "score"),
-    "classify": ("decided", "attention", "why"),
+    "classify": ("decided", "attention", "why", "many"),
 }
 # Which token of another model's text is selected: the one with the same index, the last one, the
 # new word of the highest rank, the first one drawn that closes a quotation, or the one at which

@@ -16,6 +16,8 @@ RELOAD = "load the page again"
 KINDS = {"generate": "language model", "classify": "classifier"}  # of models, by tab
 
 Tab = Literal["generate", "classify"]
+MOST_RUNS = 24  # places at which a text was gone on from, see static/branches.js
+
 Choice = tuple[int, int]  # a place, and the token that the visitor put there
 
 
@@ -185,7 +187,22 @@ def read_choices(raw: object) -> tuple[Choice, ...]:
     pairs = tuple(_integers(pair, "chosen") for pair in raw or ())
     if any(len(pair) != 2 for pair in pairs) or list(pairs) != sorted(pairs):
         raise ValueError(f"the chosen tokens must be pairs of place and token, in order; {RELOAD}")
+    check_runs(pairs)
     return tuple((place, token) for place, token in pairs)
+
+
+def check_runs(pairs: Sequence[tuple[int, ...]]) -> None:
+    """Refuse a text that was changed in more places than its page allows: each is written up to.
+
+    Raises:
+        ValueError: there are more; tokens one after the other count once.
+    """
+    places = [pair[0] for pair in pairs]
+    runs = sum(place - 1 not in places for place in places)
+    if runs > MOST_RUNS:
+        raise ValueError(
+            f"tokens are chosen in {runs} places; a text may have {MOST_RUNS}; generate a new one"
+        )
 
 
 def _integers(raw: object, name: str) -> tuple[int, ...]:

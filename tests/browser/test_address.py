@@ -277,10 +277,12 @@ def test_a_reload_brings_text_view_and_what_was_not_sent(someone, words):
 
 def test_what_was_typed_stays_without_any_text(someone):
     page = someone()
-    prompt(page).press_sequentially("Only typed")
+    prompt(page).press_sequentially(" and more")
     page.wait_for_timeout(300)
+    typed = prompt(page).input_value()
+    assert typed.endswith(" and more")
     page.reload()
-    expect(prompt(page)).to_have_value("Only typed", **WAIT)
+    expect(prompt(page)).to_have_value(typed, **WAIT)
 
 
 def test_another_theme_loses_nothing(someone):
