@@ -121,7 +121,7 @@ def verdict(link: Link, ids: Sequence[int], here: Made, *, first: int = 0) -> st
     if len(ours) < len(theirs):
         return f"the same as the first {same} of the author's {len(theirs)} tokens"
     more = f", and {len(ours) - same} more" if len(ours) > same else ""
-    what = "the topics after " if news else ""
+    what = "topics after " if news else ""
     return f"the same {what}{counted(same, 'token')} as the author's{more}"
 
 
