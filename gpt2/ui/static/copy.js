@@ -66,7 +66,9 @@ gpt2.copy = {
             gpt2.address.touched = true;
             await gpt2.address.write();
             if (stage.copy_row.dataset.long === "true") return { said: too_long(stage.text) };
-            return { text: location.href, said: "Link copied." };
+            // Without the query: it holds the theme, an open panel, on a Space a visitor's own pass.
+            const { origin, pathname, hash } = location;
+            return { text: origin + pathname + hash, said: "Link copied." };
         },
         text: ({ text }) => ({ text: text.prompt + (text.completion ?? ""), said: "Text copied." }),
         python: ({ text }, first) => ({ text: python(request_of(text)), said: `Python copied.${elsewhere(text, first)}` }),
