@@ -75,6 +75,7 @@ class View:
         body: str,
         uses: tuple[str, ...],
         draw: Draw,
+        ahead: bool = True,
         apart: Mapping[str, tuple[str, ...]] | None = None,
         extras: Mapping[str, Extra] | None = None,
     ) -> None:
@@ -88,6 +89,8 @@ class View:
             uses: the parts of the look that it depends on: "token", or names of controls.
             draw: gives what goes into the slots, or an iterator of such, each better than the one
                 before.
+            ahead: whether the neighbours of the selected token are drawn before they are asked for;
+                not where that takes long.
             apart: slots that depend on less than the view, and on what of it. The page keeps them;
                 draw leaves out those in asked.kept.
             extras: what buttons ask for, by the name of the event.
@@ -102,7 +105,7 @@ class View:
             # Gradio looks for the names of events in here.
             js_on_load=f"""const events = {json.dumps(["draw", "ahead", "save", *extras])};
             gpt2.frame(element, trigger, watch, props, "{tab}", "{name}", {json.dumps(uses)},
-            {json.dumps(apart)}, {json.dumps(slots)})""",
+            {json.dumps({"apart": apart, "extras": slots, "early": ahead})})""",
             apply_default_css=False,
             elem_id=f"{tab}-{name}",
             elem_classes="view",

@@ -123,6 +123,7 @@ class View {
         this.uses = []; // which parts of the look it depends on
         this.slots = []; // elements
         this.answers = new Map(); // what came, by key
+        this.early = true; // whether neighbours are drawn ahead
         this.apart = {}; // slots that depend on less, and on which parts of the look
         this.extras = {}; // slots that events fill, by event
         this.pieces = new Map(); // what slots of both kinds hold, by slot_key
@@ -272,7 +273,7 @@ class View {
     /** Have the neighbours of the selected token drawn before they are asked for. */
     look_ahead() {
         const { text, writing, look } = this.stage;
-        if (!this.uses.includes("token") || !text || writing || document.hidden) return;
+        if (!this.early || !this.uses.includes("token") || !text || writing || document.hidden) return;
         for (const step of [1, -1]) {
             const other = { ...look, token: look.token + step };
             if (other.token < 1 || other.token >= text.ids.length) continue;
@@ -304,9 +305,9 @@ const gpt2 = {
     },
 
     /** Called by a view once it is on the page. */
-    frame(element, trigger, watch, props, tab, name, uses, apart = {}, extras = {}) {
+    frame(element, trigger, watch, props, tab, name, uses, more = {}) {
         const view = gpt2.view(tab, name);
-        Object.assign(view, { element, trigger, uses, apart, extras });
+        Object.assign(view, { element, trigger, uses, ...more });
         view.told = element.querySelector(".told");
         view.slots = [...element.querySelectorAll(".slot")];
         element.setAttribute("role", "tabpanel");
