@@ -41,7 +41,7 @@ def build_generate(page: Page) -> None:
                     label="Prompt",
                     lines=2,
                     max_lines=8,
-                    placeholder="Type the beginning of a text. Leave it empty to let the model begin.",
+                    placeholder="Type the beginning of a text, or nothing: the model begins.",
                     elem_id="prompt",
                 )
                 count = gr.HTML(
