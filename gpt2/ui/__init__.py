@@ -13,15 +13,17 @@ os.environ.setdefault("GRADIO_SSR_MODE", "False")
 import gradio as gr
 from fastapi.exceptions import RequestValidationError
 from starlette.middleware import Middleware
+from starlette.types import Scope
 
 from gpt2.engine import Engine
 from gpt2.ui.api.endpoints import build_api
 from gpt2.ui.classify.tab import build_classify
 from gpt2.ui.generate.tab import build_generate
 from gpt2.ui.guard import Guard, refuse_form
-from gpt2.ui.opening import Opening
+from gpt2.ui.opening import Opening, snapshot
 from gpt2.ui.page import Page
 from gpt2.ui.served import Served
+from gpt2.ui.skeleton import skeleton
 from gpt2.ui.style import script, style
 
 TITLE = "GPT-2, from scratch"
@@ -30,6 +32,13 @@ FONTS = {
     "font": (gr.themes.LocalFont("Source Sans Pro", (400, 700)), "system-ui", "sans-serif"),
     "font_mono": (gr.themes.LocalFont("IBM Plex Mono", (400, 700)), "ui-monospace", "monospace"),
 }
+
+# What the first frame is written in; else it would be found after the style sheet.
+PRELOADED = "".join(
+    f'<link rel="preload" as="font" type="font/woff2" crossorigin '
+    f'href="./static/fonts/SourceSansPro/SourceSansPro-{weight}.woff2">'
+    for weight in ("Regular", "Bold")
+)
 
 
 def build_app(engine: Engine) -> gr.Blocks:
@@ -42,9 +51,10 @@ def build_app(engine: Engine) -> gr.Blocks:
             gr.HTML(_head(engine), elem_id="head", apply_default_css=False)
             with gr.Tabs():
                 with gr.Tab("Generate"):
-                    build_generate(page)
+                    app.example = build_generate(page)
                 with gr.Tab("Classify"):
                     build_classify(page)
+        app.skeleton = skeleton(app)
         build_api(engine)
     # api_open=False: without it, /gradio_api/run/* would go past the queue.
     app.queue(max_size=engine.limits.queue, default_concurrency_limit=4, api_open=False)
@@ -56,7 +66,7 @@ def launch_options() -> dict:
     return {
         "theme": _theme(),
         "app_kwargs": {
-            "middleware": [Middleware(Guard), Middleware(Opening, head=_own, body=str)],
+            "middleware": [Middleware(Guard), Middleware(Opening, head=_own, body=_snapshot)],
             "exception_handlers": {RequestValidationError: refuse_form},
             "docs_url": None,
             "openapi_url": None,
@@ -88,8 +98,18 @@ def _theme() -> gr.themes.Base:
     return theme.set(**colors)
 
 
-def _own() -> str:
-    return f"<style>{style()}</style><script>{script()}</script>"
+def _own(scope: Scope) -> str:
+    app = scope["app"].get_blocks()
+    return (
+        f'<link rel="stylesheet" href="./theme.css?v={app.theme_hash}">{PRELOADED}'
+        f"<style>{style()}</style><script>{script()}</script>"
+    )
+
+
+def _snapshot(scope: Scope) -> str:
+    app: Served = scope["app"].get_blocks()
+    example = app.example.get() if app.example else None
+    return snapshot(app.skeleton, example, f"gradio-container-{gr.__version__.replace('.', '-')}")
 
 
 def _page(engine: Engine) -> Page:

@@ -45,6 +45,7 @@ def serve(
             f"--mcp: the package mcp is missing here or does not fit Gradio ({app.mcp_error}); "
             "pip install --upgrade 'gradio[mcp]'"
         )
+    app.example.start()
     try:
         print(f"Open {app.local_url.replace('[::]', '[::1]')}", flush=True)
         if share and app.share_url:

@@ -27,6 +27,9 @@ UNFORESEEN = "This could not be done: an error in this program, which its log na
 class Served(gr.Blocks):
     """The page and its API."""
 
+    example: Any = None  # what the page opens with (ui/example.py)
+    skeleton = ""  # what the page looks like (ui/skeleton.py)
+
     def queue(self, *args: Any, **options: Any) -> "Served":
         """As of Blocks, with mailboxes that are emptied."""
         super().queue(*args, **options)

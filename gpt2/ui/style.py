@@ -1,19 +1,22 @@
 """What the page is made of beside components: its scripts and its style sheet, as texts."""
 
+from functools import cache
 from pathlib import Path
 
 from gpt2.figures import DARK, LIGHT, Theme, class_color, level_colors, theme_css
 
 CLASSES = 4  # colours; a fifth class starts over
 STATIC = Path(__file__).with_name("static")
-SCRIPTS = ("stage", "strip", "branches", "cells", "keys", "address")
+SCRIPTS = ("stage", "strip", "branches", "cells", "keys", "address", "presets", "opening")
 
 
+@cache
 def script() -> str:
     """All of the page's JavaScript, in the order in which it needs itself."""
     return "\n".join((STATIC / f"{name}.js").read_text("utf-8") for name in SCRIPTS)
 
 
+@cache
 def style() -> str:
     """All of the page's own style: the tints behind tokens, the pictures' colours, the layout."""
     return "\n".join(
@@ -23,7 +26,7 @@ def style() -> str:
             *(f".tint-{n} {{ background: var(--tint-{n}); }}" for n in range(len(level_colors()))),
             *(f".class-{n} {{ --class: var(--class-{n}); }}" for n in range(CLASSES)),
             theme_css(),
-            (STATIC / "page.css").read_text("utf-8"),
+            *((STATIC / name).read_text("utf-8") for name in ("skeleton.css", "page.css")),
         ]
     )
 

@@ -98,7 +98,7 @@ class View:
         apart |= {extra.slot: extra.uses for extra in extras.values()}
         slots = {event: extra.slot for event, extra in extras.items()}
         self.page, self._draw, self._tab = page, draw, tab
-        self._name = {"tab": tab, "view": name}
+        self.name, self._name = name, {"tab": tab, "view": name}
         about = {"tab": tab, "name": name, "uses": uses, "apart": apart, "extras": slots}
         about |= {"pinned": pinned}
         self.frame = gr.HTML(
@@ -165,9 +165,13 @@ class View:
 
         return stream
 
-    def _ahead(self, raw: object) -> dict[gr.HTML, str]:
+    def answer(self, raw: object) -> str:
+        """The last and best of them."""
         *_, answer = self._answers(raw)
-        return {self.page.ahead: json.dumps({**json.loads(answer), **self._name})}
+        return answer
+
+    def _ahead(self, raw: object) -> dict[gr.HTML, str]:
+        return {self.page.ahead: json.dumps({**json.loads(self.answer(raw)), **self._name})}
 
     def _save(self, raw: object) -> dict[gr.HTML, str]:
         """A drawing as a file, or why not."""

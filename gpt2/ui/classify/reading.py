@@ -7,8 +7,10 @@ import gradio as gr
 from gpt2.engine import Engine
 from gpt2.figures import counted, percent
 from gpt2.records import Verdict
+from gpt2.ui.generate.chips import end_of
 from gpt2.ui.generate.lines import end_line, news_line, read_line, refused_line
 from gpt2.ui.page import ERRORS, Page
+from gpt2.ui.presets import Preset
 from gpt2.ui.record import Asked, moment_of
 
 STRIP = """
@@ -33,28 +35,36 @@ class Reading:
             elem_id="classify-text",
         )
 
-    def read(self, news: object, classifier: object, raw: object) -> dict[gr.HTML, str]:
+    def read(
+        self, news: object, classifier: object, raw: object, preset: Preset | None = None
+    ) -> dict[gr.HTML, str]:
         """The lines of a text; one that is refused leaves the old text there.
 
         Args:
             news: the text.
             classifier: a name in the catalog, empty for the first.
             raw: what the page sent of itself.
+            preset: that it is, and says where to look.
         """
         moment = moment_of(raw)
         try:
-            return {self.strip: "".join(self._lines(news, classifier, moment))}
+            return {self.strip: "".join(self._lines(news, classifier, moment, preset))}
         except ERRORS as error:
             return {self.strip: refused_line(str(error), moment)}
 
-    def _lines(self, news: object, classifier: object, moment: int) -> Iterator[str]:
+    def _lines(
+        self, news: object, classifier: object, moment: int, preset: Preset | None
+    ) -> Iterator[str]:
         news = "" if news is None else news
         if not isinstance(news, str) or not isinstance(classifier, str | None):
             raise ValueError("the news text is no text; load the page again")
         found = self.engine.inspector.classify(news, classifier=classifier or "")
         yield news_line(self.engine, found, news, moment)
         yield read_line(found)
-        yield end_line(status(found), len(found.ids) - 1, news, found.ids)
+        more = {"selected": len(found.ids) - 1}
+        if preset:
+            more |= end_of(preset, self.engine, found)
+        yield end_line(status(found), completion=news, ids=found.ids, **more)
 
 
 def status(found: Verdict) -> str:

@@ -14,10 +14,12 @@ from gpt2.records import Verdict
 from gpt2.ui.classify.examples import class_name, examples_html
 from gpt2.ui.classify.many import build_many
 from gpt2.ui.classify.reading import Reading, verdict_of
+from gpt2.ui.generate.chips import SENTENCE, preset_named
 from gpt2.ui.inside.attention import build_attention
 from gpt2.ui.inside.why import build_why
 from gpt2.ui.page import MODEL_EVENTS, PRIVATE, Page, note
 from gpt2.ui.picture import Drawing
+from gpt2.ui.presets import PRESETS, Preset
 from gpt2.ui.record import Asked
 from gpt2.ui.view import View, inspector_tabs, slot
 
@@ -48,7 +50,11 @@ def build_classify(page: Page) -> None:
                     placeholder="Paste a headline or the beginning of an article.",
                     elem_id="news",
                 )
-                gr.HTML(html_template=examples_html(), apply_default_css=False)
+                gr.HTML(
+                    html_template=examples_html() + SENTENCE,
+                    js_on_load="gpt2.presets.bind(element, 'classify')",
+                    apply_default_css=False,
+                )
                 with gr.Row(elem_classes="buttons"):
                     start = gr.Button("Classify", variant="primary", min_width=0)
                     model = gr.Dropdown(
@@ -73,8 +79,8 @@ def build_classify(page: Page) -> None:
         return reading.read(news, model, raw)
 
     def wanted(raw) -> dict[gr.HTML, str]:
-        """A text that the page asks for by itself: an example, or from a link."""
-        return reading.read(*wanted_text(raw), raw)
+        """A text that the page asks for by itself: an example, a preset, or from a link."""
+        return reading.read(*wanted_text(raw), raw, wanted_preset(raw))
 
     on_page = {"show_progress": "hidden", **MODEL_EVENTS, **PRIVATE}
     gr.on(
@@ -193,6 +199,16 @@ def limits_words(engine: Engine, names: Sequence[str]) -> str:
 
 def wanted_text(raw: Any) -> tuple[Any, Any]:
     """The text and the classifier that the page asks for; both are checked where they are read."""
+    wanted, preset = _wanted(raw), wanted_preset(raw)
+    return preset.prompt if preset else wanted.get("prompt"), wanted.get("model")
+
+
+def wanted_preset(raw: Any) -> Preset | None:
+    """The preset that the page asks for, None for any other text."""
+    name = _wanted(raw).get("preset")
+    return None if name is None else preset_named(PRESETS, "classify", name)
+
+
+def _wanted(raw: Any) -> dict[str, Any]:
     wanted = raw.get("wanted") if isinstance(raw, dict) else None
-    wanted = wanted if isinstance(wanted, dict) else {}
-    return wanted.get("prompt"), wanted.get("model")
+    return wanted if isinstance(wanted, dict) else {}

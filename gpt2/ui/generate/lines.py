@@ -87,7 +87,9 @@ def said_line(words: str) -> str:
     return _line("said", words)
 
 
-def end_line(status: str, selected: int, completion: str, ids: Sequence[int], **more: Any) -> str:
+def end_line(
+    status: str, *, selected: int, completion: str, ids: Sequence[int], **more: Any
+) -> str:
     """The end of a text.
 
     Args:
@@ -95,7 +97,8 @@ def end_line(status: str, selected: int, completion: str, ids: Sequence[int], **
         selected: the token that the views begin with.
         completion: what was written, as a whole.
         ids: of what was written, for its proof.
-        more: "verdict", on a text that a link asked for; "look", how it is looked at.
+        more: "verdict", on a text that a link asked for; "look", how it is looked at; "preset", the
+            name of what it is and a sentence on it.
     """
     known = {"status": status, "selected": selected, "completion": completion}
     return _line("end", known | {"proof": proof(ids)} | more)

@@ -8,30 +8,54 @@ import gradio as gr
 from gpt2.engine import SEED_LIMIT, Engine, Request, Sampling, seed_or_random
 from gpt2.ui.generate.words import settings_words
 from gpt2.ui.page import PRIVATE
+from gpt2.ui.presets import Preset
 
 
 class Settings:
     """A closed section whose title always tells what is set."""
 
-    def __init__(self, engine: Engine) -> None:
-        """Build the controls; a small model repeats itself less as they are set."""
+    def __init__(self, engine: Engine, begins: Preset) -> None:
+        """Build the controls, set as they are for the text that the page opens with."""
         most, names = engine.limits.new_tokens, engine.catalog.models
         with gr.Accordion("Settings", open=False) as section:
             with gr.Row():
-                count = gr.Slider(1, most, min(60, most), step=1, label="New tokens")
-                temperature = gr.Slider(
-                    0, 2, 0.7, step=0.05, label="Temperature", info="0 always takes the likeliest"
+                count = gr.Slider(
+                    1, most, min(begins.max_new_tokens, most), step=1, label="New tokens"
                 )
-                top_k = gr.Slider(0, 200, 40, step=1, label="Top-k", info="0 keeps all tokens")
+                temperature = gr.Slider(
+                    0,
+                    2,
+                    begins.temperature,
+                    step=0.05,
+                    label="Temperature",
+                    info="0 always takes the likeliest",
+                )
+                top_k = gr.Slider(
+                    0, 200, begins.top_k, step=1, label="Top-k", info="0 keeps all tokens"
+                )
             with gr.Row():
-                top_p = gr.Slider(0.01, 1, 1, step=0.01, label="Top-p", info="1 keeps all tokens")
-                min_p = gr.Slider(0, 0.5, 0, step=0.01, label="Min-p", info="0 keeps all tokens")
+                top_p = gr.Slider(
+                    0.01, 1, begins.top_p, step=0.01, label="Top-p", info="1 keeps all tokens"
+                )
+                min_p = gr.Slider(
+                    0, 0.5, begins.min_p, step=0.01, label="Min-p", info="0 keeps all tokens"
+                )
                 penalty = gr.Slider(
-                    1, 2, 1.2, step=0.05, label="Repetition penalty", info="1 is off"
+                    1,
+                    2,
+                    begins.repetition_penalty,
+                    step=0.05,
+                    label="Repetition penalty",
+                    info="1 is off",
                 )
             with gr.Row():
                 self.seed = gr.Number(
-                    0, label="Seed", precision=0, minimum=0, maximum=SEED_LIMIT - 1, min_width=120
+                    begins.seed,
+                    label="Seed",
+                    precision=0,
+                    minimum=0,
+                    maximum=SEED_LIMIT - 1,
+                    min_width=120,
                 )
                 randomize = gr.Checkbox(False, label="New random seed each time", min_width=120)
                 stop = gr.Textbox(

@@ -6,6 +6,8 @@ from typing import Any
 
 import gradio as gr
 
+from gpt2.ui.example import Example
+from gpt2.ui.generate.chips import chips_html, preset_named
 from gpt2.ui.generate.settings import Settings
 from gpt2.ui.generate.words import count_js, count_words, limits_words
 from gpt2.ui.generate.writing import Wanted, Writing
@@ -16,6 +18,7 @@ from gpt2.ui.inside.score import build_score
 from gpt2.ui.inside.switch import build_switch
 from gpt2.ui.inside.why import build_why
 from gpt2.ui.page import MODEL_EVENTS, PRIVATE, Page, note
+from gpt2.ui.presets import OPENING, PRESETS
 from gpt2.ui.record import read_choices, read_request
 from gpt2.ui.view import inspector_tabs
 
@@ -30,14 +33,15 @@ VIEWS = {
 RECORD_JS = "(...inputs) => [...inputs.slice(0, -1), gpt2.stages.generate.asked()]"
 
 
-def build_generate(page: Page) -> None:
-    """Build the tab's components and wire them."""
+def build_generate(page: Page) -> Example:
+    """Build the tab's components and wire them; what it opens with."""
     engine = page.engine
     names = engine.catalog.models
     with gr.Row(elem_classes="stage"):
         with gr.Column(elem_classes="left"):
             with gr.Column(elem_classes="form"):
                 prompt = gr.Textbox(
+                    OPENING.prompt,
                     label="Prompt",
                     lines=2,
                     max_lines=8,
@@ -45,20 +49,26 @@ def build_generate(page: Page) -> None:
                     elem_id="prompt",
                 )
                 count = gr.HTML(
-                    note(count_words(engine, "", names[0])),
+                    note(count_words(engine, OPENING.prompt, names[0])),
                     elem_id="count",
                     apply_default_css=False,
                 )
                 length = gr.JSON(visible=False)
+                gr.HTML(
+                    html_template=chips_html(PRESETS),
+                    js_on_load="gpt2.presets.bind(element)",
+                    apply_default_css=False,
+                    elem_id="presets",
+                )
                 with gr.Row(elem_classes="buttons"):
                     start = gr.Button("Generate", variant="primary", min_width=0)
                     stop = gr.Button("Stop", min_width=0)
-                settings = Settings(engine)
+                settings = Settings(engine, OPENING)
             writing = Writing(page)
             gr.HTML(note(limits_words(engine)), elem_id="limits", apply_default_css=False)
         with gr.Column(elem_id="generate-inspector", elem_classes="inspector"):
             inspector_tabs("generate", VIEWS)
-            build_next_token(page)
+            views = {"next": build_next_token(page)}
             build_attention(page, "generate")
             build_lens(page)
             build_switch(page, writing)
@@ -71,7 +81,7 @@ def build_generate(page: Page) -> None:
 
     def wanted(raw, visitor: gr.Request) -> Iterator[dict[gr.HTML, str]]:
         """A text that the page asks for by itself: with another token, or from a link."""
-        yield from writing.write(lambda: _wanted(page, raw), raw, visitor)
+        yield from writing.write(lambda: _wanted(writing, raw), raw, visitor)
 
     on_page = {"show_progress": "hidden", **MODEL_EVENTS, **PRIVATE}
     quick = {"queue": False, "show_progress": "hidden", **PRIVATE}
@@ -107,19 +117,22 @@ def build_generate(page: Page) -> None:
         trigger_mode="always_last",
         **quick,
     )
+    return Example(engine, writing, views)
 
 
-def _wanted(page: Page, raw: Any) -> Wanted:
+def _wanted(writing: Writing, raw: Any) -> Wanted:
     raw = raw if isinstance(raw, dict) else {}
     wanted = raw.get("wanted")
     if not isinstance(wanted, dict):
         raise ValueError("nothing was asked for; load the page again")
+    catalog = writing.engine.catalog
+    if "preset" in wanted:
+        model = wanted.get("model") or catalog.models[0]
+        return writing.preset(preset_named(PRESETS, "generate", wanted["preset"]), model)
     request = read_request(wanted)
     chosen = read_choices(wanted.get("chosen"))
     typed, place = wanted.get("typed"), wanted.get("place")
     if isinstance(typed, str) and typed and isinstance(place, int):
-        tokens = page.engine.catalog.encode(
-            typed, model=request.model or page.engine.catalog.models[0]
-        )
+        tokens = catalog.encode(typed, model=request.model or catalog.models[0])
         chosen += tuple((place + n, token) for n, token in enumerate(tokens))
     return Wanted(request, chosen)

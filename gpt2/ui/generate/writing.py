@@ -1,7 +1,7 @@
 """A text as it is written: what is asked for, checked, and sent to the page line by line."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import gradio as gr
@@ -9,6 +9,7 @@ import gradio as gr
 from gpt2.engine import Request
 from gpt2.figures import counted, level_legend
 from gpt2.records import Trace, Update
+from gpt2.ui.generate.chips import end_of
 from gpt2.ui.generate.lines import (
     TINTS,
     end_line,
@@ -18,6 +19,7 @@ from gpt2.ui.generate.lines import (
     token_line,
 )
 from gpt2.ui.page import ERRORS, Page, on_a_clock
+from gpt2.ui.presets import Preset
 from gpt2.ui.record import Choice, moment_of
 
 SESSIONS = 10_000  # whose last Stop is remembered
@@ -43,6 +45,7 @@ class Wanted:
         selected: the place to look at, None for the last chosen or the first drawn token.
         verdict: says of the tokens whether they are those that a link's author had.
         look: how it is to be looked at, None to leave that as it is.
+        preset: that says where to look once it is written, in the place of selected and look.
     """
 
     request: Request
@@ -50,6 +53,7 @@ class Wanted:
     selected: int | None = None
     verdict: Callable[[Sequence[int]], str] = field(default=lambda ids: "")
     look: dict[str, Any] | None = None
+    preset: Preset | None = None
 
 
 def strip_html() -> str:
@@ -98,13 +102,14 @@ class Writing:
         """
         lines, moment = "", moment_of(raw)
         try:
-            for line in self._lines(wanted(), moment, visitor.session_hash or ""):
+            for line in self.lines(wanted(), moment, visitor.session_hash or ""):
                 lines += line
                 yield {self.strip: lines}
         except ERRORS as error:
             yield {self.strip: lines + refused_line(str(error), moment)}
 
-    def _lines(self, wanted: Wanted, moment: int, session: str) -> Iterator[str]:
+    def lines(self, wanted: Wanted, moment: int = 0, session: str = "") -> Iterator[str]:
+        """The lines of a text, a few at a time; see lines.py."""
         request, engine = wanted.request, self.engine
         begun = engine.writer.begin(request)
         yield text_line(engine, begun, request, wanted.chosen, moment)
@@ -123,8 +128,12 @@ class Writing:
         selected = max(1, min(selected, first + len(written) - 1))
         more = {"verdict": wanted.verdict(written), "look": wanted.look}
         completion = "".join(update.text for update in done)
+        more["selected"] = selected
+        if wanted.preset:
+            steps = tuple(update.step for update in done)
+            more |= end_of(wanted.preset, engine, replace(begun, steps=steps))
         words = status(begun, done, cancelled=self._stopped.get(session, 0) > moment)
-        yield end_line(words, selected, completion, written, **more)
+        yield end_line(words, completion=completion, ids=written, **more)
 
     def until_stopped(
         self, updates: Iterator[Update], session: str, began: int
@@ -134,6 +143,10 @@ class Writing:
             yield update
             if self._stopped.get(session, 0) > began:
                 return
+
+    def preset(self, preset: Preset, model: str) -> Wanted:
+        """What a preset asks for, of a model that is here."""
+        return Wanted(preset.request(model), preset=preset)
 
     def stop(self, raw: object, visitor: gr.Request) -> None:
         """End all texts that this visitor asked for before, those that wait to begin too.

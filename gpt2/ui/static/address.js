@@ -1,4 +1,3 @@
 /* The address holds the present view. */
 "use strict";
 gpt2.address = { changed() {} };
-gpt2.opening = { adopt() {} };

@@ -96,7 +96,7 @@ class Stage {
         this.wish = wanted;
         this.writing = true;
         this.follow();
-        this.triggers.strip("wanted");
+        this.triggers.strip?.("wanted"); // else once the strip is on the page
     }
 
     wanted() {
@@ -177,8 +177,8 @@ class View {
 
     /** What there is for a slot. */
     piece(name, answer) {
-        const found = this.apart[name] ? this.pieces.get(this.slot_key(name)) : answer.slots?.[name];
-        return found ?? { html: "", cells: null };
+        const apart = this.apart[name] && this.pieces.get(this.slot_key(name));
+        return answer?.slots?.[name] ?? apart ?? { html: "", cells: null };
     }
 
     /** Whether a slot that depends on less has all that it needs. */
@@ -236,12 +236,14 @@ class View {
 
     /** Show the answer for what is looked at; whether there is one. */
     show() {
-        const answer = this.answers.get(this.key());
+        const opened = gpt2.opening.answer(this);
+        const answer = this.answers.get(this.key()) ?? opened;
         const extras = Object.values(this.extras); // these do not wait for an answer
         for (const slot of this.slots) {
             const { slot: name } = slot.dataset;
             if (answer || extras.includes(name)) this.fill(slot, this.piece(name, answer));
         }
+        if (answer && answer === opened) gpt2.opening.shown(this);
         return Boolean(answer);
     }
 
@@ -250,6 +252,13 @@ class View {
         slot.gpt2_piece = piece;
         slot.innerHTML = piece.html; // escaped where it was made, in Python
         gpt2.cells.lay(this.stage, slot, piece.cells);
+    }
+
+    /** It is on the page. */
+    place(element) {
+        this.element = element;
+        this.told = element.querySelector(".told");
+        this.slots = [...element.querySelectorAll(".slot")];
     }
 
     /** What was drawn came; of another token it is kept for later. */
@@ -348,11 +357,10 @@ const gpt2 = {
 
     /** Called by a view once it is on the page. */
     frame(element, trigger, watch, props, about) {
-        const { tab, name, uses, pinned } = about;
+        const { tab, name, pinned } = about;
         const view = gpt2.view(tab, name);
-        Object.assign(view, about, { element, trigger });
-        view.told = element.querySelector(".told");
-        view.slots = [...element.querySelectorAll(".slot")];
+        Object.assign(view, about, { trigger });
+        view.place(element);
         if (!pinned) {
             element.setAttribute("role", "tabpanel");
             element.setAttribute("aria-labelledby", `${tab}-tab-${name}`);

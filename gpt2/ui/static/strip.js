@@ -78,7 +78,8 @@ class Strip {
         this.say("Reading the prompt …");
         this.stage.text = this.text;
         this.stage.begin();
-        this.stage.triggers.strip("seeded");
+        this.stage.triggers.strip(this.stage.wish?.fill ? "fill" : "seeded");
+        this.stage.wish = null;
     }
 
     draw_prompt() {
@@ -137,12 +138,13 @@ class Strip {
         this.status.classList.add("refused");
     }
 
-    end({ status, selected, completion, proof, verdict, look }) {
+    end({ status, selected, completion, proof, verdict, look, preset }) {
         const text = this.text;
-        Object.assign(text, { status, completion, proof });
+        Object.assign(text, { status, completion, proof, preset });
         this.say(verdict ? `${status} · ${verdict}` : status);
         this.before = text;
         if (look) Object.assign(this.stage.look, look);
+        if (look?.view) this.stage.show(look.view);
         this.stage.stand(text, selected);
         this.stage.branches?.grown(text);
     }
@@ -296,5 +298,6 @@ gpt2.strip = (element, watch, props, trigger, tab) => {
     watch("value", () => strip.feed(props.value));
     if (tab === "generate") stage.branches = new Branches(stage);
     gpt2.opening.adopt(stage);
+    if (stage.wish) trigger("wanted"); // before there was a strip
     stage.follow();
 };

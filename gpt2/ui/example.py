@@ -1,0 +1,97 @@
+"""The finished text that the page opens with, made once and shared by all visitors."""
+
+import json
+import logging
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from gpt2.engine import Engine
+from gpt2.ui.generate.writing import Writing
+from gpt2.ui.page import ERRORS
+from gpt2.ui.presets import OPENING, Preset
+from gpt2.ui.view import View
+
+log = logging.getLogger(__name__)
+
+WIDTHS = (340, 700, 760)  # CSS pixels that its picture is drawn for; the page takes what fits
+
+
+class Example:
+    """A preset as its visitor would get it: the lines of its text, and what its view drew.
+
+    Until it is there, and wherever it can't be had, the page opens without it.
+    """
+
+    def __init__(
+        self, engine: Engine, writing: Writing, views: Mapping[str, View], preset: Preset = OPENING
+    ) -> None:
+        """Know what to make.
+
+        Args:
+            views: of the Generate tab, by name.
+        """
+        self._engine, self._writing, self._views = engine, writing, views
+        self._preset = preset
+        self._made: tuple[str, dict[str, Any]] | None = None  # and of which weights
+        self._working = threading.Lock()
+
+    def start(self) -> None:
+        """Make it, without anybody waiting for it."""
+        if self._working.acquire(blocking=False):
+            threading.Thread(target=self._make, name="example", daemon=True).start()
+
+    def get(self) -> dict[str, Any] | None:
+        """What was made, if it is of the model as it is now; else it is made anew, for others.
+
+        {"lines": as writing.py gives them, "view": its name, "answers": [[width, answer], ...]}
+        """
+        if self._made is None:
+            return None  # not yet, or not at all: it was started once
+        weights, made = self._made
+        if weights == self._weights():
+            return made
+        self.start()
+        return None
+
+    def _weights(self) -> str:
+        try:
+            return str(self._engine.library.describe(self._engine.catalog.models[0]))
+        except ERRORS:
+            return ""
+
+    def _make(self) -> None:
+        try:
+            weights = self._weights()
+            self._made = (weights, self.make())
+        except ERRORS as error:
+            log.warning("the page opens without its example: %s", error)
+        finally:
+            self._working.release()
+
+    def make(self) -> dict[str, Any]:
+        """Write the text and draw its picture."""
+        wanted = self._writing.preset(self._preset, self._engine.catalog.models[0])
+        lines = "".join(self._writing.lines(wanted))
+        asked = asked_of(lines)
+        view = self._views[asked["look"].get("view", self._preset.view)]
+        answers = [
+            [width, json.loads(view.answer({**asked, "look": {**asked["look"], "width": width}}))]
+            for width in WIDTHS
+        ]
+        return {"lines": lines, "view": view.name, "answers": answers}
+
+
+def asked_of(lines: str) -> dict[str, Any]:
+    """What the page asks about a text that stands, as static/stage.js makes it of the lines."""
+    parsed = [json.loads(line) for line in lines.splitlines()]
+    kinds = {line[0]: line[1] for line in parsed}  # the last of a kind
+    text, end = kinds["text"], kinds["end"]
+    tokens = [line[1] for line in parsed if line[0] == "token"]
+    names = ("model", "prompt", "settings", "chosen", "prompt_length")
+    return {
+        "key": "example",
+        "text": {**{name: text[name] for name in names}, "ids": [*text["ids"], *tokens]},
+        "look": {**(end["look"] or {}), "token": end["selected"]},
+        "moment": 0,
+    }

@@ -1,0 +1,45 @@
+/* Presets: one click writes or reads a text and shows what there is to see in it. */
+"use strict";
+
+gpt2.presets = {
+    /** Called by the row of them once it is on the page. */
+    bind(element, tab = "generate") {
+        const stage = gpt2.stage(tab);
+        element.addEventListener("click", (event) => {
+            const chip = event.target.closest("[data-preset]");
+            if (chip) this.run(chip.dataset);
+        });
+        stage.controls.push(() => {
+            this.say(element, stage.text);
+            for (const chip of element.querySelectorAll("[data-preset]")) chip.disabled = stage.writing;
+        });
+        stage.follow();
+    },
+
+    run({ preset, tab, view }) {
+        const stage = gpt2.stage(tab);
+        this.open(tab);
+        if (stage.writing) return;
+        stage.look.view = view; // by the row of views too, if it is not on the page yet
+        if (document.getElementById(`${tab}-inspector`)) stage.show(view);
+        stage.want({ preset, model: stage.text?.model ?? "", fill: true });
+    },
+
+    /** Open a tab of the page, by its title. */
+    open(tab) {
+        const titles = [...document.querySelectorAll("gradio-app .tab-container [role=tab]")];
+        const title = titles.find((other) => other.textContent.trim().toLowerCase() === tab);
+        if (title?.getAttribute("aria-selected") === "false") title.click();
+    },
+
+    /** The sentence on the preset that stands, as long as it does. */
+    say(element, text) {
+        const [name, words] = text?.preset ?? ["", ""];
+        const line = element.querySelector(".preset-words");
+        if (line && line.textContent !== words) line.textContent = words;
+        for (const chip of element.querySelectorAll("[data-preset]")) {
+            if (chip.dataset.preset === name) chip.setAttribute("aria-current", "true");
+            else chip.removeAttribute("aria-current");
+        }
+    },
+};
