@@ -197,7 +197,7 @@ def check_runs(pairs: Sequence[tuple[int, ...]]) -> None:
     Raises:
         ValueError: there are more; tokens one after the other count once.
     """
-    places = [pair[0] for pair in pairs]
+    places = {pair[0] for pair in pairs}
     runs = sum(place - 1 not in places for place in places)
     if runs > MOST_RUNS:
         raise ValueError(

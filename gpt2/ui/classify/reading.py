@@ -39,7 +39,13 @@ class Reading:
         )
 
     def read(
-        self, news: object, classifier: object, raw: object, asked: Preset | Link | None = None
+        self,
+        news: object,
+        classifier: object,
+        raw: object,
+        *,
+        preset: Preset | None = None,
+        link: Link | None = None,
     ) -> dict[gr.HTML, str]:
         """The lines of a text; one that is refused leaves the old text there.
 
@@ -47,11 +53,12 @@ class Reading:
             news: the text.
             classifier: a name in the catalog, empty for the first.
             raw: what the page sent of itself.
-            asked: the preset or the link that says where to look.
+            preset: that it is, and says where to look.
+            link: that asks for it, and says so too.
         """
         moment = moment_of(raw)
         try:
-            return {self.strip: "".join(self._lines(news, classifier, moment, asked))}
+            return {self.strip: "".join(self._lines(news, classifier, moment, preset, link))}
         except ERRORS as error:
             return {self.strip: refused_line(str(error), moment)}
 
@@ -63,10 +70,15 @@ class Reading:
                 raise ValueError("this link is of the other tab; load the page again")
         except ERRORS as error:
             return {self.strip: refused_line(str(error), moment_of(raw))}
-        return self.read(link.request.prompt, link.request.model, raw, link)
+        return self.read(link.request.prompt, link.request.model, raw, link=link)
 
     def _lines(
-        self, news: object, classifier: object, moment: int, asked: Preset | Link | None
+        self,
+        news: object,
+        classifier: object,
+        moment: int,
+        preset: Preset | None,
+        link: Link | None,
     ) -> Iterator[str]:
         news = "" if news is None else news
         if not isinstance(news, str) or not isinstance(classifier, str | None):
@@ -74,14 +86,15 @@ class Reading:
         found = self.engine.inspector.classify(news, classifier=classifier or "")
         yield news_line(self.engine, found, news, moment)
         yield read_line(found)
-        last, leaders = len(found.ids) - 1, found.per_token.argmax(axis=1).tolist()
-        more: dict[str, Any] = {"selected": last}
-        if isinstance(asked, Preset):
-            more |= end_of(asked, self.engine, found)
-        elif asked:
-            place, here = asked.look.get("token"), made_with(self.engine, found.model)
-            more["selected"] = last if place is None else min(place, last)
-            more |= {"look": dict(asked.look), "verdict": verdict(asked, leaders, here)}
+        leaders = found.per_token.argmax(axis=1).tolist()
+        more: dict[str, Any] = {"selected": len(found.ids) - 1}
+        if preset is not None:
+            more |= end_of(preset, self.engine, found)
+        if link is not None:
+            here, place = made_with(self.engine, found.model), link.look.get("token")
+            more |= {"verdict": verdict(link, leaders, here), "look": dict(link.look)}
+            if place is not None:
+                more["selected"] = min(place, more["selected"])
         yield end_line(status(found), completion=news, ids=leaders, **more)
 
 

@@ -84,7 +84,7 @@ def build_classify(page: Page) -> None:
         fragment = asked_link(raw)
         if fragment is not None:
             return reading.read_linked(fragment, raw)
-        return reading.read(*wanted_text(raw), raw, wanted_preset(raw))
+        return reading.read(*wanted_text(raw), raw, preset=wanted_preset(raw))
 
     on_page = {"show_progress": "hidden", **MODEL_EVENTS, **PRIVATE}
     quick = {"queue": False, "show_progress": "hidden", **PRIVATE}

@@ -47,7 +47,7 @@ def build_generate(page: Page) -> Example:
                     label="Prompt",
                     lines=2,
                     max_lines=8,
-                    placeholder="Type the beginning of a text. Leave it empty to let the model begin.",
+                    placeholder="Type the beginning of a text, or nothing: the model begins.",
                     elem_id="prompt",
                 )
                 count = gr.HTML(
@@ -129,9 +129,9 @@ def _wanted(writing: Writing, raw: Any) -> Wanted:
     wanted = raw.get("wanted")
     if not isinstance(wanted, dict):
         raise ValueError("nothing was asked for; load the page again")
+    catalog = writing.engine.catalog
     if "link" in wanted:
         return linked(writing.engine, wanted["link"])
-    catalog = writing.engine.catalog
     if "preset" in wanted:
         model = wanted.get("model") or catalog.models[0]
         return writing.preset(preset_named(PRESETS, "generate", wanted["preset"]), model)

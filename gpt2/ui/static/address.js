@@ -92,7 +92,7 @@ gpt2.address = {
         this.entry = ""; // the browser has chosen the entry
         gpt2.kept.write("at", this.known);
         const stage = gpt2.stages[this.tab()] ?? gpt2.stages.generate;
-        this.show_tab();
+        gpt2.open_tab(this.tab());
         if (stage?.strip) this.ask(stage, this.known);
     },
 
@@ -101,23 +101,13 @@ gpt2.address = {
         return this.known.startsWith("#v=") ? this.known.split(".")[1] ?? "" : "";
     },
 
-    button(tab) {
-        const buttons = document.querySelectorAll("[role=tablist] > [role=tab]:not([data-view])");
-        return [...buttons].find((other) => other.textContent.trim().toLowerCase() === tab);
-    },
-
-    show_tab() {
-        const button = this.button(this.tab());
-        if (button && button.getAttribute("aria-selected") !== "true") button.click();
-    },
-
     /** A stage has its place on the page; what is it to show? */
     ready(stage) {
         setTimeout(() => {
             if (stage.wish || stage.writing) return; // it knows
             const first = !Object.values(gpt2.stages).some((other) => other !== stage && other.strip);
-            if (first) this.show_tab();
-            const mine = this.tab() === stage.tab || (first && this.tab() && !this.button(this.tab()));
+            if (first) gpt2.open_tab(this.tab());
+            const mine = this.tab() === stage.tab || (first && this.tab() && !gpt2.tab_button(this.tab()));
             const link = mine ? this.known : this.same && gpt2.kept.read(`stands.${stage.tab}`);
             stage.draft = this.same ? gpt2.drafts.read(stage.tab) : null;
             if (link && link.split(".").length > 2) this.ask(stage, link);

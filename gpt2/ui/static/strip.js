@@ -143,8 +143,10 @@ class Strip {
         Object.assign(text, { status, completion, proof, preset });
         this.say(verdict ? `${status} · ${verdict}` : status);
         this.before = text;
-        if (look) Object.assign(this.stage.look, look);
-        if (look?.view) this.stage.show(look.view);
+        if (look) {
+            Object.assign(this.stage.look, look);
+            if (look.view) this.stage.show(look.view);
+        }
         this.stage.stand(text, selected);
         this.stage.branches?.grown(text);
     }
