@@ -17,7 +17,7 @@ def streamed(engine: Engine, traces: Iterable[Trace]) -> Iterator[dict]:
     not once for each of its tokens.
     """
     records: list[dict] = []
-    for trace in on_a_clock(traces, lambda trace: CLOCK):
+    for *_, trace in on_a_clock(traces, CLOCK):
         start = len(records)
         records += [step_json(engine, trace.model, step) for step in trace.steps[start:]]
         start = 0 if trace.finish_reason else start
