@@ -149,8 +149,8 @@ class Writer:
             written = [*begun.prompt_ids, *forced]
             if len(written) < place:  # up to there as it was drawn, which a draft remembers
                 updates = self.write(request, begun, forced=forced)
-                for update in islice(updates, len(forced), place - first):
-                    written.append(update.step.id)
+                more = islice(updates, len(forced), place - first)
+                written += [update.step.id for update in more]
                 updates.close()
             forced = self.forced(request, begun, (*written, token), place, token)
         yield from self.write(request, begun, forced=forced)

@@ -7,7 +7,7 @@ from gpt2.figures import DARK, LIGHT, Theme, class_color, level_colors, theme_cs
 
 CLASSES = 4  # colours; a fifth class starts over
 STATIC = Path(__file__).with_name("static")
-SCRIPTS = ("stage", "strip", "branches", "cells", "keys", "address", "presets", "opening")
+SCRIPTS = ("stage", "strip", "branches", "cells", "keys", "address", "copy", "presets", "opening")
 
 
 @cache

@@ -4,12 +4,12 @@ import re
 import signal
 import subprocess
 import sys
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-axe = pytest.importorskip("axe_playwright_python", reason="axe is not installed")
 from programs import free_port
 from steps import (
     LIVELY,
@@ -30,7 +30,7 @@ from steps import (
 pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).resolve().parents[2]
-AXE = Path(axe.__file__).with_name("axe.min.js").read_text("utf-8")
+AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
 VIEWS = {
     "generate": ("Next token", "Attention", "Layers", "Switch off", "Why", "Score"),
     "classify": ("When did it decide", "Attention", "Why"),
@@ -196,11 +196,18 @@ def test_axe_finds_nothing_serious_in_any_view(visit, scheme):
     set_numbers(page, {"Seed": 1})  # opens the settings
     found = []
     for tab, title in every_view(page):
-        page.evaluate(AXE)
-        for finding in page.evaluate("axe.run()")["violations"]:
-            if finding["impact"] in ("serious", "critical"):
-                found.append((tab, title, finding["id"], finding["nodes"][0]["html"][:200]))
+        found += [(tab, title, *finding) for finding in serious(page)]
     assert found == []
+
+
+def serious(page):
+    """What axe finds that is serious or critical: its rule, and the first place."""
+    page.evaluate(AXE)
+    return [
+        (found["id"], found["nodes"][0]["html"][:200])
+        for found in page.evaluate("axe.run()")["violations"]
+        if found["impact"] in ("serious", "critical")
+    ]
 
 
 def test_every_view_is_reached_and_read_by_keyboard_alone(visit):
@@ -258,13 +265,7 @@ def test_the_system_may_turn_dark_while_a_text_stands(visit):
     assert said(page, "switch-map") == before[0]
     assert drawn(page).count() == 20
     assert sum(before[1]) < 300 < 500 < sum(ink(page))
-    page.evaluate(AXE)
-    serious = [
-        found["id"]
-        for found in page.evaluate("axe.run()")["violations"]
-        if found["impact"] in ("serious", "critical")
-    ]
-    assert serious == []
+    assert serious(page) == []
 
 
 def ink(page):

@@ -63,7 +63,7 @@ def test_the_map_comes_before_the_heads_beside_it(engine):
     assert isinstance(first["map"].picture, HeadMap)
     assert "heads" not in first
     assert isinstance(whole["heads"].picture, HeadTiles)
-    assert "head 0 of layer 1 gives" in whole["does"]
+    assert "Head 0 of layer 1 gives" in whole["does"]
     assert set(whole) == {"map", "heads", "does", "overview"}
 
 
@@ -109,7 +109,7 @@ def test_of_a_long_text_a_window_is_shown(narrow, start, first):
     drawn = last(attention_drawings(narrow, asked(narrow, layer=1, head=0, start=start)))
     assert drawn["map"].picture.first == first
     assert list(drawn["map"].places) == list(range(first, first + 16))
-    assert f"tokens {first} to {first + 15} of 40" in drawn["does"]
+    assert "Click the whole text" in drawn["does"]
     overview = drawn["overview"]
     assert overview.picks == "window"
     assert overview.picture.window == (first, first + 16)

@@ -91,7 +91,7 @@ def test_settings_and_limits_in_words(engine):
 def drawing(alt="A picture.", name="picture"):
     columns = {"token": ["·a", ",", '"'], "prob": [0.5, 0.25, 0.25]}
     picture = SimpleNamespace(
-        figure=lambda theme, width: Figure(figsize=(1, 1)),
+        figure=lambda theme, width: Figure(figsize=(1, 1), label=theme.name),
         cells=lambda width: None,
         alt=lambda: alt,
         columns=lambda: columns,

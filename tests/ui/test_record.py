@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import re
 
 import pytest
 
@@ -77,9 +78,8 @@ def test_what_the_page_sends_is_read(engine):
     ],
 )
 def test_a_text_that_is_none_is_told_in_a_sentence(engine, changes, words):
-    with pytest.raises(ValueError, match=".") as told:
+    with pytest.raises(ValueError, match=re.escape(words)) as told:
         read_text(text(**changes), engine)
-    assert words in str(told.value)
     assert "\n" not in str(told.value)
 
 
@@ -120,11 +120,13 @@ def test_a_thousand_things_that_are_no_record_are_sentences(engine):
             if not isinstance(raw["text"], dict) or not isinstance(raw["look"], dict):
                 break
         key_of(raw), moment_of(raw)
+        said = ""
         try:
             read_asked(raw, engine)
         except ValueError as error:
-            assert 10 < len(str(error)) < 300
-            assert "\n" not in str(error)
+            said = str(error)
+        assert len(said) < 300
+        assert "\n" not in said
 
 
 def test_choices_are_in_order():

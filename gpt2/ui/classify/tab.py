@@ -17,6 +17,7 @@ from gpt2.ui.classify.reading import Reading, verdict_of
 from gpt2.ui.generate.chips import SENTENCE, preset_named
 from gpt2.ui.inside.attention import build_attention
 from gpt2.ui.inside.why import build_why
+from gpt2.ui.link import asked_link
 from gpt2.ui.page import MODEL_EVENTS, PRIVATE, Page, note
 from gpt2.ui.picture import Drawing
 from gpt2.ui.presets import PRESETS, Preset
@@ -80,9 +81,13 @@ def build_classify(page: Page) -> None:
 
     def wanted(raw) -> dict[gr.HTML, str]:
         """A text that the page asks for by itself: an example, a preset, or from a link."""
-        return reading.read(*wanted_text(raw), raw, wanted_preset(raw))
+        fragment = asked_link(raw)
+        if fragment is not None:
+            return reading.read_linked(fragment, raw)
+        return reading.read(*wanted_text(raw), raw, preset=wanted_preset(raw))
 
     on_page = {"show_progress": "hidden", **MODEL_EVENTS, **PRIVATE}
+    quick = {"queue": False, "show_progress": "hidden", **PRIVATE}
     gr.on(
         [start.click, news.submit],
         read,
@@ -103,10 +108,12 @@ def build_classify(page: Page) -> None:
         None,
         [news, model],
         js="() => gpt2.stages.classify.form(['prompt', 'model'])",
-        queue=False,
-        show_progress="hidden",
-        **PRIVATE,
+        **quick,
     )
+    keep = (
+        "(...values) => { gpt2.drafts.keep('classify', ['prompt', 'model'], values); return []; }"
+    )
+    gr.on([news.change, model.change], None, [news, model], None, js=keep, **quick)
 
 
 def build_topic(page: Page) -> View:

@@ -9,17 +9,17 @@ refused why it can't be had
 """
 
 import json
-import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from gpt2.engine import Engine, Request
 from gpt2.figures import percent, token_level
 from gpt2.records import Step, Trace, Verdict
+from gpt2.ui.link import made_with, proof
 from gpt2.ui.record import SETTINGS, Choice
 
 TINTS = ("probability", "rank", "entropy")  # in this order the levels of a token come
-DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"  # base64url
 
 
 def text_line(
@@ -46,13 +46,11 @@ def news_line(engine: Engine, found: Verdict, news: str, moment: int) -> str:
 def _first_line(
     engine: Engine, model: str, prompt: str, ids: Sequence[int], moment: int, **more: Any
 ) -> str:
-    about, config = engine.library.describe(model), engine.catalog.config(model)
+    config = engine.catalog.config(model)
     known = {
         "moment": moment,
         "model": model,
-        "weights": str(about["sha256"])[:8],
-        "dtype": about["dtype"],
-        "device": engine.library.device.type,
+        **asdict(made_with(engine, model)),
         "layers": config.n_layer,
         "heads": config.n_head,
         "prompt": prompt,
@@ -111,15 +109,6 @@ def refused_line(words: str, moment: int) -> str:
         moment: when it was asked for, so that no two are the same.
     """
     return _line("refused", words, moment)
-
-
-def proof(ids: Iterable[int]) -> str:
-    """What a link says of its author's tokens, a digit for each, which holds all before it."""
-    digits, state = [], 0
-    for token in ids:
-        state = zlib.crc32(token.to_bytes(4, "little"), state)
-        digits.append(DIGITS[state & 63])
-    return "".join(digits)
 
 
 def _line(*values: Any) -> str:

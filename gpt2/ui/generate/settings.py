@@ -57,7 +57,9 @@ class Settings:
                     maximum=SEED_LIMIT - 1,
                     min_width=120,
                 )
-                randomize = gr.Checkbox(False, label="New random seed each time", min_width=120)
+                self.randomize = gr.Checkbox(
+                    False, label="New random seed each time", min_width=120
+                )
                 stop = gr.Textbox(
                     label="Stop text",
                     lines=2,
@@ -66,7 +68,7 @@ class Settings:
                 )
                 self.model = gr.Dropdown(names, value=names[0], label="Model")
         self.controls = [count, temperature, top_k, top_p, min_p, penalty, self.seed]
-        self.controls += [randomize, stop, self.model]
+        self.controls += [self.randomize, stop, self.model]
         self.fields = {  # by the names of a request, as a link and an example set them
             "max_new_tokens": count,
             "temperature": temperature,

@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 
+from gpt2.engine import Engine
 from gpt2.ui.example import Example
 from gpt2.ui.generate.chips import chips_html, preset_named
 from gpt2.ui.generate.settings import Settings
@@ -17,6 +18,7 @@ from gpt2.ui.inside.next_token import build_next_token
 from gpt2.ui.inside.score import build_score
 from gpt2.ui.inside.switch import build_switch
 from gpt2.ui.inside.why import build_why
+from gpt2.ui.link import made_with, read_link, verdict
 from gpt2.ui.page import MODEL_EVENTS, PRIVATE, Page, note
 from gpt2.ui.presets import OPENING, PRESETS
 from gpt2.ui.record import read_choices, read_request
@@ -45,7 +47,7 @@ def build_generate(page: Page) -> Example:
                     label="Prompt",
                     lines=2,
                     max_lines=8,
-                    placeholder="Type the beginning of a text. Leave it empty to let the model begin.",
+                    placeholder="Type the beginning of a text, or nothing: the model begins.",
                     elem_id="prompt",
                 )
                 count = gr.HTML(
@@ -100,12 +102,14 @@ def build_generate(page: Page) -> Example:
         js="() => [gpt2.stages.generate.wanted()]",
         **on_page,
     )
-    fields = [prompt, *settings.fields.values()]
-    order = json.dumps(["prompt", *settings.fields])
+    fields = [prompt, *settings.fields.values(), settings.randomize]
+    order = json.dumps(["prompt", *settings.fields, "randomize"])
     writing.strip.fill(None, None, fields, js=f"() => gpt2.stages.generate.form({order})", **quick)
     writing.strip.seeded(
         None, None, [settings.seed], js="() => gpt2.stages.generate.form(['seed'])", **quick
     )
+    keep = f"(...values) => {{ gpt2.drafts.keep('generate', {order}, values); return []; }}"
+    gr.on([field.change for field in fields], None, fields, None, js=keep, **quick)
     stop.click(writing.stop, [page.record], js=RECORD_JS, **quick)
     # Not by that event itself: it would send the prompt along, however long it is.
     changed = gr.on([prompt.change, settings.model.change], None, js="() => []", **quick)
@@ -126,6 +130,8 @@ def _wanted(writing: Writing, raw: Any) -> Wanted:
     if not isinstance(wanted, dict):
         raise ValueError("nothing was asked for; load the page again")
     catalog = writing.engine.catalog
+    if "link" in wanted:
+        return linked(writing.engine, wanted["link"])
     if "preset" in wanted:
         model = wanted.get("model") or catalog.models[0]
         return writing.preset(preset_named(PRESETS, "generate", wanted["preset"]), model)
@@ -136,3 +142,20 @@ def _wanted(writing: Writing, raw: Any) -> Wanted:
         tokens = catalog.encode(typed, model=request.model or catalog.models[0])
         chosen += tuple((place + n, token) for n, token in enumerate(tokens))
     return Wanted(request, chosen)
+
+
+def linked(engine: Engine, fragment: Any) -> Wanted:
+    """What a link asks for; it is written as far as its author's text went."""
+    link = read_link(fragment, engine)
+    if link.tab != "generate":
+        raise ValueError("this link is of the tab Classify; load the page again")
+    return Wanted(
+        link.request,
+        link.chosen,
+        selected=link.look.get("token"),
+        most=len(link.proof) or None,
+        verdict=lambda ids, first: verdict(
+            link, ids, made_with(engine, link.request.model), first=first
+        ),
+        look=dict(link.look),
+    )

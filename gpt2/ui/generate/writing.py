@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 import gradio as gr
@@ -9,6 +10,7 @@ import gradio as gr
 from gpt2.engine import Request
 from gpt2.figures import counted, level_legend
 from gpt2.records import Trace, Update
+from gpt2.ui.copying import copy_row
 from gpt2.ui.generate.chips import end_of
 from gpt2.ui.generate.lines import (
     TINTS,
@@ -31,6 +33,7 @@ FINISHED = {
     "context": "stopped: the context is full",
     "deadline": "stopped: the time limit",
     "cancelled": "stopped: by you",
+    "link": "stopped: where the link's text ended",
     "": "writing",
 }
 
@@ -43,7 +46,8 @@ class Wanted:
         request: what is to be written.
         chosen: tokens that the visitor put in the place of drawn ones.
         selected: the place to look at, None for the last chosen or the first drawn token.
-        verdict: says of the tokens whether they are those that a link's author had.
+        most: tokens that are written, None for as many as the request asks for.
+        verdict: says of the tokens, and the place of the first, whether a link's author had them.
         look: how it is to be looked at, None to leave that as it is.
         preset: that says where to look once it is written, in the place of selected and look.
     """
@@ -51,7 +55,8 @@ class Wanted:
     request: Request
     chosen: tuple[Choice, ...] = ()
     selected: int | None = None
-    verdict: Callable[[Sequence[int]], str] = field(default=lambda ids: "")
+    most: int | None = None
+    verdict: Callable[[Sequence[int], int], str] = field(default=lambda ids, first: "")
     look: dict[str, Any] | None = None
     preset: Preset | None = None
 
@@ -82,7 +87,7 @@ class Writing:
     def __init__(self, page: Page) -> None:
         self.page, self.engine = page, page.engine
         self.strip = gr.HTML(
-            html_template=strip_html(),
+            html_template=strip_html() + copy_row(self.engine.catalog.models[0]),
             # Gradio looks for the names of events in here.
             js_on_load="""const events = ["wanted", "fill", "seeded"];
             gpt2.strip(element, watch, props, trigger, "generate")""",
@@ -113,7 +118,7 @@ class Writing:
         request, engine = wanted.request, self.engine
         begun = engine.writer.begin(request)
         yield text_line(engine, begun, request, wanted.chosen, moment)
-        updates = engine.writer.follow(request, begun, wanted.chosen)
+        updates = islice(engine.writer.follow(request, begun, wanted.chosen), wanted.most)
         done: list[Update] = []
         for batch in on_a_clock(self.until_stopped(updates, session, moment), CLOCK):
             done += batch
@@ -126,13 +131,14 @@ class Writing:
         if selected is None:
             selected = max((place for place, _ in wanted.chosen), default=first)
         selected = max(1, min(selected, first + len(written) - 1))
-        more = {"verdict": wanted.verdict(written), "look": wanted.look}
+        more = {"verdict": wanted.verdict(written, first), "look": wanted.look}
         completion = "".join(update.text for update in done)
         more["selected"] = selected
         if wanted.preset:
             steps = tuple(update.step for update in done)
             more |= end_of(wanted.preset, engine, replace(begun, steps=steps))
-        words = status(begun, done, cancelled=self._stopped.get(session, 0) > moment)
+        stopped = self._stopped.get(session, 0) > moment
+        words = status(begun, done, ended="cancelled" if stopped else "link")
         yield end_line(words, completion=completion, ids=written, **more)
 
     def until_stopped(
@@ -159,15 +165,19 @@ class Writing:
             self._stopped.pop(next(iter(self._stopped)))
 
 
-def status(begun: Trace, done: Sequence[Update], *, cancelled: bool = False) -> str:
-    """The line about a text: how much, how fast, with which seed and model, why it ended."""
+def status(begun: Trace, done: Sequence[Update], *, ended: str = "") -> str:
+    """The line about a text: how much, how fast, with which seed and model, why it ended.
+
+    Args:
+        ended: why, if the text itself had no reason to; one of FINISHED.
+    """
     seconds, reason = done[-1].seconds, done[-1].finish_reason
     words = [
         counted(len(done), "token"),
         f"{len(done) / seconds if seconds > 0 else 0:.0f} tokens/s",
         f"seed {begun.seed}",
         begun.model,
-        FINISHED[reason or ("cancelled" if cancelled else "")],
+        FINISHED[reason or ended],
     ]
     if begun.truncated:
         words.append(f"the first {begun.truncated:,} tokens of the prompt were dropped")

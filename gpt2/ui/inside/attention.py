@@ -9,7 +9,7 @@ from functools import partial
 from gpt2.engine import Engine
 from gpt2.ui.controls import choice, row, stepper
 from gpt2.ui.inside.attention_maps import KINDS, AttentionMaps
-from gpt2.ui.page import Page
+from gpt2.ui.page import Page, note
 from gpt2.ui.record import Asked
 from gpt2.ui.view import Drawn, View, beside, slot
 
@@ -17,6 +17,10 @@ WORDS = (
     "Attention is how the model moves words along: each row is a token, bright where it takes from "
     "an earlier one. Look for a diagonal (the token before), a bright first column (nowhere in "
     "particular) and stray bright spots (a word it refers to)."
+)
+PICKER_WORDS = (
+    "A tile is a head; click one. P looks at the token before, F at the first, D at the same token "
+    "earlier on, I at what followed it."
 )
 LAYER, HEAD = 5, 2  # of the shipped model: looks at the token before, a picture that is soon read
 
@@ -36,8 +40,9 @@ def build_attention(page: Page, tab: str) -> View:
         stepper("layer", "Layer", 0, config.n_layer - 1, min(LAYER, config.n_layer - 1)),
         stepper("head", "Head (−1: mean)", -1, config.n_head - 1, min(HEAD, config.n_head - 1)),
     )
-    start = row(stepper("start", "First token", 0, 0, 0, window=room))
-    column = "".join(slot(name, tab=tab) for name in ("heads", "does", "overview"))
+    start = row(stepper("start", "First token shown", 0, 0, 0, window=room))
+    key = note(PICKER_WORDS)
+    column = f"{slot('heads', tab=tab)}{key}{slot('does', tab=tab)}{slot('overview', tab=tab)}"
     return View(
         page,
         tab,

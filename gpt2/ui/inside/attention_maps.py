@@ -150,11 +150,7 @@ class AttentionMaps:
         if self.kind != ROLLOUT:
             words.insert(0, self._measured())
         if not self.whole:
-            first, end = self.window
-            words.append(
-                f"The map holds tokens {first} to {end - 1} of {len(self.ids)}; click the whole "
-                "text below to move it."
-            )
+            words.append("Click the whole text to move the map.")
         return note(" ".join(filter(None, words)))
 
     def _measured(self) -> str:
@@ -170,9 +166,9 @@ class AttentionMaps:
         )
         most = int(general.argmax())
         return (
-            f"On random tokens that come twice, head {self.head} of layer {self.layer} gives "
-            f"{percent(float(general[most]))} of its attention to {TARGETS[HEAD_LABELS[most]]}; in "
-            f"this text {percent(float(here[most]))}."
+            f"Head {self.head} of layer {self.layer} gives {percent(float(general[most]))} of its "
+            f"attention to {TARGETS[HEAD_LABELS[most]]} on repeated random tokens, "
+            f"{percent(float(here[most]))} in this text."
         )
 
     def _maps(self) -> np.ndarray:

@@ -18,9 +18,9 @@ from gpt2.ui.record import RELOAD, Asked, moment_of
 from gpt2.ui.view import Drawn, Extra, View, beside, left_width, slot
 
 WORDS = (
-    "Each cell is a part of the model; blue: the selected token is less likely without it. Look "
-    "for a deep blue head, and click it to switch it off: what would the model say instead? Nobody "
-    "else's page changes."
+    "Each cell is a part of the model: a head, or at the right an MLP, which works on each token "
+    "alone. Blue: the selected token is less likely without it. Click a deep blue one to switch it "
+    "off: what would the model say instead? Nobody else's page changes."
 )
 BARS = 300  # CSS pixels beside the map
 SHOWN_TOKENS = 7  # most likely before, and as many after

@@ -139,8 +139,9 @@ def _reason_drawing(
         target = f"{asked.name} rather than {against}"
         words.append(f"Lead over {against}: {found[0].score:.2f} logits.")
     words += [
-        f"By {one.method} the bars add up to {one.scores.sum():.2f} of the logits between "
-        f"an empty text and this one, {one.score - one.empty:.2f} ({one.error:.2%} off)."
+        f"{one.method.capitalize()} add up to {one.scores.sum():.2f} of the "
+        f"{one.score - one.empty:.2f} logits that this text adds to an empty one "
+        f"({100 * one.error:.2g} % off)."
         for one in found
         if not np.isnan(one.error)
     ]

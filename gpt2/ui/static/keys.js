@@ -19,6 +19,17 @@ document.addEventListener("keydown", (event) => {
     }
 });
 
+/** The button of one of the page's tabs, by its title. */
+gpt2.tab_button = (tab) => {
+    const buttons = document.querySelectorAll("gradio-app [role=tablist] > [role=tab]:not([data-view])");
+    return [...buttons].find((other) => other.textContent.trim().toLowerCase() === tab);
+};
+
+gpt2.open_tab = (tab) => {
+    const button = gpt2.tab_button(tab);
+    if (button?.getAttribute("aria-selected") === "false") button.click();
+};
+
 /** The stage of the tab that is open. */
 gpt2.open_stage = () =>
     Object.values(gpt2.stages).find((stage) => document.getElementById(`${stage.tab}-inspector`)?.offsetParent);

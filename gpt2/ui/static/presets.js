@@ -18,18 +18,11 @@ gpt2.presets = {
 
     run({ preset, tab, view }) {
         const stage = gpt2.stage(tab);
-        this.open(tab);
+        gpt2.open_tab(tab);
         if (stage.writing) return;
         stage.look.view = view; // by the row of views too, if it is not on the page yet
         if (document.getElementById(`${tab}-inspector`)) stage.show(view);
         stage.want({ preset, model: stage.text?.model ?? "", fill: true });
-    },
-
-    /** Open a tab of the page, by its title. */
-    open(tab) {
-        const titles = [...document.querySelectorAll("gradio-app .tab-container [role=tab]")];
-        const title = titles.find((other) => other.textContent.trim().toLowerCase() === tab);
-        if (title?.getAttribute("aria-selected") === "false") title.click();
     },
 
     /** The sentence on the preset that stands, as long as it does. */

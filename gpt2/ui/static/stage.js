@@ -91,7 +91,8 @@ class Stage {
         this.follow();
     }
 
-    /** Have a text written that the form does not hold: {model, prompt, settings, chosen ...}. */
+    /** Have a text written that the form does not hold: {model, prompt, settings, chosen ...}, or
+     *  {link}; with `fill` the form comes to hold it. */
     want(wanted) {
         this.wish = wanted;
         this.writing = true;
@@ -103,10 +104,11 @@ class Stage {
         return { ...this.asked(), wanted: this.wish };
     }
 
-    /** The values of the form's fields, as the text has them. */
+    /** The values of the form's fields, as the text has them, or as they were typed and not sent. */
     form(names) {
-        const { prompt, model, settings } = this.text;
-        const known = { ...settings, prompt, model };
+        const { prompt, model, settings } = this.text ?? {};
+        const known = { randomize: false, ...settings, prompt, model, ...this.draft };
+        if (names.includes("prompt")) this.draft = null; // once
         return names.map((name) => known[name]);
     }
 
@@ -127,6 +129,7 @@ class View {
         this.uses = []; // which parts of the look it depends on
         this.slots = []; // elements
         this.answers = new Map(); // what came, by key
+        this.early = true; // whether neighbours are drawn ahead
         this.apart = {}; // slots that depend on less, and on which parts of the look
         this.extras = {}; // slots that events fill, by event
         this.pieces = new Map(); // what slots of both kinds hold, by slot_key

@@ -146,8 +146,10 @@ class Strip {
         Object.assign(text, { status, completion, proof, preset });
         this.say(verdict ? `${status} · ${verdict}` : status);
         this.before = text;
-        if (look) Object.assign(this.stage.look, look);
-        if (look?.view) this.stage.show(look.view);
+        if (look) {
+            Object.assign(this.stage.look, look);
+            if (look.view) this.stage.show(look.view);
+        }
         this.stage.stand(text, selected);
         this.stage.branches?.grown(text);
     }
@@ -300,7 +302,9 @@ gpt2.strip = (element, watch, props, trigger, tab) => {
     const strip = tab === "classify" ? new NewsStrip(stage, element) : new Strip(stage, element);
     watch("value", () => strip.feed(props.value));
     if (tab === "generate") stage.branches = new Branches(stage);
+    gpt2.copy.bind(stage, element);
     gpt2.opening.adopt(stage);
     if (stage.wish) trigger("wanted"); // before there was a strip
+    gpt2.address.ready(stage);
     stage.follow();
 };
