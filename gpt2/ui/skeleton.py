@@ -58,7 +58,8 @@ def _tabs(block: gr.Tabs) -> str:
     row = "".join(f"<b>{escape(tab.label or '')}</b>" for tab in tabs)
     inside = _all(tabs[0].children) if tabs else ""
     row = f'<div class="tab-row">{row}</div>'
-    return f'<div class="tabs">{row}<div class="tabitem"><div class="column">{inside}</div></div></div>'
+    inside = f'<div class="tabitem"><div class="column">{inside}</div></div>'
+    return f'<div class="tabs">{row}{inside}</div>'
 
 
 def _html(block: gr.HTML) -> str:

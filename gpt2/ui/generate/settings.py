@@ -1,6 +1,7 @@
 """The settings of a completion: their controls, and the request they make."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -80,13 +81,16 @@ class Settings:
             "stop": stop,
             "model": self.model,
         }
-        told = [count, temperature, top_k, penalty, self.seed, stop]
-        section.label = settings_words(*(control.value for control in told[:-1]))
-        gr.on(
-            [control.change for control in told],
-            lambda *values: gr.update(label=settings_words(*values)),
-            told,
-            section,
+        self._told, self._section = [count, temperature, top_k, penalty, self.seed, stop], section
+        section.label = settings_words(*(control.value for control in self._told[:-1]))
+        self.tell(partial(gr.on, [control.change for control in self._told]))
+
+    def tell(self, event: Callable[..., Any]) -> None:
+        """Have an event say in the section's title what is set."""
+        event(
+            fn=lambda *values: gr.update(label=settings_words(*values)),
+            inputs=self._told,
+            outputs=self._section,
             trigger_mode="always_last",
             queue=False,
             show_progress="hidden",

@@ -104,7 +104,10 @@ def build_generate(page: Page) -> Example:
     )
     fields = [prompt, *settings.fields.values(), settings.randomize]
     order = json.dumps(["prompt", *settings.fields, "randomize"])
-    writing.strip.fill(None, None, fields, js=f"() => gpt2.stages.generate.form({order})", **quick)
+    filled = writing.strip.fill(
+        None, None, fields, js=f"() => gpt2.stages.generate.form({order})", **quick
+    )
+    settings.tell(filled.then)  # the changes that it makes tell of some values alone
     writing.strip.seeded(
         None, None, [settings.seed], js="() => gpt2.stages.generate.form(['seed'])", **quick
     )
