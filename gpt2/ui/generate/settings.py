@@ -1,7 +1,6 @@
 """The settings of a completion: their controls, and the request they make."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -81,20 +80,17 @@ class Settings:
             "stop": stop,
             "model": self.model,
         }
-        self._told, self._section = [count, temperature, top_k, penalty, self.seed, stop], section
-        section.label = settings_words(*(control.value for control in self._told[:-1]))
-        self.tell(partial(gr.on, [control.change for control in self._told]))
-
-    def tell(self, event: Callable[..., Any]) -> None:
-        """Have an event say in the section's title what is set."""
-        event(
-            fn=lambda *values: gr.update(label=settings_words(*values)),
-            inputs=self._told,
-            outputs=self._section,
+        told = [count, temperature, top_k, penalty, self.seed, stop]
+        section.label = settings_words(*(control.value for control in told[:-1]))
+        quick = {"queue": False, "show_progress": "hidden", **PRIVATE}
+        # Not by those events themselves: where many change at once, they see some as they were.
+        changed = gr.on([control.change for control in told], None, js="() => []", **quick)
+        changed.then(
+            lambda *values: gr.update(label=settings_words(*values)),
+            told,
+            section,
             trigger_mode="always_last",
-            queue=False,
-            show_progress="hidden",
-            **PRIVATE,
+            **quick,
         )
 
     @staticmethod

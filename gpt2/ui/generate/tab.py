@@ -104,10 +104,7 @@ def build_generate(page: Page) -> Example:
     )
     fields = [prompt, *settings.fields.values(), settings.randomize]
     order = json.dumps(["prompt", *settings.fields, "randomize"])
-    filled = writing.strip.fill(
-        None, None, fields, js=f"() => gpt2.stages.generate.form({order})", **quick
-    )
-    settings.tell(filled.then)  # the changes that it makes tell of some values alone
+    writing.strip.fill(None, None, fields, js=f"() => gpt2.stages.generate.form({order})", **quick)
     writing.strip.seeded(
         None, None, [settings.seed], js="() => gpt2.stages.generate.form(['seed'])", **quick
     )
