@@ -196,10 +196,12 @@ def writing(browser: Browser, url: str, runs: int = 5, tokens: int = 200) -> Non
         shown.append(1000 * found["count"] / found["last"])
         first.append(found["first"])
         told.append(float(found["words"].split(" tokens/s")[0].split()[-1]))
+        start = time.perf_counter()
         job = client.submit(
             PROMPT, tokens, 0.7, 40, 1.0, 0.0, 1.2, 2 * run + 12, "", api_name="/generate"
         )
-        alone.append(job.result()["tokens_per_second"])
+        written = len(job.result(timeout=60)["tokens"])
+        alone.append(written / (time.perf_counter() - start))
     moved, shifts = page.evaluate(
         "[shifts.filter((one) => !one[1]), shifts].map((all) => all.reduce((sum, [v]) => sum + v, 0))"
     )
