@@ -202,9 +202,8 @@ def writing(browser: Browser, url: str, runs: int = 5, tokens: int = 200) -> Non
         )
         written = len(job.result(timeout=60)["tokens"])
         alone.append(written / (time.perf_counter() - start))
-    moved, shifts = page.evaluate(
-        "[shifts.filter((one) => !one[1]), shifts].map((all) => all.reduce((sum, [v]) => sum + v, 0))"
-    )
+    seen = page.evaluate("shifts")
+    moved, shifts = sum(value for value, recent in seen if not recent), sum(v for v, _ in seen)
     page.context.close()
     browser_rate, engine, client_rate = map(statistics.median, (shown, told, alone))
     print(
