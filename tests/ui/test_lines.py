@@ -5,8 +5,9 @@ import json
 import pytest
 
 from gpt2.engine import Request, Sampling
-from gpt2.ui.generate.lines import DIGITS, proof, refused_line, text_line, token_line
+from gpt2.ui.generate.lines import refused_line, text_line, token_line
 from gpt2.ui.generate.writing import FINISHED, status
+from gpt2.ui.link import DIGITS, proof
 
 HOSTILE = ("<img src=x onerror=f()>", "</script>", "${f()}", 'a"b', "a\nb", "\u2028")
 
@@ -77,7 +78,7 @@ def test_the_status_tells_seed_model_end_and_what_was_dropped(written):
     assert said.endswith(" tokens/s · seed 3 · tiny · stopped: length")
     assert status(begun, updates[:1]).startswith("1 token · ")
     assert "writing" in status(begun, updates[:2])
-    assert "stopped: by you" in status(begun, updates[:2], cancelled=True)
+    assert "stopped: by you" in status(begun, updates[:2], ended="cancelled")
     dropped = status(replace(begun, truncated=1234), updates)
     assert dropped.endswith("the first 1,234 tokens of the prompt were dropped")
 
@@ -85,5 +86,5 @@ def test_the_status_tells_seed_model_end_and_what_was_dropped(written):
 def test_every_end_has_words():
     from gpt2.records.step import FINISH_REASONS
 
-    assert set(FINISHED) == {*FINISH_REASONS, ""}
+    assert set(FINISHED) == {*FINISH_REASONS, "link", ""}
     assert all("stopped: " in FINISHED[reason] for reason in FINISH_REASONS)
