@@ -94,7 +94,7 @@ def test_the_skeleton_has_what_the_page_has_and_no_field_to_type_into(app):
     assert all(preset.name in app.skeleton for preset in PRESETS)
     for name in ("strip", "generate-next", "generate-inspector", "prompt"):
         assert f'id="{name}"' in app.skeleton
-    assert "<textarea" not in app.skeleton
+    assert "Type the beginning" not in app.skeleton
     assert 'id="classify-text"' not in app.skeleton  # of a tab that is not open
 
 
