@@ -3,7 +3,7 @@
 import json
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gpt2.engine import Engine
@@ -36,10 +36,14 @@ class Example:
         self._made: tuple[str, dict[str, Any]] | None = None  # and of which weights
         self._working = threading.Lock()
 
-    def start(self) -> None:
-        """Make it, without anybody waiting for it."""
+    def start(self, then: Callable[[], None] = lambda: None) -> None:
+        """Make it, without anybody waiting for it.
+
+        Args:
+            then: called when all that a page needs has been used once.
+        """
         if self._working.acquire(blocking=False):
-            threading.Thread(target=self._make, name="example", daemon=True).start()
+            threading.Thread(target=self._make, args=(then,), name="example", daemon=True).start()
 
     def get(self) -> dict[str, Any] | None:
         """What was made, if it is of the model as it is now; else it is made anew, for others.
@@ -60,10 +64,11 @@ class Example:
         except ERRORS:
             return ""
 
-    def _make(self) -> None:
+    def _make(self, then: Callable[[], None]) -> None:
         try:
             weights = self._weights()
             self._made = (weights, self.make())
+            then()
         except ERRORS as error:
             log.warning("the page opens without its example: %s", error)
         finally:

@@ -8,6 +8,7 @@ from contextlib import redirect_stdout
 
 from gpt2.engine import Engine
 from gpt2.ui import build_app, launch_options
+from gpt2.ui.collector import spare_what_is_here
 
 
 def serve(
@@ -45,7 +46,7 @@ def serve(
             f"--mcp: the package mcp is missing here or does not fit Gradio ({app.mcp_error}); "
             "pip install --upgrade 'gradio[mcp]'"
         )
-    app.example.start()
+    app.example.start(then=spare_what_is_here)
     try:
         print(f"Open {app.local_url.replace('[::]', '[::1]')}", flush=True)
         if share and app.share_url:

@@ -12,6 +12,8 @@ import gradio as gr
 from gradio.blocks import Block
 from gradio.layouts import Form
 
+from gpt2.ui.presets import OPENING
+
 
 def skeleton(app: gr.Blocks) -> str:
     """The visible part of the page, its first tab open."""
@@ -58,10 +60,13 @@ def _tabs(block: gr.Tabs) -> str:
     row = "".join(f"<b>{escape(tab.label or '')}</b>" for tab in tabs)
     inside = _all(tabs[0].children) if tabs else ""
     row = f'<div class="tab-row">{row}</div>'
-    return f'<div class="tabs">{row}<div class="tabitem"><div class="column">{inside}</div></div></div>'
+    inside = f'<div class="tabitem"><div class="column">{inside}</div></div>'
+    return f'<div class="tabs">{row}{inside}</div>'
 
 
 def _html(block: gr.HTML) -> str:
+    if "view" in block.elem_classes and block.elem_id != f"{OPENING.tab}-{OPENING.view}":
+        return ""  # one view is open
     written = block.value if block.html_template == "${value}" else block.html_template
     inner = escape(" ".join(["prose" if block.apply_default_css else "", *block.elem_classes]))
     return (

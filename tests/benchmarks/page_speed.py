@@ -196,13 +196,14 @@ def writing(browser: Browser, url: str, runs: int = 5, tokens: int = 200) -> Non
         shown.append(1000 * found["count"] / found["last"])
         first.append(found["first"])
         told.append(float(found["words"].split(" tokens/s")[0].split()[-1]))
+        start = time.perf_counter()
         job = client.submit(
             PROMPT, tokens, 0.7, 40, 1.0, 0.0, 1.2, 2 * run + 12, "", api_name="/generate"
         )
-        alone.append(job.result()["tokens_per_second"])
-    moved, shifts = page.evaluate(
-        "[shifts.filter((one) => !one[1]), shifts].map((all) => all.reduce((sum, [v]) => sum + v, 0))"
-    )
+        written = len(job.result(timeout=60)["tokens"])
+        alone.append(written / (time.perf_counter() - start))
+    seen = page.evaluate("shifts")
+    moved, shifts = sum(value for value, recent in seen if not recent), sum(v for v, _ in seen)
     page.context.close()
     browser_rate, engine, client_rate = map(statistics.median, (shown, told, alone))
     print(

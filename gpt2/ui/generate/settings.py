@@ -82,15 +82,15 @@ class Settings:
         }
         told = [count, temperature, top_k, penalty, self.seed, stop]
         section.label = settings_words(*(control.value for control in told[:-1]))
-        gr.on(
-            [control.change for control in told],
+        quick = {"queue": False, "show_progress": "hidden", **PRIVATE}
+        # Not by those events themselves: where many change at once, they see some as they were.
+        changed = gr.on([control.change for control in told], None, js="() => []", **quick)
+        changed.then(
             lambda *values: gr.update(label=settings_words(*values)),
             told,
             section,
             trigger_mode="always_last",
-            queue=False,
-            show_progress="hidden",
-            **PRIVATE,
+            **quick,
         )
 
     @staticmethod

@@ -10,12 +10,16 @@ gpt2.opening = {
     example: null, // {lines, view, answers: [[width, answer] ...]}
     text: null, // once the page has it
     look: {},
+    offered: false, // whether its prompt was selected, to be typed over
     seen: null, // the view and the strip in what looks like the page
 
-    /** Called where the HTML ends, so that the first frame has it. A link shows its own text. */
+    /** Called where the HTML ends, so that the first frame has it. A link shows its own text, and
+     * a page that is loaded again the one that stood there. */
     paint() {
         const root = document.getElementById("opening");
-        if (location.hash.length > 1) return root.remove();
+        const linked = document.documentElement.classList.contains("linked");
+        const stood = gpt2.address.same && gpt2.kept.read("stands.generate");
+        if (linked || stood) return root.remove();
         this.example = JSON.parse(document.getElementById("example").textContent);
         document.documentElement.classList.add("opening");
         const stage = new Stage("generate");
@@ -25,6 +29,7 @@ gpt2.opening = {
         strip.feed(this.example.lines);
         stage.show(this.example.view);
         gpt2.presets.say(root, stage.text);
+        root.querySelector(".copy")?.removeAttribute("hidden"); // as it is beside any text
         const view = new View(stage, this.example.view);
         view.place(root.querySelector(`#generate-${this.example.view} .html-container > *`));
         const answer = this.fitting(view);
@@ -86,3 +91,11 @@ gpt2.opening = {
         document.getElementById("opening")?.remove();
     },
 };
+
+/** The example's prompt is there to be typed over: the first click into it selects it whole. */
+document.addEventListener("click", ({ target }) => {
+    const { text, offered } = gpt2.opening;
+    if (offered || !text || !target.matches("#prompt textarea")) return;
+    gpt2.opening.offered = true;
+    if (target.value === text.prompt && target.selectionStart === target.selectionEnd) target.select();
+});

@@ -45,8 +45,10 @@ class Strip {
         this.box.addEventListener("keydown", (event) => this.pressed(event));
         this.place = element.querySelector(".strip-place");
         this.legends = element.querySelectorAll(".legend");
-        new IntersectionObserver(() => this.stick(), { threshold: [0, 0.01, 1] }).observe(this.place);
-        addEventListener("scroll", () => this.stick(), { passive: true });
+        if (this.place) {
+            new IntersectionObserver(() => this.stick(), { threshold: [0, 0.01, 1] }).observe(this.place);
+            addEventListener("scroll", () => this.stick(), { passive: true });
+        }
         this.radios = element.querySelectorAll("[name$=tint]");
         for (const radio of this.radios) radio.addEventListener("change", () => this.tint(radio.value));
         this.tint(this.by);
@@ -78,8 +80,9 @@ class Strip {
         this.say("Reading the prompt …");
         this.stage.text = this.text;
         this.stage.begin();
-        this.stage.triggers.strip(this.stage.wish?.fill ? "fill" : "seeded");
-        this.stage.wish = null;
+        const { wish, triggers } = this.stage;
+        triggers.strip(wish?.fill ? "fill" : "seeded");
+        if (wish?.fill) this.stage.wish = null;
     }
 
     draw_prompt() {
