@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
 VIEWS = {
     "generate": ("Next token", "Attention", "Layers", "Switch off", "Why", "Score"),
-    "classify": ("When did it decide", "Attention", "Why"),
+    "classify": ("When did it decide", "Attention", "Why", "Many texts"),
 }
 NEWS = "Oil prices climb ahead of the storm"
 HOSTILE = (
@@ -77,7 +77,7 @@ def test_text_token_and_view_are_on_one_screen(visit):
     drawn(page).nth(4).click()
     for tab, title in every_view(page):
         panel = page.locator(f"#{tab}-inspector").get_by_role("tabpanel", name=title, exact=True)
-        inside = panel.locator("figure svg").first
+        inside = panel.locator("figure svg, textarea").first
         marked = page.locator(f"#{tab}-text [aria-selected=true]")
         for part in (panel, inside, marked):
             box = part.bounding_box()
@@ -259,10 +259,10 @@ def test_the_system_may_turn_dark_while_a_text_stands(visit):
     page = visit(color_scheme="light")
     generate(page, "Hello world", settings=LIVELY)
     show(page, "Switch off")
-    before = said(page, "switch-map"), ink(page)
+    before = said(page, "off"), ink(page)
     page.emulate_media(color_scheme="dark")
     page.wait_for_function("document.body.classList.contains('dark')")
-    assert said(page, "switch-map") == before[0]
+    assert said(page, "off") == before[0]
     assert drawn(page).count() == 20
     assert sum(before[1]) < 300 < 500 < sum(ink(page))
     assert serious(page) == []
@@ -270,7 +270,7 @@ def test_the_system_may_turn_dark_while_a_text_stands(visit):
 
 def ink(page):
     """The colour that the picture's words have, red, green and blue."""
-    color = page.locator("#switch-map svg text").first.evaluate("e => getComputedStyle(e).fill")
+    color = page.locator("#off svg text").first.evaluate("e => getComputedStyle(e).fill")
     return [int(part) for part in re.findall(r"\d+", color)[:3]]
 
 
@@ -299,10 +299,10 @@ def test_classify_shows_a_topic_and_four_bars(visit, engine):
     classify(page, "Oil prices climb")
     verdict = engine.inspector.classify("Oil prices climb")
     expect(page.locator(".headline")).to_contain_text(verdict.label)
-    alt = said(page, "classes")
+    alt = said(page, "topics")
     assert all(label in alt for label in verdict.labels)
     assert page.locator("#classify-strip [role=option]").count() == len(verdict.ids)
-    expect(picture(page, "over-text")).to_be_visible()
+    expect(picture(page, "decided-lines")).to_be_visible()
 
 
 def test_an_empty_news_text_is_told_once(visit):

@@ -19,7 +19,7 @@ from gpt2.ui.record import Asked, moment_of
 STRIP = """
 <p class="status" id="classify-status" role="status">Nothing classified yet.</p>
 <div class="strip-place"><div class="strip" id="classify-strip" role="listbox"
-aria-label="News text, token by token" translate="no"></div></div>
+aria-label="The tokens that were read" translate="no"></div></div>
 <p class="legend"></p>
 """
 
