@@ -109,7 +109,7 @@ def said(page, slot):
 
 def classify(page, text):
     page.get_by_role("tab", name="Classify", exact=True).click()
-    page.get_by_label("News text").fill(text)
+    page.get_by_label("News text", exact=True).fill(text)
     before = number_of(page, "classify")
     page.get_by_role("button", name="Classify", exact=True).click()
     page.wait_for_function("n => (gpt2.stages.classify.text?.number ?? 0) !== n", arg=before)
