@@ -141,8 +141,8 @@ def assert_form(page, where):
     assert speechless == [], where
     small = page.evaluate(
         """() => [...document.querySelectorAll('#page button, #page input, #page select')]
-            .filter(e => e.offsetParent && e.type !== 'radio' && e.type !== 'checkbox'
-                && e.type !== 'range')
+            .filter(e => e.offsetParent && !e.closest('.visually-hidden'))
+            .filter(e => !['radio', 'checkbox', 'range'].includes(e.type))
             .map(e => [e.getBoundingClientRect(), e.outerHTML.slice(0, 120)])
             .filter(([box]) => box.width < 24 || box.height < 24).map(([, html]) => html)"""
     )
@@ -215,6 +215,8 @@ def test_every_view_is_reached_and_read_by_keyboard_alone(visit):
     page = visit()
     page.get_by_label("Prompt", exact=True).focus()
     page.keyboard.type("Hello world")
+    page.keyboard.press("Tab")
+    assert focused(page) == "Repetition"  # the presets: one stop
     page.keyboard.press("Tab")
     assert focused(page) == "Generate"
     page.keyboard.press("Enter")

@@ -17,7 +17,7 @@ class Settings:
     def __init__(self, engine: Engine, begins: Preset) -> None:
         """Build the controls, set as they are for the text that the page opens with."""
         most, names = engine.limits.new_tokens, engine.catalog.models
-        with gr.Accordion("Settings", open=False) as section:
+        with gr.Accordion("Settings", open=False, elem_id="settings") as section:
             with gr.Row():
                 count = gr.Slider(
                     1, most, min(begins.max_new_tokens, most), step=1, label="New tokens"

@@ -4,7 +4,7 @@
 document.addEventListener("keydown", (event) => {
     if (event.altKey || event.ctrlKey || event.metaKey || event.defaultPrevented) return;
     const { target } = event;
-    if (target.closest?.("input, textarea, select, [contenteditable], [role=tab], [role=grid], [role=slider]")) return;
+    if (target.closest?.("input, textarea, select, [contenteditable], [role=tab], [role=grid], [role=slider], .chips")) return;
     const stage = gpt2.open_stage();
     if (!stage?.tabs) return;
     const number = /^[1-9]$/.test(event.key) ? Number(event.key) : 0;
@@ -54,3 +54,18 @@ document.addEventListener(
     },
     true,
 );
+
+/** Of a row of buttons one is a stop of the Tab key; arrow keys walk along it. */
+gpt2.rove = (row, selector) => {
+    const all = [...row.querySelectorAll(selector)];
+    const stop = (at) => all.forEach((button, n) => { button.tabIndex = n === at ? 0 : -1; });
+    stop(0);
+    row.addEventListener("focusin", ({ target }) => all.includes(target) && stop(all.indexOf(target)));
+    row.addEventListener("keydown", (event) => {
+        const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+        const at = all.indexOf(event.target);
+        if (!step || at < 0) return;
+        event.preventDefault();
+        all[(at + step + all.length) % all.length].focus();
+    });
+};

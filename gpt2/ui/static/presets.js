@@ -5,13 +5,14 @@ gpt2.presets = {
     /** Called by the row of them once it is on the page. */
     bind(element, tab = "generate") {
         const stage = gpt2.stage(tab);
+        gpt2.rove(element, ".chips button");
         element.addEventListener("click", (event) => {
             const chip = event.target.closest("[data-preset]");
             if (chip) this.run(chip.dataset);
         });
         stage.controls.push(() => {
             this.say(element, stage.text);
-            for (const chip of element.querySelectorAll("[data-preset]")) chip.disabled = stage.writing;
+            for (const chip of element.querySelectorAll("[data-preset]")) chip.ariaDisabled = String(stage.writing);
         });
         stage.follow();
     },
