@@ -137,7 +137,7 @@ class View:
                 **PRIVATE,
             )
 
-    def _answers(self, raw: object) -> Iterator[str]:
+    def answers(self, raw: object) -> Iterator[str]:
         """What the page shows of each drawing, as JSON with the key of what it is about."""
         key = {"key": key_of(raw)}
         try:
@@ -151,7 +151,7 @@ class View:
             yield json.dumps({**key, "refused": str(error)})
 
     def _drawn(self, raw: object) -> Iterator[dict[gr.HTML, str]]:
-        for answer in self._answers(raw):
+        for answer in self.answers(raw):
             yield {self.frame: answer}
 
     def _streaming(self, extra: Extra) -> Callable[..., Iterator[dict[gr.HTML, str]]]:
@@ -167,7 +167,7 @@ class View:
 
     def answer(self, raw: object) -> str:
         """The last and best of them."""
-        *_, answer = self._answers(raw)
+        *_, answer = self.answers(raw)
         return answer
 
     def _ahead(self, raw: object) -> dict[gr.HTML, str]:

@@ -290,7 +290,9 @@ def test_another_token_is_chosen_and_the_branches_walked(visit, engine):
     from gpt2.engine import Request, Sampling
 
     page = visit()
-    generate(page, "Hello world", settings={**LIVELY, "Temperature": 1, "New tokens": 12, "Seed": 0})
+    generate(
+        page, "Hello world", settings={**LIVELY, "Temperature": 1, "New tokens": 12, "Seed": 0}
+    )
     first = completion(page)
     drawn(page).nth(4).click()
     expect(page.locator("#token")).to_contain_text("Token 6 ")

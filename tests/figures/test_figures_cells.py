@@ -77,21 +77,6 @@ def test_a_cell_of_a_map_says_who_takes_how_much_from_whom() -> None:
     assert lengths.values[2] == ["2.5", "0.5", "2"]
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("heads", [1, 5, 12, 25])
-def test_a_cell_of_a_layer_lies_on_its_head(heads: int, width: int) -> None:
-    weights = np.zeros((heads, 4, 4))
-    weights[-1] = np.tri(4)
-    picture = figures.LayerMaps(weights, layer=3)
-    cells = picture.cells(width)
-    colors = painted(picture, width, cells)
-    found = there(cells)
-    assert [cell(cells, *at) for at in found] == [f"head {head}" for head in range(heads)]
-    assert [colors[at][0] > 200 for at in found] == [False] * (heads - 1) + [True]
-    assert cells.said == "layer 3, {value}"
-    assert cells.head > 0
-
-
 @pytest.mark.parametrize("width", [200, *WIDTHS])
 @pytest.mark.parametrize("shape", [(1, 1), (8, 9), (12, 12), (48, 25)])
 def test_a_cell_of_the_tiles_lies_on_its_head(shape: tuple[int, int], width: int) -> None:

@@ -1,4 +1,4 @@
-"""Cells in rows and columns: where they lie, what a click hits, and their numbers."""
+"""Cells in rows and columns: where they lie, and their numbers."""
 
 import math
 from dataclasses import dataclass
@@ -48,13 +48,6 @@ class Grid:
         """The middle of a cell."""
         left, top, across, down = self.box(row, column)
         return left + across / 2, top + down / 2
-
-    def at(self, x: float, y: float) -> tuple[int, int] | None:
-        """Row and column of the cell under a place, None outside the grid; gaps go to the left."""
-        row, column = (y - self.top + self.head) // self.down, (x - self.left) // self.across
-        if not (0 <= row < self.rows and 0 <= column < self.columns):
-            return None
-        return int(row), int(column)
 
 
 def number_grid(canvas: Canvas, grid: Grid, *, end: float = math.inf) -> None:

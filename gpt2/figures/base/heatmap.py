@@ -122,13 +122,12 @@ class Layout:
         return self.grid.bottom + self.foot + 1.8 * self.size
 
     @classmethod
-    def of(cls, pieces: Sequence[str], width: int, *, past: bool) -> "Layout":
-        """That of a square map of tokens.
+    def of(cls, pieces: Sequence[str], width: int) -> "Layout":
+        """That of a square map of tokens, whose upper right half is blank.
 
         Args:
             pieces: the tokens.
             width: of the figure, in CSS pixels.
-            past: whether the upper right half is blank, as tokens look at those before them only.
         """
         check_width(width)
         size, count = font_size(width) - 1, len(pieces)
@@ -136,7 +135,7 @@ class Layout:
         words = text_width(labels, size)
         left = round(words + 1.4 * size + 14)
         room = min(_CELL * count, width - left - 4)
-        corner = past and count >= 10 and room >= _ROOMY
+        corner = count >= 10 and room >= _ROOMY
         top = TITLE + 4 if corner else round(TITLE + bar_height(size) + 8)
         for turned in (False, True):
             foot = (words if turned else size) + 8
