@@ -221,8 +221,6 @@ def test_tokens_picked_by_keyboard_keep_the_focus(visit):
         expect(page.locator("#token")).to_contain_text(f"Token {place} ")
         focused = page.evaluate("document.activeElement.dataset.index")
         assert focused == str(place) == str(selected(page))
-            == str(selected(page))
-        )
     page.keyboard.press("ArrowLeft")
     expect(page.locator("#token")).to_contain_text("Token 4 ")
     page.get_by_role("button", name="Next token").click()
@@ -289,7 +287,9 @@ def test_another_token_is_chosen_and_the_branches_walked(visit, engine):
     from gpt2.engine import Request, Sampling
 
     page = visit()
-    generate(page, "Hello world", settings={**LIVELY, "Temperature": 1, "New tokens": 12, "Seed": 0})
+    generate(
+        page, "Hello world", settings={**LIVELY, "Temperature": 1, "New tokens": 12, "Seed": 0}
+    )
     first = completion(page)
     drawn(page).nth(4).click()
     expect(page.locator("#token")).to_contain_text("Token 6 ")
