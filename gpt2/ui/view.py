@@ -102,7 +102,8 @@ class View:
         about = {"tab": tab, "name": name, "uses": uses, "apart": apart, "extras": slots}
         about |= {"pinned": pinned}
         self.frame = gr.HTML(
-            html_template=f'{note(words) if words else ""}<p class="told" role="status"></p>{body}',
+            html_template=f'<div class="lead">{_words(words)}<p class="told" role="status"></p>'
+            f"</div>{body}",
             # Gradio looks for the names of events in here.
             js_on_load=f"""const events = {json.dumps(["draw", "ahead", "save", *extras])};
             gpt2.frame(element, trigger, watch, props, {json.dumps(about)})""",
@@ -192,6 +193,10 @@ class View:
     def _drawings(self, raw: object) -> Iterator[Drawn]:
         found = self._draw(self._asked(raw))
         return found if isinstance(found, Iterator) else iter([found])
+
+
+def _words(words: str) -> str:
+    return f'<p class="note words">{escape(words)}</p>' if words else ""
 
 
 def _shown(drawn: Drawn) -> dict[str, dict[str, Any]]:

@@ -219,11 +219,8 @@ def test_tokens_picked_by_keyboard_keep_the_focus(visit):
     for place in (3, 4, 5):
         page.keyboard.press("ArrowRight")
         expect(page.locator("#token")).to_contain_text(f"Token {place} ")
-        assert (
-            page.evaluate("document.activeElement.dataset.index")
-            == str(place)
-            == str(selected(page))
-        )
+        focused = page.evaluate("document.activeElement.dataset.index")
+        assert focused == str(place) == str(selected(page))
     page.keyboard.press("ArrowLeft")
     expect(page.locator("#token")).to_contain_text("Token 4 ")
     page.get_by_role("button", name="Next token").click()

@@ -14,7 +14,7 @@ from gpt2.records import Verdict
 from gpt2.ui.classify.examples import class_name, examples_html
 from gpt2.ui.classify.many import build_many
 from gpt2.ui.classify.reading import Reading, verdict_of
-from gpt2.ui.generate.chips import SENTENCE, preset_named
+from gpt2.ui.generate.chips import preset_named
 from gpt2.ui.inside.attention import build_attention
 from gpt2.ui.inside.why import build_why
 from gpt2.ui.link import asked_link
@@ -52,7 +52,7 @@ def build_classify(page: Page) -> None:
                     elem_id="news",
                 )
                 gr.HTML(
-                    html_template=examples_html() + SENTENCE,
+                    html_template=examples_html(),
                     js_on_load="gpt2.presets.bind(element, 'classify')",
                     apply_default_css=False,
                 )

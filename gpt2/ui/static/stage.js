@@ -226,6 +226,9 @@ class View {
     say() {
         const words = this.reason();
         if (this.told && this.told.textContent !== words) this.told.textContent = words;
+        if (!this.words) return;
+        const [, view, sentence] = this.stage.text?.preset ?? [];
+        this.words.textContent = view === this.name ? sentence : this.usual;
     }
 
     dim(on) {
@@ -259,6 +262,8 @@ class View {
     place(element) {
         this.element = element;
         this.told = element.querySelector(".told");
+        this.words = element.querySelector(".words"); // what it shows; of a preset, what to look for
+        this.usual = this.words?.textContent;
         this.slots = [...element.querySelectorAll(".slot")];
     }
 
