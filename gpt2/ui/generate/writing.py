@@ -117,12 +117,14 @@ class Writing:
         """The lines of a text, a few at a time; see lines.py."""
         request, engine = wanted.request, self.engine
         begun = engine.writer.begin(request)
-        yield text_line(engine, begun, request, wanted.chosen, moment)
+        spell = engine.catalog.speller(model=begun.model)
+        texts = list(map(spell, begun.prompt_ids))
+        yield text_line(engine, begun, request, texts, chosen=wanted.chosen, moment=moment)
         updates = islice(engine.writer.follow(request, begun, wanted.chosen), wanted.most)
         done: list[Update] = []
         for batch in on_a_clock(self.until_stopped(updates, session, moment), CLOCK):
             done += batch
-            lines = [token_line(engine, begun.model, update.step) for update in batch]
+            lines = [token_line(update.step, spell(update.step.id)) for update in batch]
             yield "".join(lines) + said_line(status(begun, done))
             if self._stopped.get(session, 0) > moment:
                 break
