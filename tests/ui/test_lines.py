@@ -86,14 +86,15 @@ def test_a_proof_has_a_digit_a_token_that_holds_all_before_it():
 def test_the_status_tells_seed_model_end_and_what_was_dropped(written):
     from dataclasses import replace
 
-    _, begun, updates = written
-    said = status(begun, updates)
+    request, begun, updates = written
+    how = request.sampling
+    said = status(begun, updates, how)
     assert said.startswith("6 tokens · ")
-    assert said.endswith(" tokens/s · seed 3 · tiny · stopped: length")
-    assert status(begun, updates[:1]).startswith("1 token · ")
-    assert "writing" in status(begun, updates[:2])
-    assert "stopped: by you" in status(begun, updates[:2], ended="cancelled")
-    dropped = status(replace(begun, truncated=1234), updates)
+    assert said.endswith(" tokens/s · temperature 0.8 · top-k 50 · seed 3 · tiny · stopped: length")
+    assert status(begun, updates[:1], how).startswith("1 token · ")
+    assert "writing" in status(begun, updates[:2], how)
+    assert "stopped: by you" in status(begun, updates[:2], how, ended="cancelled")
+    dropped = status(replace(begun, truncated=1234), updates, how)
     assert dropped.endswith("the first 1,234 tokens of the prompt were dropped")
 
 
