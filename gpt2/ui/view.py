@@ -113,13 +113,15 @@ class View:
         )
         asked = f"gpt2.view({tab!r}, {name!r})"
         event = {"inputs": [page.record], "show_progress": "hidden", **VIEW_EVENTS, **PRIVATE}
-        self.frame.draw(
+        drawn = self.frame.draw(
             self._drawn,
             outputs=[self.frame],
             js=f"() => [{asked}.asked()]",
             trigger_mode="always_last",
             **event,
-        ).then(None, js=f"() => {{ {asked}.settle(); }}", **PRIVATE)
+        )
+        for ended in (drawn.then, drawn.failure):  # where the queue is full, the second one alone
+            ended(None, js=f"() => {{ {asked}.settle(); }}", **PRIVATE)
         self.frame.ahead(
             self._ahead, outputs=[page.ahead], js=f"() => [{asked}.asked_ahead()]", **event
         )

@@ -280,6 +280,22 @@ def test_a_text_that_is_written_has_no_dead_buttons(visit, page_server):
     expect(panel.get_by_text("The text is being written")).not_to_be_visible()
 
 
+def test_a_text_that_nobody_answers_leaves_the_page_usable(visit):
+    """It stood there as being written for ever."""
+    visit.forgiven = "503"
+    page = visit(apart=True)
+    generate(page, "Hello world", settings=LIVELY)
+    before = completion(page)
+    page.route("**/queue/join*", lambda route: route.fulfill(status=503, json={"detail": "full"}))
+    page.locator("#alternatives [data-choice]").first.click()
+    expect(status(page)).to_contain_text("did not answer")
+    assert page.evaluate("gpt2.stages.generate.writing") is False
+    assert completion(page) == before
+    page.unroute("**/queue/join*")
+    page.locator("#alternatives [data-choice]").first.click()
+    expect(page.locator("#tree [data-choice]")).to_have_count(3)
+
+
 # --- gone on with ----------------------------------------------------------------------------
 
 

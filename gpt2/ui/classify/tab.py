@@ -101,8 +101,9 @@ def build_classify(page: Page) -> None:
         [page.record],
         [reading.strip],
         js="() => [gpt2.stages.classify.wanted()]",
+        trigger_mode="always_last",  # "once" forgets what is asked while the last answer ends
         **on_page,
-    )
+    ).failure(None, js="() => gpt2.stages.classify.settle()", **PRIVATE)
     reading.strip.fill(
         None,
         None,

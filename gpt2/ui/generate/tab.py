@@ -100,8 +100,9 @@ def build_generate(page: Page) -> Example:
         [page.record],
         [writing.strip],
         js="() => [gpt2.stages.generate.wanted()]",
+        trigger_mode="always_last",  # "once" forgets what is asked while the last answer ends
         **on_page,
-    )
+    ).failure(None, js="() => gpt2.stages.generate.settle()", **PRIVATE)
     fields = [prompt, *settings.fields.values(), settings.randomize]
     order = json.dumps(["prompt", *settings.fields, "randomize"])
     writing.strip.fill(None, None, fields, js=f"() => gpt2.stages.generate.form({order})", **quick)

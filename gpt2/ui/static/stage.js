@@ -100,6 +100,11 @@ class Stage {
         this.triggers.strip?.("wanted"); // else once the strip is on the page
     }
 
+    /** An event that was to write ended; without an end of the text nothing more comes. */
+    settle() {
+        if (this.writing) this.strip.refuse("The server did not answer; try again in a moment.");
+    }
+
     wanted() {
         return { ...this.asked(), wanted: this.wish };
     }
