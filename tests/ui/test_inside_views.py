@@ -116,6 +116,15 @@ def test_of_a_long_text_a_window_is_shown(narrow, start, first):
     assert len(overview.places) == len(overview.cells()["rows"])
 
 
+def test_an_overview_says_what_its_colours_are(narrow):
+    units = {
+        kind: last(attention_drawings(narrow, asked(narrow, kind=kind)))["overview"].picture.unit
+        for kind in ("attention", "weighted")
+    }
+    assert units["attention"].startswith("share of attention")
+    assert units["weighted"] == "length of the weighted vector"
+
+
 def test_a_text_that_fits_has_no_overview(engine):
     assert last(attention_drawings(engine, asked(engine)))["overview"] == ""
 
