@@ -23,19 +23,19 @@ NAMES = ["The", " cat", "\n"]
 def center(cells: Cells, row: int, column: int) -> tuple[float, float]:
     """The middle of a cell, in CSS pixels."""
     x = cells.left + column * cells.across + (cells.across - cells.gap) / 2
-    y = cells.top + row * cells.down + (cells.down - cells.gap - cells.head) / 2
+    y = cells.top + row * cells.down + (cells.down - cells.gap) / 2
     return x, y
 
 
 def painted(picture: Picture, width: int, cells: Cells) -> np.ndarray:
     """The colour of each cell, away from words where it is large enough for some: [R, C, 4]."""
     pixels = figures.render(picture.figure(LIGHT, width))
-    aside = 0.3 if min(cells.down - cells.gap - cells.head, cells.across) > 12 else 0
+    aside = 0.3 if min(cells.down - cells.gap, cells.across) > 12 else 0
     out = np.zeros((len(cells.rows), len(cells.columns), 4), int)
     for row, column in np.ndindex(out.shape[:2]):
         x, y = center(cells, row, column)
         x -= aside * (cells.across - cells.gap)
-        y += aside * (cells.down - cells.gap - cells.head)
+        y += aside * (cells.down - cells.gap)
         out[row, column] = pixels[int(2 * y), int(2 * x)]
     return out
 
@@ -163,7 +163,7 @@ def test_every_picture_says_its_cells_or_that_it_has_none(name: str) -> None:
     assert " ".join(data) == names
     across, down = picture.figure(LIGHT, 700).get_size_inches() * 72
     assert cells.left + len(cells.columns) * cells.across - cells.gap <= across + 0.1
-    assert cells.top + len(cells.rows) * cells.down - cells.gap - cells.head <= down + 0.1
+    assert cells.top + len(cells.rows) * cells.down - cells.gap <= down + 0.1
     assert "{value}" in cells.said
 
 

@@ -17,7 +17,6 @@ class Grid:
         rows, columns: how many there are.
         across, down: from one cell to the next, the gap included.
         gap: between cells.
-        head: room above each cell that is the cell's too, where its name is written.
     """
 
     left: float
@@ -27,7 +26,6 @@ class Grid:
     across: float
     down: float
     gap: float = 0
-    head: float = 0
 
     @property
     def right(self) -> float:
@@ -37,12 +35,12 @@ class Grid:
     @property
     def bottom(self) -> float:
         """Where the last row ends."""
-        return self.top + self.rows * self.down - self.gap - self.head
+        return self.top + self.rows * self.down - self.gap
 
     def box(self, row: int, column: int) -> tuple[float, float, float, float]:
         """Left, top, width and height of a cell."""
         left, top = self.left + column * self.across, self.top + row * self.down
-        return left, top, self.across - self.gap, self.down - self.gap - self.head
+        return left, top, self.across - self.gap, self.down - self.gap
 
     def middle(self, row: int, column: int) -> tuple[float, float]:
         """The middle of a cell."""

@@ -74,7 +74,7 @@ def past_colors(shares: np.ndarray, *, steps: int = 255) -> np.ndarray:
 
 
 def paste_tiles(canvas: Canvas, maps: np.ndarray, grid: Grid) -> None:
-    """Maps of shares, [rows * columns or fewer, n, n], on the cells of a grid, as one image.
+    """Maps of shares, [rows * columns, n, n], on the cells of a grid, as one image.
 
     Cells and gaps must be whole CSS pixels. On the page an image has a pixel for each of a map's
     own, if they are not too fine to be seen, and the browser spreads them.
@@ -83,9 +83,8 @@ def paste_tiles(canvas: Canvas, maps: np.ndarray, grid: Grid) -> None:
     scale = min(n / side, 1) if page else DENSITY
     inner, across, down = (round(scale * length) for length in (side, grid.across, grid.down))
     pick = np.arange(inner) * n // inner
-    tiles = np.zeros((grid.rows * grid.columns, n, n), np.uint32)
     colored = past_colors(maps, steps=_FEW if page else 255)
-    tiles[: len(maps)] = colored.view(np.uint32)[..., 0]  # a pixel moves as one number
+    tiles = colored.view(np.uint32)[..., 0]  # a pixel moves as one number
     tiles = tiles.reshape(grid.rows, grid.columns, n, n)[:, :, pick[:, None], pick]
     out = np.zeros((grid.rows, down, grid.columns, across), np.uint32)
     out[:, :inner, :, :inner] = tiles.transpose(0, 2, 1, 3)
