@@ -159,7 +159,7 @@ def test_every_picture_says_its_cells_or_that_it_has_none(name: str) -> None:
     assert len(cells.values) == len(cells.rows)
     assert {len(row) for row in cells.values} == {len(cells.columns)}
     data = json.loads(json.dumps(cells.as_json()))
-    names = "left top across down gap head rows columns values said"
+    names = "left top across down gap rows columns values said"
     assert " ".join(data) == names
     across, down = picture.figure(LIGHT, 700).get_size_inches() * 72
     assert cells.left + len(cells.columns) * cells.across - cells.gap <= across + 0.1
