@@ -191,7 +191,9 @@ class View {
     /** Show what is known; ask for what is not. */
     follow() {
         clearTimeout(this.timer);
-        this.followed = this.key();
+        const key = this.key();
+        if (key !== this.followed && this.answers.get(key)?.refused) this.answers.delete(key); // it may have passed
+        this.followed = key;
         const { text, writing } = this.stage;
         const known = text && !writing && this.show();
         gpt2.cells.mark(this.stage, this.slots);
