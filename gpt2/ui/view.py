@@ -102,7 +102,8 @@ class View:
         about = {"tab": tab, "name": name, "uses": uses, "apart": apart, "extras": slots}
         about |= {"pinned": pinned}
         self.frame = gr.HTML(
-            html_template=f'{note(words) if words else ""}<p class="told" role="status"></p>{body}',
+            html_template=f'<div class="lead">{_words(words)}<p class="told" role="status"></p>'
+            f"</div>{body}",
             # Gradio looks for the names of events in here.
             js_on_load=f"""const events = {json.dumps(["draw", "ahead", "save", *extras])};
             gpt2.frame(element, trigger, watch, props, {json.dumps(about)})""",
@@ -199,7 +200,11 @@ class View:
 def _at_its_end(event: Any, js: str) -> None:
     """What the page does once an event is over, also if it was lost on its way."""
     event.then(None, js=js, **PRIVATE)
-    event.failure(None, js=js, **PRIVATE)  # of which gradio's `then` hears nothing
+    event.failure(None, js=js, **PRIVATE)  # where the queue is full, this one alone
+
+
+def _words(words: str) -> str:
+    return f'<p class="note words">{escape(words)}</p>' if words else ""
 
 
 def _shown(drawn: Drawn) -> dict[str, dict[str, Any]]:

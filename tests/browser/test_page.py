@@ -264,6 +264,7 @@ def test_the_system_may_turn_dark_while_a_text_stands(visit):
     before = said(page, "off"), ink(page)
     page.emulate_media(color_scheme="dark")
     page.wait_for_function("document.body.classList.contains('dark')")
+    page.wait_for_function("document.getAnimations().every(a => a.playState !== 'running')")
     assert said(page, "off") == before[0]
     assert drawn(page).count() == 20
     assert sum(before[1]) < 300 < 500 < sum(ink(page))

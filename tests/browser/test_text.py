@@ -219,11 +219,8 @@ def test_tokens_picked_by_keyboard_keep_the_focus(visit):
     for place in (3, 4, 5):
         page.keyboard.press("ArrowRight")
         expect(page.locator("#token")).to_contain_text(f"Token {place} ")
-        assert (
-            page.evaluate("document.activeElement.dataset.index")
-            == str(place)
-            == str(selected(page))
-        )
+        focused = page.evaluate("document.activeElement.dataset.index")
+        assert focused == str(place) == str(selected(page))
     page.keyboard.press("ArrowLeft")
     expect(page.locator("#token")).to_contain_text("Token 4 ")
     page.get_by_role("button", name="Next token").click()
@@ -283,6 +280,22 @@ def test_a_text_that_is_written_has_no_dead_buttons(visit, page_server):
     expect(panel.get_by_text("The text is being written")).not_to_be_visible()
 
 
+def test_a_text_that_nobody_answers_leaves_the_page_usable(visit):
+    """It stood there as being written for ever."""
+    visit.forgiven = "503"
+    page = visit(apart=True)
+    generate(page, "Hello world", settings=LIVELY)
+    before = completion(page)
+    page.route("**/queue/join*", lambda route: route.fulfill(status=503, json={"detail": "full"}))
+    page.locator("#alternatives [data-choice]").first.click()
+    expect(status(page)).to_contain_text("did not answer")
+    assert page.evaluate("gpt2.stages.generate.writing") is False
+    assert completion(page) == before
+    page.unroute("**/queue/join*")
+    page.locator("#alternatives [data-choice]").first.click()
+    expect(page.locator("#tree [data-choice]")).to_have_count(3)
+
+
 # --- gone on with ----------------------------------------------------------------------------
 
 
@@ -290,7 +303,9 @@ def test_another_token_is_chosen_and_the_branches_walked(visit, engine):
     from gpt2.engine import Request, Sampling
 
     page = visit()
-    generate(page, "Hello world", settings={**LIVELY, "Temperature": 1, "New tokens": 12, "Seed": 0})
+    generate(
+        page, "Hello world", settings={**LIVELY, "Temperature": 1, "New tokens": 12, "Seed": 0}
+    )
     first = completion(page)
     drawn(page).nth(4).click()
     expect(page.locator("#token")).to_contain_text("Token 6 ")

@@ -14,7 +14,7 @@ from gpt2.records import Verdict
 from gpt2.ui.classify.examples import class_name, examples_html
 from gpt2.ui.classify.many import build_many
 from gpt2.ui.classify.reading import Reading, verdict_of
-from gpt2.ui.generate.chips import SENTENCE, preset_named
+from gpt2.ui.generate.chips import preset_named
 from gpt2.ui.inside.attention import build_attention
 from gpt2.ui.inside.why import build_why
 from gpt2.ui.link import asked_link
@@ -52,7 +52,7 @@ def build_classify(page: Page) -> None:
                     elem_id="news",
                 )
                 gr.HTML(
-                    html_template=examples_html() + SENTENCE,
+                    html_template=examples_html(),
                     js_on_load="gpt2.presets.bind(element, 'classify')",
                     apply_default_css=False,
                 )
@@ -101,8 +101,9 @@ def build_classify(page: Page) -> None:
         [page.record],
         [reading.strip],
         js="() => [gpt2.stages.classify.wanted()]",
+        trigger_mode="always_last",  # "once" forgets what is asked while the last answer ends
         **on_page,
-    )
+    ).failure(None, js="() => gpt2.stages.classify.settle()", **PRIVATE)
     reading.strip.fill(
         None,
         None,

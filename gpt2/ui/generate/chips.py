@@ -8,20 +8,15 @@ from gpt2.engine import Engine
 from gpt2.records import Trace, Verdict
 from gpt2.ui.presets import Preset, place
 
-SENTENCE = '<p class="note preset-words" role="status"></p>'  # on the preset that stands
-
 
 def chips_html(presets: Sequence[Preset]) -> str:
-    """A button for each, and room for the sentence on the one that stands (static/presets.js)."""
+    """A button for each; the sentence on the one that stands is said over its view."""
     buttons = "".join(
         f'<button type="button" data-preset="{escape(preset.name)}" data-tab="{preset.tab}" '
         f'data-view="{preset.view}" title="{escape(preset.words)}">{escape(preset.name)}</button>'
         for preset in presets
     )
-    return (
-        f'<div class="chips" role="group" aria-label="Try"><span>Try</span>{buttons}</div>'
-        f"{SENTENCE}"
-    )
+    return f'<div class="chips" role="group" aria-label="Try"><span>Try</span>{buttons}</div>'
 
 
 def preset_named(presets: Sequence[Preset], tab: str, name: object) -> Preset:
@@ -44,5 +39,5 @@ def end_of(preset: Preset, engine: Engine, record: Trace | Verdict) -> dict[str,
     return {
         "selected": found.token,
         "look": {"view": preset.view, **heads, **preset.options},
-        "preset": [preset.name, preset.sentence(found)],
+        "preset": [preset.name, preset.view, preset.sentence(found)],
     }

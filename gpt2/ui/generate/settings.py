@@ -6,8 +6,8 @@ from typing import Any
 import gradio as gr
 
 from gpt2.engine import SEED_LIMIT, Engine, Request, Sampling, seed_or_random
-from gpt2.ui.generate.words import settings_words
-from gpt2.ui.page import PRIVATE
+from gpt2.ui.generate.words import limits_words, settings_words
+from gpt2.ui.page import PRIVATE, note
 from gpt2.ui.presets import Preset
 
 
@@ -67,6 +67,7 @@ class Settings:
                     info="Empty is off; may hold line breaks",
                 )
                 self.model = gr.Dropdown(names, value=names[0], label="Model")
+            gr.HTML(note(limits_words(engine)), elem_id="limits", apply_default_css=False)
         self.controls = [count, temperature, top_k, top_p, min_p, penalty, self.seed]
         self.controls += [self.randomize, stop, self.model]
         self.fields = {  # by the names of a request, as a link and an example set them

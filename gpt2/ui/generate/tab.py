@@ -10,7 +10,7 @@ from gpt2.engine import Engine
 from gpt2.ui.example import Example
 from gpt2.ui.generate.chips import chips_html, preset_named
 from gpt2.ui.generate.settings import Settings
-from gpt2.ui.generate.words import count_js, count_words, limits_words
+from gpt2.ui.generate.words import count_js, count_words
 from gpt2.ui.generate.writing import Wanted, Writing
 from gpt2.ui.inside.attention import build_attention
 from gpt2.ui.inside.logit_lens import build_lens
@@ -50,12 +50,6 @@ def build_generate(page: Page) -> Example:
                     placeholder="Type the beginning of a text, or nothing: the model begins.",
                     elem_id="prompt",
                 )
-                count = gr.HTML(
-                    note(count_words(engine, OPENING.prompt, names[0])),
-                    elem_id="count",
-                    apply_default_css=False,
-                )
-                length = gr.JSON(visible=False)
                 gr.HTML(
                     html_template=chips_html(PRESETS),
                     js_on_load="gpt2.presets.bind(element)",
@@ -65,9 +59,15 @@ def build_generate(page: Page) -> Example:
                 with gr.Row(elem_classes="buttons"):
                     start = gr.Button("Generate", variant="primary", min_width=0)
                     stop = gr.Button("Stop", min_width=0)
+                    count = gr.HTML(
+                        note(count_words(engine, OPENING.prompt, names[0])),
+                        elem_id="count",
+                        apply_default_css=False,
+                        min_width=120,
+                    )
+                    length = gr.JSON(visible=False)
                 settings = Settings(engine, OPENING)
             writing = Writing(page)
-            gr.HTML(note(limits_words(engine)), elem_id="limits", apply_default_css=False)
         with gr.Column(elem_id="generate-inspector", elem_classes="inspector"):
             inspector_tabs("generate", VIEWS)
             views = {"next": build_next_token(page)}
@@ -100,8 +100,9 @@ def build_generate(page: Page) -> Example:
         [page.record],
         [writing.strip],
         js="() => [gpt2.stages.generate.wanted()]",
+        trigger_mode="always_last",  # "once" forgets what is asked while the last answer ends
         **on_page,
-    )
+    ).failure(None, js="() => gpt2.stages.generate.settle()", **PRIVATE)
     fields = [prompt, *settings.fields.values(), settings.randomize]
     order = json.dumps(["prompt", *settings.fields, "randomize"])
     writing.strip.fill(None, None, fields, js=f"() => gpt2.stages.generate.form({order})", **quick)

@@ -28,10 +28,11 @@ gpt2.opening = {
         stage.follow = () => strip.mark(stage.look.token);
         strip.feed(this.example.lines);
         stage.show(this.example.view);
-        gpt2.presets.say(root, stage.text);
+        gpt2.presets.mark(root, stage.text);
         root.querySelector(".copy")?.removeAttribute("hidden"); // as it is beside any text
         const view = new View(stage, this.example.view);
         view.place(root.querySelector(`#generate-${this.example.view} .html-container > *`));
+        view.say();
         const answer = this.fitting(view);
         for (const slot of view.slots) view.fill(slot, view.piece(slot.dataset.slot, answer));
         this.seen = [view.element, strip.box];

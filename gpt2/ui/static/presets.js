@@ -11,7 +11,7 @@ gpt2.presets = {
             if (chip) this.run(chip.dataset);
         });
         stage.controls.push(() => {
-            this.say(element, stage.text);
+            this.mark(element, stage.text);
             for (const chip of element.querySelectorAll("[data-preset]")) chip.ariaDisabled = String(stage.writing);
         });
         stage.follow();
@@ -26,11 +26,9 @@ gpt2.presets = {
         stage.want({ preset, model: stage.text?.model ?? "", fill: true });
     },
 
-    /** The sentence on the preset that stands, as long as it does. */
-    say(element, text) {
-        const [name, words] = text?.preset ?? ["", ""];
-        const line = element.querySelector(".preset-words");
-        if (line && line.textContent !== words) line.textContent = words;
+    /** Which preset stands. */
+    mark(element, text) {
+        const [name] = text?.preset ?? [""];
         for (const chip of element.querySelectorAll("[data-preset]")) {
             if (chip.dataset.preset === name) chip.setAttribute("aria-current", "true");
             else chip.removeAttribute("aria-current");

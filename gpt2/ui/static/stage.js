@@ -100,6 +100,11 @@ class Stage {
         this.triggers.strip?.("wanted"); // else once the strip is on the page
     }
 
+    /** An event that was to write ended; without an end of the text nothing more comes. */
+    settle() {
+        if (this.writing) this.strip.refuse("The server did not answer; try again in a moment.");
+    }
+
     wanted() {
         return { ...this.asked(), wanted: this.wish };
     }
@@ -229,6 +234,9 @@ class View {
     say() {
         const words = this.reason();
         if (this.told && this.told.textContent !== words) this.told.textContent = words;
+        if (!this.words) return;
+        const [, view, sentence] = this.stage.text?.preset ?? [];
+        this.words.textContent = view === this.name ? sentence : this.usual;
     }
 
     dim(on) {
@@ -262,6 +270,8 @@ class View {
     place(element) {
         this.element = element;
         this.told = element.querySelector(".told");
+        this.words = element.querySelector(".words"); // what it shows; of a preset, what to look for
+        this.usual = this.words?.textContent;
         this.slots = [...element.querySelectorAll(".slot")];
     }
 
