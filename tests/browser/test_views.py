@@ -27,6 +27,7 @@ from steps import (
 )
 
 from gpt2.records import METHODS
+from gpt2.ui.classify.examples import EXAMPLES
 from gpt2.ui.presets import PRESETS, place
 
 pytestmark = pytest.mark.browser
@@ -688,6 +689,19 @@ def test_many_texts_are_read_and_a_click_reads_one_at_the_left(visit, engine):
     assert page.evaluate("window.__x") is None
 
 
+def test_an_example_is_read_by_one_click(visit, engine):
+    page = visit()
+    page.get_by_role("tab", name="Classify", exact=True).click()
+    expect(panel(page, "classify")).to_contain_text("Classify a text, or click an example.")
+    page.get_by_role("button", name="Football", exact=True).click()
+    page.wait_for_function("gpt2.stages.classify.text?.completion")
+    settled(page, "classify")
+    expect(page.get_by_label("News text", exact=True)).to_have_value(EXAMPLES["Football"])
+    verdict = engine.inspector.classify(EXAMPLES["Football"])
+    expect(page.locator("#verdict")).to_contain_text(verdict.label)
+    assert f"along {len(verdict.ids)} tokens" in said(page, "decided-lines")
+
+
 def test_too_many_texts_are_told_with_the_limit(news):
     page, _ = news
     show(page, "Many texts", "classify")
@@ -728,22 +742,32 @@ def test_only_the_view_that_is_open_is_drawn_and_its_neighbours_ahead(visit):
         assert "generate-layers.draw" not in requests
 
 
-def test_a_view_that_could_not_be_drawn_says_so_and_a_pick_tries_again(browser, page_server):
-    """It stood there dimmed, of another token."""
-    with browser.new_context() as context:
-        page = context.new_page()
-        page.goto(page_server.url)
-        page.get_by_role("button", name="Generate", exact=True).wait_for()
-        generate(page, "Hello world", settings={"New tokens": 8})
-        lost = {"status": 200, "json": {"event_id": "lost"}}
-        page.route("**/queue/join*", lambda route: route.fulfill(status=503, json=lost))
-        page.get_by_role("tab", name="Layers", exact=True).click()
-        expect(panel(page).locator(".told")).to_contain_text("could not be drawn")
-        page.unroute_all()
-        drawn(page).nth(4).click()
-        settled(page)
-        expect(panel(page).locator(".told")).to_be_empty()
-        assert said(page, "lens")
+def test_a_view_that_could_not_be_drawn_says_so_and_a_pick_tries_again(visit):
+    """It stood there dimmed, of another token, and said nothing."""
+    visit.forgiven = "503"
+    page = visit(apart=True)
+    generate(page, "Hello world", settings={"New tokens": 8})
+    page.route("**/queue/join*", lambda route: route.fulfill(status=503, json={"detail": "full"}))
+    page.get_by_role("tab", name="Layers", exact=True).click()
+    expect(panel(page).locator(".told")).to_contain_text("could not be drawn")
+    page.unroute("**/queue/join*")
+    drawn(page).nth(4).click()
+    settled(page)
+    expect(panel(page).locator(".told")).to_be_empty()
+    assert said(page, "lens")
+
+
+def test_a_file_that_was_lost_leaves_the_others(visit):
+    """No file could be saved any more until the page was loaded again."""
+    visit.forgiven = "503"
+    page = visit(apart=True)
+    generate(page, "Hello world", settings={"New tokens": 8})
+    page.wait_for_timeout(600)  # nothing is drawn ahead any more
+    page.route("**/queue/join*", lambda route: route.fulfill(status=503, json={"detail": "full"}))
+    with page.expect_response("**/queue/join*"):
+        page.locator("#bars").get_by_role("button", name="PNG").click()
+    page.unroute("**/queue/join*")
+    assert set(save(page, "bars", "SVG")) == {"token-2.svg"}
 
 
 @pytest.mark.parametrize(
