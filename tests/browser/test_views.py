@@ -68,9 +68,7 @@ def written(visit_once):
 @pytest.fixture
 def page(written):
     """The same, looked at as it was first; its texts are not to be written anew."""
-    written.evaluate(PUT_BACK)
-    settled(written)
-    return written
+    return put_back(written)
 
 
 @pytest.fixture(scope="module")
@@ -87,9 +85,15 @@ def full(visit_once):
 
 @pytest.fixture
 def long_page(full):
-    full.evaluate(PUT_BACK)
-    settled(full)
-    return full
+    """The same, looked at as it was first."""
+    return put_back(full)
+
+
+def put_back(page):
+    page.bring_to_front()  # behind another it draws one frame a second
+    page.evaluate(PUT_BACK)
+    settled(page)
+    return page
 
 
 def panel(page, tab="generate"):
@@ -812,6 +816,7 @@ def chips(visit_once):
 def test_a_preset_is_run_by_keyboard_alone(chips, engine, preset):
     """From the prompt on: its text, its view and its token, and what there is to see."""
     page = chips
+    page.bring_to_front()
     page.get_by_role("tab", name="Generate", exact=True).click()
     prompt = page.get_by_label("Prompt", exact=True)
     prompt.focus()
@@ -852,6 +857,7 @@ def test_a_preset_is_run_by_keyboard_alone(chips, engine, preset):
 
 def test_the_words_of_a_preset_go_with_its_text(chips):
     page = chips
+    page.bring_to_front()
     page.get_by_role("tab", name="Generate", exact=True).click()
     page.get_by_role("button", name="A year", exact=True).click()
     words = next(preset.words for preset in PRESETS if preset.name == "A year")

@@ -326,7 +326,7 @@ class View {
     /** Have the neighbours of the selected token drawn before they are asked for. */
     look_ahead() {
         const { text, writing, look } = this.stage;
-        if (!this.uses.includes("token") || !text || writing || document.hidden) return;
+        if (!this.open() || !this.uses.includes("token") || !text || writing || document.hidden) return;
         if (this.took > AHEAD_MOST_MS) return;
         for (const step of [1, -1]) {
             const other = { ...look, token: look.token + step };
