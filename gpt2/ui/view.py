@@ -225,8 +225,9 @@ def inspector_tabs(tab: str, titles: Mapping[str, str]) -> gr.HTML:
     """
     buttons = "".join(
         f'<button type="button" role="tab" id="{tab}-tab-{name}" data-view="{name}" '
-        f'aria-controls="{tab}-{name}" aria-selected="false" tabindex="-1">{escape(title)}</button>'
-        for name, title in titles.items()
+        f'aria-controls="{tab}-{name}" aria-selected="false" tabindex="-1" title="key {key}">'
+        f"{escape(title)}</button>"
+        for key, (name, title) in enumerate(titles.items(), start=1)
     )
     return gr.HTML(
         html_template=f'<div class="views" role="tablist" aria-label="Views">{buttons}</div>',
