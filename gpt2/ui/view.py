@@ -120,14 +120,14 @@ class View:
             trigger_mode="always_last",
             **event,
         )
-        for ended in (drawn.then, drawn.failure):  # where the queue is full, the second one alone
-            ended(None, js=f"() => {{ {asked}.settle(); }}", **PRIVATE)
+        _at_its_end(drawn, f"() => {{ {asked}.settle(); }}")
         self.frame.ahead(
             self._ahead, outputs=[page.ahead], js=f"() => [{asked}.asked_ahead()]", **event
         )
-        self.frame.save(
+        saved = self.frame.save(
             self._save, outputs=[page.file], js="() => [gpt2.files.wanted()]", **event
-        ).then(None, js="() => gpt2.files.settle()", **PRIVATE)
+        )
+        _at_its_end(saved, "() => gpt2.files.settle()")
         for kind, extra in extras.items():
             getattr(self.frame, kind)(
                 self._streaming(extra),
@@ -197,6 +197,12 @@ class View:
         return found if isinstance(found, Iterator) else iter([found])
 
 
+def _at_its_end(event: Any, js: str) -> None:
+    """What the page does once an event is over, also if it was lost on its way."""
+    event.then(None, js=js, **PRIVATE)
+    event.failure(None, js=js, **PRIVATE)  # where the queue is full, this one alone
+
+
 def _words(words: str) -> str:
     return f'<p class="note words">{escape(words)}</p>' if words else ""
 
@@ -219,8 +225,9 @@ def inspector_tabs(tab: str, titles: Mapping[str, str]) -> gr.HTML:
     """
     buttons = "".join(
         f'<button type="button" role="tab" id="{tab}-tab-{name}" data-view="{name}" '
-        f'aria-controls="{tab}-{name}" aria-selected="false" tabindex="-1">{escape(title)}</button>'
-        for name, title in titles.items()
+        f'aria-controls="{tab}-{name}" aria-selected="false" tabindex="-1" title="key {key}">'
+        f"{escape(title)}</button>"
+        for key, (name, title) in enumerate(titles.items(), start=1)
     )
     return gr.HTML(
         html_template=f'<div class="views" role="tablist" aria-label="Views">{buttons}</div>',

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -46,9 +47,23 @@ def visit(browser, visitor, page_server):
     A page that is apart, or that has options, is a visitor's of its own: another profile. What the
     end would complain of is forgiven where it holds `visit.forgiven`.
     """
+    with visits(browser, visitor, page_server.url) as open_page:
+        yield open_page
+
+
+@pytest.fixture(scope="module")
+def visit_once(browser, visitor, page_server):
+    """The same for pages that the tests of a module share; the module's end looks back on them."""
+    with visits(browser, visitor, page_server.url) as open_page:
+        yield open_page
+
+
+@contextmanager
+def visits(browser, visitor, home):
+    """What opens pages; in the end they are closed, and nothing may have gone wrong in any."""
     opened, contexts, complaints = [], [], []
 
-    def open_page(url=page_server.url, *, apart=False, **options):
+    def open_page(url=home, *, apart=False, **options):
         context = visitor
         if apart or options:
             context = browser.new_context(**SCREEN | options)

@@ -288,14 +288,17 @@ def test_what_was_typed_stays_without_any_text(someone):
 def test_another_theme_loses_nothing(someone):
     page = someone()
     write(page)
+    page.evaluate(f"{STRIP}.show('layers')")
+    page.evaluate(f"{STRIP}.pick({STRIP}.text.ids.length - 3)")
     prompt(page).fill("Not sent yet")
     settled(page)
-    before = ids(page)
+    before = ids(page), selected(page)
     page.locator("footer .settings").click()
     page.get_by_text("Dark").first.click()
     page.wait_for_function("document.body.classList.contains('dark')")
     expect(page.locator("#status")).to_contain_text("as the author's", **WAIT)
-    assert ids(page) == before
+    assert (ids(page), selected(page)) == before
+    expect(page.get_by_role("tab", name="Layers")).to_have_attribute("aria-selected", "true")
     expect(prompt(page)).to_have_value("Not sent yet")
 
 

@@ -195,7 +195,9 @@ class View {
     /** Show what is known; ask for what is not. */
     follow() {
         clearTimeout(this.timer);
-        this.followed = this.key();
+        const key = this.key();
+        if (key !== this.followed && this.answers.get(key)?.refused) this.answers.delete(key); // it may have passed
+        this.followed = key;
         const { text, writing } = this.stage;
         const known = text && !writing && this.show();
         gpt2.cells.mark(this.stage, this.slots);
@@ -323,7 +325,7 @@ class View {
     /** Have the neighbours of the selected token drawn before they are asked for. */
     look_ahead() {
         const { text, writing, look } = this.stage;
-        if (!this.uses.includes("token") || !text || writing || document.hidden) return;
+        if (!this.open() || !this.uses.includes("token") || !text || writing || document.hidden) return;
         if (this.took > AHEAD_MOST_MS) return;
         for (const step of [1, -1]) {
             const other = { ...look, token: look.token + step };
