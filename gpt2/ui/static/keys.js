@@ -4,7 +4,7 @@
 document.addEventListener("keydown", (event) => {
     if (event.altKey || event.ctrlKey || event.metaKey || event.defaultPrevented) return;
     const { target } = event;
-    if (target.closest?.("input, textarea, select, [contenteditable], [role=tab], [role=grid], [role=slider], .chips")) return;
+    if (target.closest?.("input:not([type=radio]):not([type=checkbox]), textarea, select, [contenteditable]")) return;
     const stage = gpt2.open_stage();
     if (!stage?.tabs) return;
     const number = /^[1-9]$/.test(event.key) ? Number(event.key) : 0;
@@ -12,8 +12,9 @@ document.addEventListener("keydown", (event) => {
         stage.show(stage.tabs[number - 1].dataset.view);
         event.preventDefault();
     }
+    const own = "input, [role=tab], [role=grid], [role=slider], .chips"; // have arrow keys of their own
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (step && stage.text) {
+    if (step && stage.text && !target.closest?.(own)) {
         stage.pick((stage.look.token ?? 0) + step);
         event.preventDefault();
     }
