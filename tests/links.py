@@ -1,16 +1,41 @@
-"""States that the page can be in, by chance, for the tests of its links."""
+"""Links of states that the page can be in, by chance, for the tests of its links."""
 
 import base64
 import json
 import random
+import re
 import zlib
+from dataclasses import asdict
 
 from gpt2.engine import Engine, Request, Sampling
-from gpt2.ui.link import DIGITS, Link, Made, check_digits, pack_link, proof
+from gpt2.ui.link import DIGITS, Link, Made, check_digits, proof
 from gpt2.ui.presets import VIEWS
+from gpt2.ui.record import SETTINGS
 
 LETTERS = "abc XYZ 0123'\"\\\n\t\x01${}`<>&é漢字🙂\u202e\u0300"
 HERE = Made("1a2b3c4d", "float32", "cpu", "0.1.0")
+
+
+def write_link(link: Link) -> str:
+    """The part of an address from # on; as static/address.js writes it."""
+    request, data = link.request, {"a": list(asdict(link.made).values())}
+    data |= {"m": request.model, "p": request.prompt}
+    if link.tab == "generate":
+        settings = [getattr(request.sampling, name) for name in SETTINGS]
+        data |= {"s": [request.max_new_tokens, *settings], "x": request.stop}
+        data |= {"c": [number for pair in link.chosen for number in pair]}
+    return pack_link(link.tab, {**data, "l": dict(link.look)}, link.proof)
+
+
+def pack_link(tab: str, data: object, tokens: str = "") -> str:
+    """A link of any data, whether it is one that this page can read or not."""
+    words = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    words = re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", words)
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    packed = packer.compress(words.encode("utf-8")) + packer.flush()
+    digits = base64.urlsafe_b64encode(packed).decode("ascii").rstrip("=")
+    body = f"v=1.{tab}.{digits}.{tokens}"
+    return f"#{body}.{check_digits(body)}"
 
 
 def any_text(rng: random.Random, most: int = 60) -> str:

@@ -19,17 +19,18 @@ from matplotlib.figure import Figure  # noqa: E402
 
 from gpt2 import figures, lens  # noqa: E402
 from gpt2.engine import Engine, Request, Sampling  # noqa: E402
+from gpt2.figures.base.heatmap import signed_colors  # noqa: E402
 from gpt2.figures.base.style import LIGHT, text_style  # noqa: E402
 from gpt2.model import GPT2, gelu  # noqa: E402
 from gpt2.sampling import distribution  # noqa: E402
 
 WIDTH = 760
 SENTENCE = "The president met the prime minister in Paris, and the president said that"
-WORDS = (
+WORDS = [
     *("king", "queen", "president", "minister", "Monday", "Tuesday", "Friday"),
     *("London", "Paris", "Berlin", "three", "four", "five"),
     *("football", "cricket", "goal", "bank", "money", "market"),
-)
+]
 
 
 def cosine(rows: torch.Tensor) -> np.ndarray:
@@ -67,6 +68,34 @@ def plain(axes: Axes, size: float, *frame: str) -> None:
         spine.set_color(LIGHT.muted)
     axes.set_facecolor("none")
     axes.tick_params(color=LIGHT.muted, labelcolor=LIGHT.text, labelsize=size, length=3, width=1)
+
+
+def similarity_figure(matrix: np.ndarray, names: list[str], title: str) -> Figure:
+    figure = new_figure(520, title)
+    axes = figure.subplots()
+    image = axes.imshow(matrix, cmap=signed_colors(LIGHT), vmin=-1, vmax=1)
+    step = -(-len(names) // 32)
+    places, shown = range(0, len(names), step), names[::step]
+    axes.set_xticks(places, shown, **text_style(LIGHT, 11, rotation=90))
+    axes.set_yticks(places, shown, **text_style(LIGHT, 11))
+    plain(axes, 11)
+    bar = figure.colorbar(image, ax=axes, shrink=0.6)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(color=LIGHT.muted, labelcolor=LIGHT.text, labelsize=11)
+    bar.set_label("cosine similarity", **text_style(LIGHT, 11))
+    return figure
+
+
+def alike(matrix: np.ndarray, names: list[str]) -> str:
+    """The most and the least alike, in words."""
+    rows, columns = np.triu_indices(len(names), 1)
+    pairs = matrix[rows, columns]
+    places = {"most": int(pairs.argmax()), "least": int(pairs.argmin())}
+    said = [
+        f"{word} alike {names[rows[at]]} and {names[columns[at]]}, {pairs[at]:.2f}"
+        for word, at in places.items()
+    ]
+    return "; ".join(said)
 
 
 def gelu_figure(values: torch.Tensor, layer: int) -> Figure:
@@ -132,13 +161,12 @@ def main(directory: Path = HERE) -> int:
     assert all(len(row) == 1 for row in word_ids), "each word must be one token"
     matrix = cosine(model.wte.weight[[row[0] for row in word_ids]])
     title = "How alike the embeddings of some words are"
-    draw("token-embeddings", figures.Similarity(matrix, WORDS, title))
+    save("token-embeddings", similarity_figure(matrix, WORDS, title), alike(matrix, WORDS))
 
-    positions = [str(p) for p in range(0, 1024, 8)]
+    places = [str(place) for place in range(0, 1024, 8)]
     matrix = cosine(model.wpe.weight[::8])
     title = "How alike the embeddings of positions are, every eighth of 1,024"
-    names = ("position", "position")
-    draw("positional-embeddings", figures.Similarity(matrix, positions, title, names))
+    save("positional-embeddings", similarity_figure(matrix, places, title), alike(matrix, places))
 
     reading = lens.Reading.of(model, ids)
     sharpest = max(
@@ -150,9 +178,9 @@ def main(directory: Path = HERE) -> int:
         key=lambda place: np.diagonal(reading.attention(place[0])[place[1]], offset=-1).mean(),
     )
     layer, head = sharpest
-    maps = reading.attention(layer)
-    draw("attention-head", figures.HeadMap(maps[head], pieces, layer, head))
-    draw("attention-layer", figures.LayerMaps(maps, layer, selected=head))
+    draw("attention-head", figures.HeadMap(reading.attention(layer)[head], pieces, layer, head))
+    tiles = engine.inspector.tiles(ids, 24, model="mini").weights
+    draw("attention-heads", figures.HeadTiles(tiles, engine.inspector.model_heads(model="mini")))
 
     stream, before_gelu = residual_stream(model, ids)
     share = float((before_gelu[3] < 0).float().mean())

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from gpt2.conversion import receipt
 from gpt2.engine.request import Limits
 from gpt2.model import parameter_count
 from gpt2.tokenizer import ENDOFTEXT, Tokenizer, load_tokenizer
+from gpt2.visible import drawn
 from gpt2.weights import hub
 
 log = logging.getLogger(__name__)
@@ -209,6 +210,14 @@ class Catalog:
         """The tokens' own texts, as strips and pictures show them."""
         tokenizer = self.tokenizer(model)
         return [tokenizer.drawn(token) for token in ids]
+
+    def speller(self, *, model: str) -> Callable[[int], str]:
+        """Spells a text token by token: what each completes, as a strip shows it.
+
+        Together the parts are the text. A token that ends amid a character has none of it.
+        """
+        decoder = self.tokenizer(model).decoder()
+        return lambda token: drawn(decoder.feed(token))
 
     def texts(self, ids: Sequence[int], *, model: str) -> list[str | None]:
         """The tokens' own characters, None for part of a character."""

@@ -8,7 +8,7 @@ PAGE for the page itself, whose style sheet says the colours (`theme_css`). No p
 may draw at once.
 """
 
-from gpt2.figures.ablation import AblationGrid, ablation_at
+from gpt2.figures.ablation import AblationGrid
 from gpt2.figures.attention import AttentionMap, HeadMap, head_name
 from gpt2.figures.attribution import AttributionBars
 from gpt2.figures.bars import TokenBars
@@ -18,7 +18,6 @@ from gpt2.figures.base.colors import (
     class_color,
     level_colors,
     level_legend,
-    token_colors,
     token_level,
 )
 from gpt2.figures.base.export import to_csv, to_svg
@@ -30,13 +29,11 @@ from gpt2.figures.before_after import BeforeAfter
 from gpt2.figures.classes import ClassBars
 from gpt2.figures.confusion import ConfusionTable
 from gpt2.figures.faithfulness import FaithfulnessCurves
-from gpt2.figures.layers import LayerMaps, head_at
 from gpt2.figures.lens import LensGrid, lens_columns
-from gpt2.figures.overview import OverviewMap, overview_at
+from gpt2.figures.overview import OverviewMap
 from gpt2.figures.rank import RankPath
 from gpt2.figures.score import ScoreBands
-from gpt2.figures.similarity import Similarity
-from gpt2.figures.tiles import HeadTiles, tile_at
+from gpt2.figures.tiles import HeadTiles
 from gpt2.figures.topic import TopicLines
 from gpt2.figures.training import TrainingCurves
 from gpt2.figures.waterfall import WaterfallBars, vocabulary_columns
@@ -56,36 +53,29 @@ __all__ = [
     "FaithfulnessCurves",
     "HeadMap",
     "HeadTiles",
-    "LayerMaps",
     "LensGrid",
     "OverviewMap",
     "Picture",
     "RankPath",
     "ScoreBands",
-    "Similarity",
     "Theme",
     "TokenBars",
     "TopicLines",
     "TrainingCurves",
     "WaterfallBars",
-    "ablation_at",
     "class_color",
     "counted",
-    "head_at",
     "head_name",
     "lens_columns",
     "level_colors",
     "level_legend",
-    "overview_at",
     "percent",
     "render",
     "theme_css",
-    "tile_at",
     "to_csv",
     "to_inline_svg",
     "to_png",
     "to_svg",
-    "token_colors",
     "token_level",
     "vocabulary_columns",
 ]

@@ -130,20 +130,6 @@ class AblationGrid:
         return f"layer {at[0]}, " + (f"head {at[1]}" if at[1] < heads else "MLP")
 
 
-def ablation_at(
-    x: float, y: float, *, layers: int, heads: int, width: int
-) -> tuple[int, int | None] | None:
-    """The layer and head under a place of an ablation figure; the head is None for the MLP.
-
-    Args:
-        x, y: fractions of the picture's width and height, from its top left corner.
-        layers, heads, width: those the figure was drawn with.
-    """
-    grid = _grid(layers, heads, width)
-    found = grid.at(x * width, y * round(grid.bottom + _foot(width)))
-    return (found[0], None) if found and found[1] == heads else found
-
-
 def _scale(values: np.ndarray, theme: Theme) -> Scale:
     """A scale centred on zero on which the square root gets the colour."""
     most = max(float(np.nanmax(np.abs(values))), 1e-9)

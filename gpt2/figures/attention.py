@@ -54,7 +54,7 @@ class AttentionMap:
         note = "blank: a token cannot\nlook at what comes later" if len(past) >= 6 else ""
         return heatmap(
             np.where(past, self.weights, np.nan),
-            Layout.of(self.pieces, width, past=True),
+            Layout.of(self.pieces, width),
             title=self.title,
             names=("token looked at (key)", "token that looks (query)"),
             scale=share_scale(self.unit, high=self.high),
@@ -71,7 +71,7 @@ class AttentionMap:
             for query, row in enumerate(self.weights)
         ]
         said = "“{row}” takes {value} from “{column}”"
-        return Cells.of(Layout.of(self.pieces, width, past=True).grid, names, names, values, said)
+        return Cells.of(Layout.of(self.pieces, width).grid, names, names, values, said)
 
     def alt(self) -> str:
         """Its title and its strongest pair."""

@@ -137,18 +137,6 @@ class OverviewMap:
         canvas.write(2 + size / 2, middle, "token that looks (query)", muted=True, **TURNED)
 
 
-def overview_at(x: float, y: float, *, tokens: int, width: int) -> tuple[int, int] | None:
-    """The tokens under a place of an overview, as (query, key); None outside the map.
-
-    Args:
-        x, y: fractions of the picture's width and height, from its top left corner.
-        tokens, width: those the figure was drawn with.
-    """
-    side, top, height = _place(width)
-    every = Grid(_LEFT, top, tokens, tokens, side / tokens, side / tokens)
-    return every.at(x * width, y * height)
-
-
 def _place(width: int) -> tuple[int, int, int]:
     """The map's side, its top, and the figure's height."""
     check_width(width)

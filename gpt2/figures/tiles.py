@@ -37,15 +37,13 @@ class HeadTiles:
         maps: [L, H, n, n] attention maps pooled to n x n cells, 0..1; n is at most MAX_CELLS.
         found: what each head was measured to do. A letter marks it and is explained above, unless
             tiles are too small.
-        selected: layer and head to outline, or None.
 
     Raises:
-        ValueError: shapes differ, an unknown head, or a value is NaN or out of 0..1.
+        ValueError: shapes differ, or a value is NaN or out of 0..1.
     """
 
     maps: np.ndarray
     found: HeadScores
-    selected: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         cells = int(np.shape(self.maps)[-1]) if np.ndim(self.maps) else 0
@@ -57,11 +55,6 @@ class HeadTiles:
         shape = check_field(self, "maps", (None, None, cells, cells), low=0, high=1).shape[:2]
         if self.found.scores.shape[1:] != shape:
             raise ValueError(f"scores are of {self.found.scores.shape[1:]} heads, maps of {shape}")
-        if self.selected is not None and self.selected not in np.ndindex(shape):
-            layer, head = self.selected
-            raise ValueError(
-                f"layer {layer}, head {head} is not one of {shape[0]} layers of {shape[1]} heads"
-            )
 
     def figure(self, theme: Theme = LIGHT, width: int = 1040) -> Figure:
         """Square tiles as large as the width allows, in whole pixels; a narrow one is a picker,
@@ -78,9 +71,6 @@ class HeadTiles:
         number_grid(canvas, grid)
         for word, heads in named.items():
             _stamp(canvas, _letter(word), [grid.box(*at) for at in heads])
-        if self.selected is not None:
-            left, top, across, down = grid.box(*self.selected)
-            canvas.outline((left - 1.5, top - 1.5, across + 3, down + 3), theme.accent)
         return canvas.figure
 
     def cells(self, width: int) -> Cells:
@@ -121,17 +111,6 @@ class HeadTiles:
         labels = {at: self.found.label(*at) for at in np.ndindex(self.maps.shape[:2])}
         words = sorted({*labels.values()} - {""})
         return {word: [at for at, label in labels.items() if label == word] for word in words}
-
-
-def tile_at(x: float, y: float, *, layers: int, heads: int, width: int) -> tuple[int, int] | None:
-    """The layer and head under a place of a tiles figure, None outside the tiles.
-
-    Args:
-        x, y: fractions of the picture's width and height, from its top left corner.
-        layers, heads, width: those the figure was drawn with.
-    """
-    grid = _grid(layers, heads, width)
-    return grid.at(x * width, y * (grid.bottom + 4))
 
 
 def _grid(layers: int, heads: int, width: int) -> Grid:

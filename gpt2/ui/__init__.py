@@ -1,6 +1,8 @@
-"""The web page: one Gradio Blocks with two tabs and an API.
+"""The web page and the API: one Gradio Blocks with two tabs, of a text and an inspector each.
 
-Never imports torch itself; everything it shows comes from the engine.
+The browser keeps what a visitor looks at (static/stage.js) and asks; Python writes texts and draws
+views, and keeps nothing of a visitor. Never imports torch itself: all that is shown comes from the
+engine, as pictures of gpt2.figures.
 """
 
 import os

@@ -61,22 +61,6 @@ def text(name: str, label: str, *, most: int = 200, placeholder: str = "") -> st
     )
 
 
-def select(name: str, label: str, options: Sequence[str] | Mapping[str, str]) -> str:
-    """One of many, folded; the first is chosen.
-
-    Args:
-        options: values, or words by value.
-    """
-    words = options if isinstance(options, Mapping) else dict(zip(options, options, strict=True))
-    listed = "".join(
-        f'<option value="{escape(value)}">{escape(said)}</option>' for value, said in words.items()
-    )
-    return (
-        f'<label class="select-control"><span>{escape(label)}</span>'
-        f'<select data-look="{name}">{listed}</select></label>'
-    )
-
-
 def paste(name: str, label: str, button: str, *, limit: int, placeholder: str = "") -> str:
     """A text of any length up to a limit, which a button hands over.
 

@@ -2,9 +2,19 @@
 
     #v=1.<tab>.<data>.<proof>.<check>
 
-data    a JSON object, its names those of LETTERS; UTF-8, raw deflate (RFC 1951), base64url
+data    a JSON object, see below; UTF-8, raw deflate (RFC 1951), base64url
 proof   a base64url digit for each token that the author's text had, see `proof`
 check   CRC-32 of all before its point, in six base64url digits
+
+The object holds, by name:
+
+a       author: what the text was made with, see Made
+m       model
+p       prompt, or news text
+s       settings: new tokens, then SETTINGS; a news text has none
+x       stop text
+c       chosen: places and the tokens that were put there, flat
+l       look: the view, the token, the parts switched off, and the controls of the views
 
 The browser writes it (static/address.js) and no server logs it: it is the part of an address that
 stays in the browser. Here it is read, and checked like any input.
@@ -26,18 +36,7 @@ from gpt2.ui.presets import VIEWS
 from gpt2.ui.record import SETTINGS, Choice, check_runs
 
 DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"  # base64url
-LETTERS = {
-    "a": "author: what the text was made with, see Made",
-    "m": "model",
-    "p": "prompt, or news text",
-    "s": "settings: new tokens, then SETTINGS; a news text has none",
-    "x": "stop text",
-    "c": "chosen: places and the tokens that were put there, flat",
-    "l": "look: the view, the token, the parts switched off, and the controls of the views",
-}
-MOST_CHARS = (
-    150_000  # of a link; one that an address holds has 2,000, what a browser keeps has more
-)
+MOST_CHARS = 150_000  # of a link; in an address it has up to 2,000, what a browser keeps has more
 MOST_BYTES = 250_000  # of its JSON; the longest prompt, escaped, is under half of it
 MOST_PROOF = 4_096
 PART_KINDS = ("head", "mlp", "layer")
@@ -137,31 +136,6 @@ def _cause(there: Made, here: Made) -> str:
         return "the numbers of this machine round differently"
     theirs, ours = (" and ".join(side) for side in zip(*words, strict=True))
     return f"{theirs} there, {ours} here"
-
-
-# --- writing ---------------------------------------------------------------------------------
-
-
-def write_link(link: Link) -> str:
-    """The part of an address from # on; the page writes its own, in the same way."""
-    request, data = link.request, {"a": list(asdict(link.made).values())}
-    data |= {"m": request.model, "p": request.prompt}
-    if link.tab == "generate":
-        settings = [getattr(request.sampling, name) for name in SETTINGS]
-        data |= {"s": [request.max_new_tokens, *settings], "x": request.stop}
-        data |= {"c": [number for pair in link.chosen for number in pair]}
-    return pack_link(link.tab, {**data, "l": dict(link.look)}, link.proof)
-
-
-def pack_link(tab: str, data: object, tokens: str = "") -> str:
-    """A link of any data, whether it is one that this page can read or not."""
-    words = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    words = re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", words)
-    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
-    packed = packer.compress(words.encode("utf-8")) + packer.flush()
-    digits = base64.urlsafe_b64encode(packed).decode("ascii").rstrip("=")
-    body = f"v=1.{tab}.{digits}.{tokens}"
-    return f"#{body}.{check_digits(body)}"
 
 
 def check_digits(body: str) -> str:

@@ -140,7 +140,7 @@ class View:
                 **PRIVATE,
             )
 
-    def _answers(self, raw: object) -> Iterator[str]:
+    def answers(self, raw: object) -> Iterator[str]:
         """What the page shows of each drawing, as JSON with the key of what it is about."""
         key = {"key": key_of(raw)}
         try:
@@ -154,7 +154,7 @@ class View:
             yield json.dumps({**key, "refused": str(error)})
 
     def _drawn(self, raw: object) -> Iterator[dict[gr.HTML, str]]:
-        for answer in self._answers(raw):
+        for answer in self.answers(raw):
             yield {self.frame: answer}
 
     def _streaming(self, extra: Extra) -> Callable[..., Iterator[dict[gr.HTML, str]]]:
@@ -170,7 +170,7 @@ class View:
 
     def answer(self, raw: object) -> str:
         """The last and best of them."""
-        *_, answer = self._answers(raw)
+        *_, answer = self.answers(raw)
         return answer
 
     def _ahead(self, raw: object) -> dict[gr.HTML, str]:
@@ -225,8 +225,9 @@ def inspector_tabs(tab: str, titles: Mapping[str, str]) -> gr.HTML:
     """
     buttons = "".join(
         f'<button type="button" role="tab" id="{tab}-tab-{name}" data-view="{name}" '
-        f'aria-controls="{tab}-{name}" aria-selected="false" tabindex="-1">{escape(title)}</button>'
-        for name, title in titles.items()
+        f'aria-controls="{tab}-{name}" aria-selected="false" tabindex="-1" title="key {key}">'
+        f"{escape(title)}</button>"
+        for key, (name, title) in enumerate(titles.items(), start=1)
     )
     return gr.HTML(
         html_template=f'<div class="views" role="tablist" aria-label="Views">{buttons}</div>',

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-from links import any_link, mutant, wild
+from links import any_link, mutant, wild, write_link
 from playwright.sync_api import expect
 from programs import free_port
 
-from gpt2.ui.link import read_link, write_link
+from gpt2.ui.link import read_link
 
 pytestmark = pytest.mark.browser
 

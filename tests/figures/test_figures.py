@@ -5,7 +5,6 @@ import itertools
 import math
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -71,10 +70,8 @@ def ten() -> figures.TokenBars:
 PICTURES: dict[str, Callable[[], figures.Picture]] = {
     "probability": ten,
     "head": lambda: figures.HeadMap(attention(20)[0], pieces(20), layer=1, head=2),
-    "layer": lambda: figures.LayerMaps(attention(20, heads=12), layer=1, selected=11),
     "class": lambda: figures.ClassBars(LABELS, topics(1)[0]),
     "topic": lambda: figures.TopicLines(topics(30), pieces(30), LABELS),
-    "similarity": lambda: figures.Similarity(np.eye(20), pieces(20)),
     "training": lambda: figures.TrainingCurves(*curves(60)),
     "confusion": lambda: figures.ConfusionTable(COUNTS, LABELS),
 }
@@ -401,7 +398,6 @@ def test_the_strongest_pair_is_said_and_the_first_row_does_not_count() -> None:
 def test_one_token_has_nothing_to_look_back_at() -> None:
     assert figures.AttentionMap([[1]], ["a"], "Rollout").alt() == "Rollout, over 1 token."
     assert "nothing to look back at" in figures.HeadMap([[1]], ["a"], layer=0, head=0).alt()
-    assert "over 1 token: 1 head." in figures.LayerMaps([[[1]]], layer=0).alt()
 
 
 def test_head_minus_one_is_called_the_mean() -> None:
@@ -409,39 +405,9 @@ def test_head_minus_one_is_called_the_mean() -> None:
     assert "Layer 5, mean over heads: where each token looks" in said(figure)
 
 
-@pytest.mark.parametrize("width", [350, 1040])
-@pytest.mark.parametrize("heads", [1, 12, 25])
-def test_each_thumbnail_lies_where_a_click_finds_it(heads: int, width: int) -> None:
-    for head in {0, heads - 1}:
-        weights = np.zeros((heads, 6, 6))
-        weights[head] = np.tri(6)
-        picture = figures.render(figures.LayerMaps(weights, layer=0).figure(width=width))
-        yellow = np.argwhere((picture[..., 0] > 240) & (picture[..., 2] < 60))
-        assert len(yellow) > 1000
-        for y, x in (yellow[0], yellow[len(yellow) // 2], yellow[-1]):
-            place = x / picture.shape[1], y / picture.shape[0]
-            assert figures.head_at(*place, heads=heads, width=width) == head
-    assert figures.head_at(0.001, 0.001, heads=heads, width=width) is None
-
-
-def test_each_thumbnail_is_named_and_the_selected_one_outlined() -> None:
-    figure = figures.LayerMaps(attention(4, heads=3), layer=0, selected=2).figure()
-    assert {"head 0", "head 1", "head 2"} <= set(said(figure))
-    (outline,) = figure.axes[0].collections
-    assert to_hex(outline.get_edgecolor()[0]) == LIGHT.accent
-
-
-def test_layer_alt_names_the_sharpest_head() -> None:
-    weights = np.tile(np.tri(4) / np.arange(1, 5)[:, None], (3, 1, 1))
-    weights[1] = np.eye(4)
-    assert "Sharpest: head 1, giving 100 %" in figures.LayerMaps(weights, layer=0).alt()
-
-
 def test_more_tokens_than_the_limit_are_refused() -> None:
     with pytest.raises(ValueError, match="65 tokens are too many to draw, the limit is 64"):
         figures.HeadMap(np.eye(65), pieces(65), layer=0, head=0)
-    with pytest.raises(ValueError, match="limit is 64"):
-        figures.LayerMaps(np.eye(65)[None], layer=0)
 
 
 # Topics
@@ -484,32 +450,12 @@ def test_names_at_the_line_ends_never_overlap(last: tuple[float, ...]) -> None:
     assert not [pair for pair in itertools.combinations(boxes, 2) if pair[0].overlaps(pair[1])]
 
 
-# Similarity
-
-
-def test_zero_similarity_is_neutral_and_signs_differ_in_hue() -> None:
-    matrix = np.array([[1, -1], [0, 1.0]])
-    for theme in (LIGHT, DARK):
-        figure = figures.Similarity(matrix, ("a", "b")).figure(theme, 350)
-        painted = cells(figure, 2)
-        red, green, blue = (int(value) for value in painted[1, 0, :3])
-        assert max(red, green, blue) - min(red, green, blue) < 12
-        assert painted[0, 0, 0] > painted[0, 0, 2]
-        assert painted[0, 1, 2] > painted[0, 1, 0]
-
-
-def test_similarity_alt_names_the_nearest_and_the_farthest() -> None:
-    matrix = np.array([[1, 0.9, -0.5], [0.9, 1, 0], [-0.5, 0, 1]])
-    words = figures.Similarity(matrix, list("abc")).alt()
-    assert words.endswith("Most alike: “a” and “b”, 0.90. Least alike: “a” and “c”, -0.50.")
-
-
 # Colours
 
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK])
 def test_text_is_readable_on_every_tint_and_on_the_page(theme: Theme) -> None:
-    tints = figures.token_colors(np.geomspace(1e-9, 1, 200), "probability", theme=theme)
+    tints = figures.level_colors(theme=theme)
     assert min(contrast(tint, theme.text) for tint in tints) >= 4.5
     for color in (theme.text, theme.muted, theme.accent):
         assert contrast(color, theme.background) >= 4.5
@@ -524,7 +470,8 @@ def test_a_tint_deepens_with_surprise(theme: Theme) -> None:
         ("rank", (1, 3, 10, 100, 1000)),
         ("entropy", (0, 1, 3, 6, 8)),
     ):
-        tints = figures.token_colors(values, by, theme=theme)
+        colors = figures.level_colors(theme=theme)
+        tints = [colors[figures.token_level(value, by)] for value in values]
         steps = [contrast(tint, theme.background) for tint in tints]
         assert steps == sorted(steps)
         assert len(set(tints)) == 5
@@ -532,10 +479,8 @@ def test_a_tint_deepens_with_surprise(theme: Theme) -> None:
 
 
 def test_values_beyond_a_scale_take_its_last_colour() -> None:
-    assert figures.token_colors((0, 1e-7), "probability") == [LIGHT.tint[-1]] * 2
-    assert figures.token_colors((50257,), "rank") == [LIGHT.tint[-1]]
-    assert figures.token_colors((math.log(50257),), "entropy") == [LIGHT.tint[-1]]
-    assert figures.token_colors((), "rank") == []
+    beyond = ((0, "probability"), (1e-7, "probability"), (50257, "rank"), (11, "entropy"))
+    assert {figures.token_level(value, by) for value, by in beyond} == {figures.LEVELS - 1}
 
 
 @pytest.mark.parametrize("by", ["probability", "rank", "entropy"])
@@ -543,14 +488,14 @@ def test_the_legend_shows_the_colours_of_its_values(by: str) -> None:
     legend = figures.level_legend(by)
     assert [legend[0][1], legend[-1][1]] == [0, figures.LEVELS - 1]
     assert len({level for _, level in legend}) == len(legend) >= 4
-    for theme in (LIGHT, DARK):  # a level has the colour that token_colors gives its values
+    for theme in (LIGHT, DARK):
         colors = figures.level_colors(theme=theme)
         assert [colors[0], colors[-1]] == [theme.tint[0], theme.tint[-1]]
 
 
 def test_an_unknown_quantity_is_refused() -> None:
     with pytest.raises(ValueError, match="probability, rank, entropy"):
-        figures.token_colors((0.5,), "surprise")
+        figures.token_level(0.5, "surprise")
     with pytest.raises(ValueError, match="probability, rank, entropy"):
         figures.level_legend("surprise")
 
@@ -584,11 +529,8 @@ REFUSALS = {
     "probability": lambda bad: figures.TokenBars("ab", (0.5, bad), (0.5, 0.5), 0),
     "sampled": lambda bad: figures.TokenBars("ab", (0.5, 0.5), (0.5, bad), 0),
     "head": lambda bad: figures.HeadMap([[1, 0], [bad, 1]], "ab", layer=0, head=0),
-    "layer": lambda bad: figures.LayerMaps([[[1, 0], [bad, 1]]], layer=0),
     "class": lambda bad: figures.ClassBars("ab", (0.5, bad)),
     "topic": lambda bad: figures.TopicLines([(0.5, bad)], "a", "xy"),
-    "similarity": lambda bad: figures.Similarity([[1, bad], [0, 1]], "ab"),
-    "token_colors": lambda bad: figures.token_colors((0.5, bad), "probability"),
 }
 
 
@@ -608,13 +550,8 @@ def test_a_value_that_is_no_share_is_refused_by_name(name: str, bad: float | Non
         lambda: figures.HeadMap(np.eye(3), "ab", layer=0, head=0),
         lambda: figures.HeadMap(np.eye(2), "ab", layer=0, head=0, words="abc"),
         lambda: figures.HeadMap(np.zeros((0, 0)), "", layer=0, head=0),
-        lambda: figures.LayerMaps(np.eye(3), layer=0),
-        lambda: figures.LayerMaps(np.zeros((2, 0, 0)), layer=0),
-        lambda: figures.LayerMaps(attention(3, heads=2), layer=0, selected=2),
         lambda: figures.ClassBars("abc", [0.5, 0.5]),
         lambda: figures.TopicLines(np.zeros((0, 4)), [], LABELS),
-        lambda: figures.Similarity(np.eye(2), "abc"),
-        lambda: figures.Similarity(np.eye(1025), ["a"] * 1025),
         lambda: figures.ClassBars("ab", [0.5, 0.5]).figure(width=100),
     ],
 )
@@ -652,7 +589,8 @@ def test_eight_threads_draw_at_once_as_one_would() -> None:
     def draw(number: int) -> tuple[list[str], np.ndarray]:
         seed = number % 5
         if seed < 4:
-            picture = figures.LayerMaps(attention(3, heads=2, seed=seed), layer=seed)
+            weights = attention(3, seed=seed)[0]
+            picture = figures.HeadMap(weights, "abc", layer=seed, head=0)
         else:
             picture = figures.ClassBars(HARD[seed : seed + 4], topics(1)[0])
         figure = picture.figure(width=300)
@@ -664,7 +602,7 @@ def test_eight_threads_draw_at_once_as_one_would() -> None:
     for number, (words, picture) in enumerate(at_once):
         assert words == alone[number % 5][0]
         np.testing.assert_array_equal(picture, alone[number % 5][1])
-    assert "Layer 2: where each of its heads looks" in alone[2][0]
+    assert "Layer 2, head 0: where each token looks" in alone[2][0]
     assert not Gcf.figs
 
 
@@ -677,16 +615,6 @@ def test_figures_need_neither_torch_nor_pyplot() -> None:
         [sys.executable, "-c", code % (unwanted,)], cwd=root, capture_output=True, text=True
     )
     assert done.stdout.strip() == "[]", done.stderr
-
-
-def test_twelve_thumbnails_are_fast() -> None:
-    weights = attention(64, heads=12)
-    seconds = []
-    for _ in range(4):
-        start = time.perf_counter()
-        figures.to_png(figures.LayerMaps(weights, layer=0).figure())
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 0.8  # about 0.2 on two quiet cores
 
 
 # Training

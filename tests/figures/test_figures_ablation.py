@@ -53,23 +53,6 @@ def test_a_strong_mlp_does_not_make_the_heads_pale() -> None:
     assert {"-50.00", "+0.01"} <= set(said(figure))
 
 
-@pytest.mark.parametrize("width", [300, 340, 1040])
-@pytest.mark.parametrize(("layers", "heads"), [(2, 3), (12, 12), (48, 25)])
-def test_a_click_finds_the_head_or_the_mlp(layers: int, heads: int, width: int) -> None:
-    figure = figures.AblationGrid(np.zeros((layers, heads)), np.zeros(layers), "a").figure(
-        width=width
-    )
-    size = figure.get_size_inches() * 72
-    paths = figure.axes[0].collections[0].get_paths()  # row by row, the MLP last in each
-    wanted = [
-        (layer, head if head < heads else None) for layer, head in np.ndindex(layers, heads + 1)
-    ]
-    for path, at in list(zip(paths, wanted, strict=True))[:: max(1, layers * heads // 60)]:
-        place = path.vertices[:4].mean(0) / size
-        assert figures.ablation_at(*place, layers=layers, heads=heads, width=width) == at
-    assert figures.ablation_at(0.001, 0.001, layers=layers, heads=heads, width=width) is None
-
-
 def test_layers_not_known_yet_stay_empty() -> None:
     heads, mlps = HEADS.copy(), MLPS.copy()
     heads[0] = mlps[0] = np.nan

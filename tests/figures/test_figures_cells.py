@@ -23,19 +23,19 @@ NAMES = ["The", " cat", "\n"]
 def center(cells: Cells, row: int, column: int) -> tuple[float, float]:
     """The middle of a cell, in CSS pixels."""
     x = cells.left + column * cells.across + (cells.across - cells.gap) / 2
-    y = cells.top + row * cells.down + (cells.down - cells.gap - cells.head) / 2
+    y = cells.top + row * cells.down + (cells.down - cells.gap) / 2
     return x, y
 
 
 def painted(picture: Picture, width: int, cells: Cells) -> np.ndarray:
     """The colour of each cell, away from words where it is large enough for some: [R, C, 4]."""
     pixels = figures.render(picture.figure(LIGHT, width))
-    aside = 0.3 if min(cells.down - cells.gap - cells.head, cells.across) > 12 else 0
+    aside = 0.3 if min(cells.down - cells.gap, cells.across) > 12 else 0
     out = np.zeros((len(cells.rows), len(cells.columns), 4), int)
     for row, column in np.ndindex(out.shape[:2]):
         x, y = center(cells, row, column)
         x -= aside * (cells.across - cells.gap)
-        y += aside * (cells.down - cells.gap - cells.head)
+        y += aside * (cells.down - cells.gap)
         out[row, column] = pixels[int(2 * y), int(2 * x)]
     return out
 
@@ -75,21 +75,6 @@ def test_a_cell_of_a_map_says_who_takes_how_much_from_whom() -> None:
     assert cells.said == "“{row}” takes {value} from “{column}”"
     lengths = figures.AttentionMap(5 * SHARES, NAMES, "", unit="length", high=5).cells(700)
     assert lengths.values[2] == ["2.5", "0.5", "2"]
-
-
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("heads", [1, 5, 12, 25])
-def test_a_cell_of_a_layer_lies_on_its_head(heads: int, width: int) -> None:
-    weights = np.zeros((heads, 4, 4))
-    weights[-1] = np.tri(4)
-    picture = figures.LayerMaps(weights, layer=3)
-    cells = picture.cells(width)
-    colors = painted(picture, width, cells)
-    found = there(cells)
-    assert [cell(cells, *at) for at in found] == [f"head {head}" for head in range(heads)]
-    assert [colors[at][0] > 200 for at in found] == [False] * (heads - 1) + [True]
-    assert cells.said == "layer 3, {value}"
-    assert cells.head > 0
 
 
 @pytest.mark.parametrize("width", [200, *WIDTHS])
@@ -174,11 +159,11 @@ def test_every_picture_says_its_cells_or_that_it_has_none(name: str) -> None:
     assert len(cells.values) == len(cells.rows)
     assert {len(row) for row in cells.values} == {len(cells.columns)}
     data = json.loads(json.dumps(cells.as_json()))
-    names = "left top across down gap head rows columns values said"
+    names = "left top across down gap rows columns values said"
     assert " ".join(data) == names
     across, down = picture.figure(LIGHT, 700).get_size_inches() * 72
     assert cells.left + len(cells.columns) * cells.across - cells.gap <= across + 0.1
-    assert cells.top + len(cells.rows) * cells.down - cells.gap - cells.head <= down + 0.1
+    assert cells.top + len(cells.rows) * cells.down - cells.gap <= down + 0.1
     assert "{value}" in cells.said
 
 

@@ -42,7 +42,6 @@ def tiles(cells: int, layers: int, heads: int) -> np.ndarray:
 def head_tiles(
     maps: np.ndarray,
     labels: Sequence[Sequence[str]] | None = None,
-    selected: tuple[int, int] | None = None,
 ) -> figures.HeadTiles:
     """Tiles whose heads were measured to do what the labels say, by default nothing."""
     scores = np.zeros((len(HEAD_LABELS), *maps.shape[:2]))
@@ -50,7 +49,7 @@ def head_tiles(
         for head, word in enumerate(row):
             if word:
                 scores[HEAD_LABELS.index(word), layer, head] = 1
-    return figures.HeadTiles(maps, HeadScores(scores, (1,) * 4, 0.4), selected)
+    return figures.HeadTiles(maps, HeadScores(scores, (1,) * 4, 0.4))
 
 
 def lens(
@@ -67,9 +66,7 @@ def lens(
 METHODS = ("gradient × input", "integrated gradients", "occlusion", "rollout", RANDOM_ORDER)
 PICTURES: dict[str, Callable[[list[str], int], figures.Picture]] = {
     "waterfall": lambda names, width: figures.WaterfallBars(**fall(names[:11])),
-    "tiles": lambda names, width: head_tiles(
-        tiles(5, 12, 12), [[*HEAD_LABELS, "", ""] * 2] * 12, selected=(1, 11)
-    ),
+    "tiles": lambda names, width: head_tiles(tiles(5, 12, 12), [[*HEAD_LABELS, "", ""] * 2] * 12),
     "overview": lambda names, width: figures.OverviewMap(
         np.tri(8), range(0, 1025, 128), "Rollout", window=(960, 1024)
     ),

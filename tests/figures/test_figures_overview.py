@@ -10,16 +10,16 @@ from gpt2.figures import LIGHT
 
 
 @pytest.mark.parametrize("width", [300, 1040])
-def test_the_window_is_outlined_where_a_click_finds_its_tokens(width: int) -> None:
+def test_the_window_is_outlined_where_its_tokens_are(width: int) -> None:
     edges = range(0, 1001, 20)
-    figure = figures.OverviewMap(np.tri(50), edges, "All", (400, 464)).figure(width=width)
+    picture = figures.OverviewMap(np.tri(50), edges, "All", (400, 464))
+    figure, cells = picture.figure(width=width), picture.cells(width)
     (outline,) = figure.axes[0].collections
     assert to_hex(outline.get_edgecolor()[0]) == LIGHT.accent
     corners = outline.get_paths()[0].vertices[[0, 2]]
-    size = figure.get_size_inches() * 72
-    found = [figures.overview_at(*(at + 0.01) / size, tokens=1000, width=width) for at in corners]
-    assert found == [(400, 400), (464, 464)]
-    assert figures.overview_at(0.01, 0.5, tokens=1000, width=width) is None
+    runs = (corners - (cells.left, cells.top)) / (cells.across, cells.down)
+    a_run = 2 * 20  # tokens: two cells of the map
+    assert (runs * a_run).ravel() == pytest.approx([400, 400, 464, 464], abs=0.5)
 
 
 def test_the_future_is_blank_and_axes_count_tokens() -> None:

@@ -4,32 +4,14 @@ import time
 
 import numpy as np
 import pytest
-from matplotlib.colors import to_hex
 from test_figures import said
 from test_figures_inside import head_tiles, tiles
 
 from gpt2 import figures
-from gpt2.figures import LIGHT
 from gpt2.records import HEAD_LABELS
 
 PREVIOUS, FIRST, _, INDUCTION = HEAD_LABELS
 WORDS = [[PREVIOUS, "", FIRST], ["", PREVIOUS, INDUCTION]]
-
-
-@pytest.mark.parametrize("width", [300, 340, 1040])
-@pytest.mark.parametrize(("layers", "heads"), [(1, 1), (8, 9), (12, 12), (48, 25)])
-def test_each_tile_lies_where_a_click_finds_it(layers: int, heads: int, width: int) -> None:
-    for at in {(0, 0), (layers - 1, 0), (layers // 2, heads - 1)}:
-        maps = np.zeros((layers, heads, 4, 4))
-        maps[at] = np.tri(4)
-        picture = figures.render(head_tiles(maps).figure(width=width))
-        yellow = np.argwhere((picture[..., 0] > 240) & (picture[..., 2] < 60))
-        assert len(yellow) > 100
-        for y, x in (yellow[0], yellow[len(yellow) // 2], yellow[-1]):
-            place = (x + 0.5) / picture.shape[1], (y + 0.5) / picture.shape[0]
-            found = figures.tile_at(*place, layers=layers, heads=heads, width=width)
-            assert found == at
-    assert figures.tile_at(0.001, 0.001, layers=layers, heads=heads, width=width) is None
 
 
 def test_the_future_is_blank_and_the_past_is_not() -> None:
@@ -40,16 +22,19 @@ def test_the_future_is_blank_and_the_past_is_not() -> None:
 
 
 def test_letters_mark_what_heads_do_and_a_key_says_so() -> None:
-    figure = head_tiles(tiles(3, 2, 3), WORDS).figure()
+    picture = head_tiles(tiles(3, 2, 3), WORDS)
+    figure, cells = picture.figure(), picture.cells(1040)
+
+    def place_of(x: float, y: float) -> tuple[int, int]:
+        return int((y - cells.top) // cells.down), int((x - cells.left) // cells.across)
+
     assert "marked: F first token · I induction · P previous token" in said(figure)
     assert [len(line.get_xdata()) for line in figure.axes[0].lines] == [1, 1, 2]
     for line, places in zip(
         figure.axes[0].lines, ([(0, 2)], [(1, 2)], [(0, 0), (1, 1)]), strict=True
     ):
-        height = figure.get_size_inches()[1] * 72
-        at = [(x / 1040, y / height) for x, y in zip(*line.get_data(), strict=True)]
-        found = [figures.tile_at(*place, layers=2, heads=3, width=1040) for place in at]
-        assert found == places
+        at = zip(*line.get_data(), strict=True)
+        assert [place_of(x, y) for x, y in at] == places
 
 
 def test_tiles_too_small_for_letters_have_none() -> None:
@@ -60,15 +45,6 @@ def test_tiles_too_small_for_letters_have_none() -> None:
 
 def test_no_two_kinds_of_heads_begin_with_the_same_letter() -> None:
     assert len({word[0] for word in HEAD_LABELS}) == len(HEAD_LABELS)
-
-
-def test_the_selected_head_is_outlined() -> None:
-    figure = head_tiles(tiles(3, 2, 3), selected=(1, 2)).figure()
-    (outline,) = figure.axes[0].collections
-    assert to_hex(outline.get_edgecolor()[0]) == LIGHT.accent
-    x, y = outline.get_paths()[0].vertices[:4].mean(0)
-    height = figure.get_size_inches()[1] * 72
-    assert figures.tile_at(x / 1040, y / height, layers=2, heads=3, width=1040) == (1, 2)
 
 
 def test_alt_counts_the_heads_and_names_the_labelled_ones() -> None:
@@ -85,17 +61,16 @@ def test_alt_counts_the_heads_and_names_the_labelled_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    ("maps", "more", "words"),
+    ("maps", "words"),
     [
-        (np.full((1, 1, 2, 2), 1.5), {}, r"maps\[0, 0, 0, 0\] is 1.5"),
-        (np.zeros((2, 2, 2)), {}, r"maps has shape \[2, 2, 2\]"),
-        (np.zeros((1, 1, 65, 65)), {}, "65 cells are too fine to draw, the limit is 64"),
-        (np.zeros((2, 3, 2, 2)), {"selected": (0, 3)}, "layer 0, head 3 is not one of 2 layers"),
+        (np.full((1, 1, 2, 2), 1.5), r"maps\[0, 0, 0, 0\] is 1.5"),
+        (np.zeros((2, 2, 2)), r"maps has shape \[2, 2, 2\]"),
+        (np.zeros((1, 1, 65, 65)), "65 cells are too fine to draw, the limit is 64"),
     ],
 )
-def test_wrong_maps_are_refused(maps: np.ndarray, more: dict, words: str) -> None:
+def test_wrong_maps_are_refused(maps: np.ndarray, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        head_tiles(maps, **more)
+        head_tiles(maps)
 
 
 def test_scores_of_another_model_are_refused() -> None:

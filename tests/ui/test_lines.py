@@ -21,12 +21,14 @@ def written(engine):
 
 def test_a_line_is_one_line_and_says_what_was_asked_for(engine, written):
     request, begun, updates = written
-    line = text_line(engine, begun, request, [(4, 5)], 7)
+    spell = engine.catalog.speller(model="tiny")
+    texts = [spell(token) for token in begun.prompt_ids]
+    line = text_line(engine, begun, request, texts, chosen=[(4, 5)], moment=7)
     assert line.count("\n") == 1 == line.endswith("\n")
     kind, first = json.loads(line)
     assert kind == "text"
     assert first["ids"] == list(begun.prompt_ids)
-    assert first["texts"] == engine.catalog.drawn(begun.prompt_ids, model="tiny")
+    assert first["texts"] == ["Hello", "\n", "world"]
     assert first["settings"] == {
         "temperature": 0.8,
         "top_k": 50,
@@ -40,14 +42,26 @@ def test_a_line_is_one_line_and_says_what_was_asked_for(engine, written):
     assert first["chosen"] == [[4, 5]]
     assert (first["layers"], first["heads"], first["dtype"]) == (2, 2, "float32")
     for update in updates:
-        line = token_line(engine, "tiny", update.step)
+        line = token_line(update.step, spell(update.step.id))
         assert line.count("\n") == 1
         kind, token, text, prob, rank, entropy, levels = json.loads(line)
         assert (kind, token, rank) == ("token", update.step.id, update.step.rank)
-        assert text == engine.catalog.drawn([token], model="tiny")[0]
+        assert token == update.step.id
+        assert isinstance(text, str)
         assert prob.endswith("%")
         assert float(entropy) == pytest.approx(update.step.entropy, abs=0.051)
         assert all(0 <= level < 16 for level in levels)
+
+
+def test_a_character_of_several_tokens_is_one_in_the_text(engine):
+    """Quotation marks stood there as \\xE2\\x80\\x9C, in the only copy of the text."""
+    text = "He said “né 中” \N{GRINNING FACE}."
+    ids = engine.catalog.encode(text, model="tiny")
+    spell = engine.catalog.speller(model="tiny")
+    parts = [spell(token) for token in ids]
+    assert "".join(parts) == text
+    assert "" in parts  # a token that ends amid a character has none of it
+    assert len(parts) == len(ids)
 
 
 @pytest.mark.parametrize("words", HOSTILE)
@@ -72,14 +86,15 @@ def test_a_proof_has_a_digit_a_token_that_holds_all_before_it():
 def test_the_status_tells_seed_model_end_and_what_was_dropped(written):
     from dataclasses import replace
 
-    _, begun, updates = written
-    said = status(begun, updates)
+    request, begun, updates = written
+    how = request.sampling
+    said = status(begun, updates, how)
     assert said.startswith("6 tokens · ")
-    assert said.endswith(" tokens/s · seed 3 · tiny · stopped: length")
-    assert status(begun, updates[:1]).startswith("1 token · ")
-    assert "writing" in status(begun, updates[:2])
-    assert "stopped: by you" in status(begun, updates[:2], ended="cancelled")
-    dropped = status(replace(begun, truncated=1234), updates)
+    assert said.endswith(" tokens/s · temperature 0.8 · top-k 50 · seed 3 · tiny · stopped: length")
+    assert status(begun, updates[:1], how).startswith("1 token · ")
+    assert "writing" in status(begun, updates[:2], how)
+    assert "stopped: by you" in status(begun, updates[:2], how, ended="cancelled")
+    dropped = status(replace(begun, truncated=1234), updates, how)
     assert dropped.endswith("the first 1,234 tokens of the prompt were dropped")
 
 

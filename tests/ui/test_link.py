@@ -7,7 +7,7 @@ import zlib
 from dataclasses import replace
 
 import pytest
-from links import HERE, any_link, mutant, wild
+from links import HERE, any_link, mutant, pack_link, wild, write_link
 
 from gpt2.engine import Request, Sampling
 from gpt2.ui.generate.tab import linked
@@ -17,11 +17,9 @@ from gpt2.ui.link import (
     Link,
     check_digits,
     made_with,
-    pack_link,
     proof,
     read_link,
     verdict,
-    write_link,
 )
 
 

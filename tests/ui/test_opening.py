@@ -64,7 +64,7 @@ def test_the_example_selects_what_its_preset_speaks_of(made):
     end = parsed(made["lines"])[-1][1]
     assert asked["look"]["token"] == end["selected"]
     assert end["look"]["view"] == made["view"] == OPENING.view
-    assert end["preset"][1].startswith(OPENING.words)
+    assert end["preset"][2].startswith(OPENING.words)
 
 
 def test_a_page_has_no_example_before_it_is_made_and_shares_it_after(app):

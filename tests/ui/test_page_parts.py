@@ -74,15 +74,18 @@ def test_a_space_at_the_end_of_a_prompt_gets_a_hint(engine):
 
 
 def test_a_stop_text_is_shown_with_its_line_breaks():
-    assert settings_words(60, 1, 0, 1, 0, "\n").endswith('stop at "\\n"')
+    assert settings_words(60, 1, 0, 1, 0, 1, seed=0, stop="\n").endswith('stop at "\\n"')
 
 
 def test_settings_and_limits_in_words(engine):
     assert (
-        settings_words(60, 0.8, 50, 1.2, 3)
+        settings_words(60, 0.8, 50, 1, 0, 1.2, seed=3)
         == "Settings: temperature 0.8 · top-k 50 · penalty 1.2 · 60 tokens · seed 3"
     )
-    assert settings_words(60, 0, 0, 1, None) == "Settings: greedy · all tokens · 60 tokens · seed 0"
+    assert (
+        settings_words(60, 0, 0, 0.9, 0.05, 1, seed=None)
+        == "Settings: greedy · all tokens · top-p 0.9 · min-p 0.05 · 60 tokens · seed 0"
+    )
     limits, said = Limits(), limits_words(engine)
     for number in (f"{limits.prompt_chars:,}", limits.new_tokens, f"{limits.seconds:g} s"):
         assert str(number) in said

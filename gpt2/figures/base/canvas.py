@@ -109,15 +109,13 @@ class Canvas:
         """An image at a place; see Pixels."""
         self.axes.add_artist(Pixels(cells, place))
 
-    def write_key(
-        self, x: float, y: float, entries: Sequence[tuple[str, str]], *, size: float | None = None
-    ) -> None:
+    def write_key(self, x: float, y: float, entries: Sequence[tuple[str, str]]) -> None:
         """Colours and what they stand for, (colour, words) each, in a line from (x, y) on."""
-        size = size or self.size
+        size = self.size
         for color, words in entries:
             square = (x, y - 0.4 * size, 0.8 * size, 0.8 * size)
             self.boxes([square], facecolors=color, edgecolors=self.theme.muted, linewidths=0.5)
-            self.write(x + 1.2 * size, y, words, size=size)
+            self.write(x + 1.2 * size, y, words)
             x += 2.6 * size + text_width([words], size)
 
 

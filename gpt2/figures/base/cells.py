@@ -15,7 +15,6 @@ class Cells:
         left, top: of the first cell.
         across, down: from one cell to the next, the gap included.
         gap: between cells.
-        head: room above each cell that is the cell's too; `top` is below it.
         rows, columns: their names.
         values: what each cell says, a list for each row; "" where there is no cell.
         said: what a cell is in words, with {row}, {column} and {value} where those stand.
@@ -26,7 +25,6 @@ class Cells:
     across: float
     down: float
     gap: float
-    head: float
     rows: list[str]
     columns: list[str]
     values: list[list[str]]
@@ -54,7 +52,7 @@ class Cells:
             )
         places = (round(n, 3) for n in (grid.left, grid.top, grid.across, grid.down))
         lines = [list(row) for row in values]
-        return cls(*places, grid.gap, grid.head, list(rows), list(columns), lines, said)
+        return cls(*places, grid.gap, list(rows), list(columns), lines, said)
 
     def as_json(self) -> dict[str, Any]:
         """The fields, for the page's script."""

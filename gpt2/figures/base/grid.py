@@ -1,4 +1,4 @@
-"""Cells in rows and columns: where they lie, what a click hits, and their numbers."""
+"""Cells in rows and columns: where they lie, and their numbers."""
 
 import math
 from dataclasses import dataclass
@@ -17,7 +17,6 @@ class Grid:
         rows, columns: how many there are.
         across, down: from one cell to the next, the gap included.
         gap: between cells.
-        head: room above each cell that is the cell's too, where its name is written.
     """
 
     left: float
@@ -27,7 +26,6 @@ class Grid:
     across: float
     down: float
     gap: float = 0
-    head: float = 0
 
     @property
     def right(self) -> float:
@@ -37,24 +35,17 @@ class Grid:
     @property
     def bottom(self) -> float:
         """Where the last row ends."""
-        return self.top + self.rows * self.down - self.gap - self.head
+        return self.top + self.rows * self.down - self.gap
 
     def box(self, row: int, column: int) -> tuple[float, float, float, float]:
         """Left, top, width and height of a cell."""
         left, top = self.left + column * self.across, self.top + row * self.down
-        return left, top, self.across - self.gap, self.down - self.gap - self.head
+        return left, top, self.across - self.gap, self.down - self.gap
 
     def middle(self, row: int, column: int) -> tuple[float, float]:
         """The middle of a cell."""
         left, top, across, down = self.box(row, column)
         return left + across / 2, top + down / 2
-
-    def at(self, x: float, y: float) -> tuple[int, int] | None:
-        """Row and column of the cell under a place, None outside the grid; gaps go to the left."""
-        row, column = (y - self.top + self.head) // self.down, (x - self.left) // self.across
-        if not (0 <= row < self.rows and 0 <= column < self.columns):
-            return None
-        return int(row), int(column)
 
 
 def number_grid(canvas: Canvas, grid: Grid, *, end: float = math.inf) -> None:

@@ -74,7 +74,7 @@ def past_colors(shares: np.ndarray, *, steps: int = 255) -> np.ndarray:
 
 
 def paste_tiles(canvas: Canvas, maps: np.ndarray, grid: Grid) -> None:
-    """Maps of shares, [rows * columns or fewer, n, n], on the cells of a grid, as one image.
+    """Maps of shares, [rows * columns, n, n], on the cells of a grid, as one image.
 
     Cells and gaps must be whole CSS pixels. On the page an image has a pixel for each of a map's
     own, if they are not too fine to be seen, and the browser spreads them.
@@ -83,9 +83,8 @@ def paste_tiles(canvas: Canvas, maps: np.ndarray, grid: Grid) -> None:
     scale = min(n / side, 1) if page else DENSITY
     inner, across, down = (round(scale * length) for length in (side, grid.across, grid.down))
     pick = np.arange(inner) * n // inner
-    tiles = np.zeros((grid.rows * grid.columns, n, n), np.uint32)
     colored = past_colors(maps, steps=_FEW if page else 255)
-    tiles[: len(maps)] = colored.view(np.uint32)[..., 0]  # a pixel moves as one number
+    tiles = colored.view(np.uint32)[..., 0]  # a pixel moves as one number
     tiles = tiles.reshape(grid.rows, grid.columns, n, n)[:, :, pick[:, None], pick]
     out = np.zeros((grid.rows, down, grid.columns, across), np.uint32)
     out[:, :inner, :, :inner] = tiles.transpose(0, 2, 1, 3)
@@ -122,13 +121,12 @@ class Layout:
         return self.grid.bottom + self.foot + 1.8 * self.size
 
     @classmethod
-    def of(cls, pieces: Sequence[str], width: int, *, past: bool) -> "Layout":
-        """That of a square map of tokens.
+    def of(cls, pieces: Sequence[str], width: int) -> "Layout":
+        """That of a square map of tokens, whose upper right half is blank.
 
         Args:
             pieces: the tokens.
             width: of the figure, in CSS pixels.
-            past: whether the upper right half is blank, as tokens look at those before them only.
         """
         check_width(width)
         size, count = font_size(width) - 1, len(pieces)
@@ -136,7 +134,7 @@ class Layout:
         words = text_width(labels, size)
         left = round(words + 1.4 * size + 14)
         room = min(_CELL * count, width - left - 4)
-        corner = past and count >= 10 and room >= _ROOMY
+        corner = count >= 10 and room >= _ROOMY
         top = TITLE + 4 if corner else round(TITLE + bar_height(size) + 8)
         for turned in (False, True):
             foot = (words if turned else size) + 8

@@ -23,32 +23,40 @@ TINTS = ("probability", "rank", "entropy")  # in this order the levels of a toke
 
 
 def text_line(
-    engine: Engine, begun: Trace, request: Request, chosen: Sequence[Choice], moment: int
+    engine: Engine,
+    begun: Trace,
+    request: Request,
+    texts: Sequence[str],
+    *,
+    chosen: Sequence[Choice] = (),
+    moment: int = 0,
 ) -> str:
     """The beginning of a text.
 
     Args:
         begun: what engine.writer.begin gave for the request.
+        texts: of its tokens, spelled.
         moment: when the page asked for it, so that no two first lines are the same.
     """
     settings: dict[str, Any] = {name: getattr(request.sampling, name) for name in SETTINGS}
     settings |= {"max_new_tokens": request.max_new_tokens, "stop": request.stop}
     more = {"settings": settings, "chosen": [list(pair) for pair in chosen]}
-    return _first_line(engine, begun.model, begun.prompt, begun.prompt_ids, moment, **more)
+    ids = begun.prompt_ids
+    return _first_line(engine, begun.model, begun.prompt, ids, texts, moment=moment, **more)
 
 
 def news_line(engine: Engine, found: Verdict, news: str, moment: int) -> str:
     """The beginning of a news text: all that was read of it."""
-    more = {"settings": {}, "chosen": [], "labels": found.labels}
-    return _first_line(engine, found.model, news, found.ids, moment, **more)
+    more = {"settings": {}, "chosen": [], "labels": found.labels, "moment": moment}
+    texts = list(map(engine.catalog.speller(model=found.model), found.ids))
+    return _first_line(engine, found.model, news, found.ids, texts, **more)
 
 
 def _first_line(
-    engine: Engine, model: str, prompt: str, ids: Sequence[int], moment: int, **more: Any
+    engine: Engine, model: str, prompt: str, ids: Sequence[int], texts: Sequence[str], **more: Any
 ) -> str:
     config = engine.catalog.config(model)
     known = {
-        "moment": moment,
         "model": model,
         **asdict(made_with(engine, model)),
         "layers": config.n_layer,
@@ -56,18 +64,17 @@ def _first_line(
         "prompt": prompt,
         "prompt_length": len(ids),
         "ids": ids,
-        "texts": engine.catalog.drawn(ids, model=model),
+        "texts": texts,
     }
     return _line("text", known | more)
 
 
-def token_line(engine: Engine, model: str, step: Step) -> str:
+def token_line(step: Step, text: str) -> str:
     """A token that was drawn: its text, its numbers as the page says them, its three tints."""
     levels = [
         token_level(value, by)
         for by, value in zip(TINTS, (step.prob, step.rank, step.entropy), strict=True)
     ]
-    (text,) = engine.catalog.drawn([step.id], model=model)
     return _line(
         "token", step.id, text, percent(step.prob), step.rank, f"{step.entropy:.1f}", levels
     )

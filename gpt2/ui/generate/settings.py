@@ -81,13 +81,13 @@ class Settings:
             "stop": stop,
             "model": self.model,
         }
-        told = [count, temperature, top_k, penalty, self.seed, stop]
-        section.label = settings_words(*(control.value for control in told[:-1]))
+        told = [count, temperature, top_k, top_p, min_p, penalty, self.seed, stop]
+        section.label = _title(*(control.value for control in told))
         quick = {"queue": False, "show_progress": "hidden", **PRIVATE}
         # Not by those events themselves: where many change at once, they see some as they were.
         changed = gr.on([control.change for control in told], None, js="() => []", **quick)
         changed.then(
-            lambda *values: gr.update(label=settings_words(*values)),
+            lambda *values: gr.update(label=_title(*values)),
             told,
             section,
             trigger_mode="always_last",
@@ -111,3 +111,8 @@ class Settings:
             seed=seed_or_random(-1 if randomize else seed),
         )
         return Request(prompt or "", int(count), sampling, stop or "", model)
+
+
+def _title(*values: Any) -> str:
+    *drawn, seed, stop = values
+    return settings_words(*drawn, seed=seed, stop=stop or "")

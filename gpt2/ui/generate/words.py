@@ -37,19 +37,27 @@ def count_words(engine: Engine, prompt: str | None, model: str, length: object =
     return words
 
 
-def settings_words(
-    count: float,
-    temperature: float,
-    top_k: float,
-    penalty: float,
-    seed: float | None,
-    stop: str = "",
-) -> str:
-    """The settings that matter most, for the closed section's title."""
-    words = [
+def drawn_words(
+    temperature: float, top_k: float, top_p: float, min_p: float, penalty: float
+) -> list[str]:
+    """How tokens are drawn, of each setting that is on."""
+    return [
         "greedy" if temperature == 0 else f"temperature {temperature:g}",
         f"top-k {top_k:g}" if top_k else "all tokens",
+        *([f"top-p {top_p:g}"] if top_p != 1 else []),
+        *([f"min-p {min_p:g}"] if min_p else []),
         *([f"penalty {penalty:g}"] if penalty != 1 else []),
+    ]
+
+
+def settings_words(count: float, *drawn: float, seed: float | None, stop: str = "") -> str:
+    """The settings, for the closed section's title.
+
+    Args:
+        drawn: as of drawn_words.
+    """
+    words = [
+        *drawn_words(*drawn),
         f"{count:g} tokens",
         f"seed {seed or 0:g}",
         *([f"stop at {json.dumps(stop, ensure_ascii=False)}"] if stop else []),

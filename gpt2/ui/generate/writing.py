@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from gpt2.engine import Request
+from gpt2.engine import Request, Sampling
 from gpt2.figures import counted, level_legend
 from gpt2.records import Trace, Update
 from gpt2.ui.copying import copy_row
@@ -20,6 +20,7 @@ from gpt2.ui.generate.lines import (
     text_line,
     token_line,
 )
+from gpt2.ui.generate.words import drawn_words
 from gpt2.ui.page import ERRORS, Page, on_a_clock
 from gpt2.ui.presets import Preset
 from gpt2.ui.record import Choice, moment_of
@@ -117,13 +118,15 @@ class Writing:
         """The lines of a text, a few at a time; see lines.py."""
         request, engine = wanted.request, self.engine
         begun = engine.writer.begin(request)
-        yield text_line(engine, begun, request, wanted.chosen, moment)
+        spell = engine.catalog.speller(model=begun.model)
+        texts = list(map(spell, begun.prompt_ids))
+        yield text_line(engine, begun, request, texts, chosen=wanted.chosen, moment=moment)
         updates = islice(engine.writer.follow(request, begun, wanted.chosen), wanted.most)
         done: list[Update] = []
         for batch in on_a_clock(self.until_stopped(updates, session, moment), CLOCK):
             done += batch
-            lines = [token_line(engine, begun.model, update.step) for update in batch]
-            yield "".join(lines) + said_line(status(begun, done))
+            lines = [token_line(update.step, spell(update.step.id)) for update in batch]
+            yield "".join(lines) + said_line(status(begun, done, request.sampling))
             if self._stopped.get(session, 0) > moment:
                 break
         first, written = len(begun.prompt_ids), [update.step.id for update in done]
@@ -138,7 +141,8 @@ class Writing:
             steps = tuple(update.step for update in done)
             more |= end_of(wanted.preset, engine, replace(begun, steps=steps))
         stopped = self._stopped.get(session, 0) > moment
-        words = status(begun, done, ended="cancelled" if stopped else "link")
+        ended = "cancelled" if stopped else "link"
+        words = status(begun, done, request.sampling, ended=ended)
         yield end_line(words, completion=completion, ids=written, **more)
 
     def until_stopped(
@@ -165,16 +169,24 @@ class Writing:
             self._stopped.pop(next(iter(self._stopped)))
 
 
-def status(begun: Trace, done: Sequence[Update], *, ended: str = "") -> str:
-    """The line about a text: how much, how fast, with which seed and model, why it ended.
+def status(begun: Trace, done: Sequence[Update], sampling: Sampling, *, ended: str = "") -> str:
+    """The line about a text: how much, how fast, with which settings and model, why it ended.
 
     Args:
+        sampling: how it was drawn, whatever the form says by now.
         ended: why, if the text itself had no reason to; one of FINISHED.
     """
     seconds, reason = done[-1].seconds, done[-1].finish_reason
     words = [
         counted(len(done), "token"),
         f"{len(done) / seconds if seconds > 0 else 0:.0f} tokens/s",
+        *drawn_words(
+            sampling.temperature,
+            sampling.top_k,
+            sampling.top_p,
+            sampling.min_p,
+            sampling.repetition_penalty,
+        ),
         f"seed {begun.seed}",
         begun.model,
         FINISHED[reason or ended],

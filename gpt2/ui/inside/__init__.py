@@ -1,1 +1,1 @@
-"""Sections that look inside: attention, logit lens, heads off, why this token."""
+"""The views that look inside a text, one a module: see `View` in gpt2/ui/view.py."""

@@ -1,7 +1,7 @@
 """The drawings of the attention view: one map, all heads of the model, a long text as a whole."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,7 @@ WIDE = 1000  # a view that belongs to a high window
 WIDEST, USUAL = 620, 440  # a map is at most, there and elsewhere
 TILE_CELLS = 24  # a side of a head's tile
 OVERVIEW_CELLS = 128  # a side of an overview
+LENGTH = "length of the weighted vector"
 
 
 class Kind(NamedTuple):
@@ -111,8 +112,8 @@ class AttentionMaps:
         else:
             shown = self._maps()
             title = f"Layer {self.layer}, {head_name(self.head)}: length of what each token takes"
-            look = {"unit": "length of the weighted vector", "high": max(float(shown.max()), 1e-9)}
-            picture = AttentionMap(shown, title=title, **look, **tokens)
+            high = max(float(shown.max()), 1e-9)
+            picture = AttentionMap(shown, title=title, unit=LENGTH, high=high, **tokens)
         return Drawing(picture, self.map_width, name, picks="row", places=range(*self.window))
 
     def overview(self) -> Drawing | str:
@@ -128,8 +129,10 @@ class AttentionMaps:
         )
         cells = self._of_head(pooled.weights)
         title = f"The whole text: layer {self.layer}, {head_name(self.head)}"
-        high = max(1.0, float(cells.max()))
-        picture = OverviewMap(cells, pooled.edges, title, window=self.window, high=high)
+        look: dict[str, Any] = {}
+        if self.kind == WEIGHTED:
+            look = {"unit": LENGTH, "high": max(float(cells.max()), 1e-9)}
+        picture = OverviewMap(cells, pooled.edges, title, window=self.window, **look)
         width = OVERVIEW if self.beside else min(self.width, 420)
         name = f"attention-overview-layer-{self.layer}-head-{self.head}"
         starts = [int(n) for n in np.linspace(0, len(self.ids), len(picture.cells(width).rows) + 1)]

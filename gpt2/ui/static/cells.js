@@ -86,7 +86,7 @@ gpt2.cells = {
             style.left = `${(100 * (cells.left + column * cells.across)) / width}%`;
             style.top = `${(100 * (cells.top + row * cells.down)) / height}%`;
             style.width = `${(100 * (across * cells.across - cells.gap)) / width}%`;
-            style.height = `${(100 * (down * cells.down - cells.gap - cells.head)) / height}%`;
+            style.height = `${(100 * (down * cells.down - cells.gap)) / height}%`;
         };
         slot.gpt2_mark = () => {
             for (const old of grid.querySelectorAll(".marked")) old.remove();
@@ -117,7 +117,7 @@ gpt2.cells = {
             const seen = svg.getBoundingClientRect();
             const x = ((event.clientX - seen.left) * width) / seen.width;
             const y = ((event.clientY - seen.top) * height) / seen.height;
-            const row = Math.floor((y - cells.top + cells.head) / cells.down);
+            const row = Math.floor((y - cells.top) / cells.down);
             const column = Math.floor((x - cells.left) / cells.across);
             return row >= 0 && row < rows && column >= 0 && column < columns ? [row, column] : null;
         };

@@ -134,7 +134,6 @@ class View {
         this.uses = []; // which parts of the look it depends on
         this.slots = []; // elements
         this.answers = new Map(); // what came, by key
-        this.early = true; // whether neighbours are drawn ahead
         this.apart = {}; // slots that depend on less, and on which parts of the look
         this.extras = {}; // slots that events fill, by event
         this.pieces = new Map(); // what slots of both kinds hold, by slot_key

@@ -114,6 +114,7 @@ class Strip {
         const token = made("span", said === "prompt token" ? "prompt" : "drawn");
         const unpredicted = index < this.stage.first;
         token.title = unpredicted ? "the first token, predicted from nothing" : said;
+        if (!text) token.classList.add("part"); // of a character, which a later token completes
         for (const [n, part] of text.split("\n").entries()) {
             if (n) token.append(made("span", "mark"), "\n");
             if (part) token.append(part);
@@ -173,7 +174,7 @@ class Strip {
         const at = TINTS.indexOf(by);
         for (const token of this.box.querySelectorAll(".drawn")) {
             const drawn = this.text.drawn[token.dataset.index - this.text.prompt_length];
-            token.className = `drawn tint-${drawn.levels[at]}`;
+            token.className = token.className.replace(/tint-\d+/, `tint-${drawn.levels[at]}`);
         }
         for (const radio of this.radios) radio.checked = radio.value === by;
         for (const legend of this.legends) legend.hidden = legend.dataset.by !== by;
@@ -266,7 +267,7 @@ class NewsStrip extends Strip {
             ...texts.map((text, index) => {
                 const [leader, share] = leaders[index];
                 const token = this.made_token(index, text, `token ${index} · after it ${labels[leader]} ${share}`);
-                token.className = `read class-${leader % CLASSES}`;
+                token.classList.add("read", `class-${leader % CLASSES}`);
                 return token;
             })
         );
