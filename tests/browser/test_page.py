@@ -102,8 +102,9 @@ def test_the_mark_and_the_views_follow_each_other(visit):
         assert page.evaluate("gpt2.stages.generate.look.token") == 2 + number
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 768, 1280, 1920])
+@pytest.mark.parametrize(
+    ("width", "scheme"), [(390, "dark"), (768, "light"), (1280, "dark"), (1920, "light")]
+)
 def test_nothing_is_wider_than_the_screen_and_all_is_named(visit, width, scheme):
     page = visit(viewport={"width": width, "height": 900}, color_scheme=scheme)
     dark = page.evaluate("document.body.classList.contains('dark')")
@@ -338,8 +339,8 @@ def test_text_is_never_run(visit):
     for first in range(0, len(HOSTILE), 2):  # all together are longer than this classifier reads
         classify(page, " ".join(HOSTILE[first : first + 2]))
         expect(page.locator("#classify-strip")).to_contain_text(HOSTILE[first])
-        for title in VIEWS["classify"]:
-            show(page, title, "classify")
+    for title in VIEWS["classify"]:
+        show(page, title, "classify")
     assert page.evaluate("window.__x") is None
     inside = page.locator(".strip, .slot")
     assert inside.locator("img, script, iframe, style, a").count() == 0

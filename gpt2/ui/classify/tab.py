@@ -95,7 +95,7 @@ def build_classify(page: Page) -> None:
         [reading.strip],
         js=RECORD_JS,
         **on_page,
-    )
+    ).failure(None, js="() => gpt2.stages.classify.settle()", **PRIVATE)
     reading.strip.wanted(
         wanted,
         [page.record],

@@ -94,7 +94,7 @@ def build_generate(page: Page) -> Example:
         [writing.strip],
         js=RECORD_JS,
         **on_page,
-    )
+    ).failure(None, js="() => gpt2.stages.generate.settle()", **PRIVATE)
     writing.strip.wanted(
         wanted,
         [page.record],
