@@ -3,8 +3,8 @@
 import json
 import logging
 import threading
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from gpt2.engine import Engine
 from gpt2.ui.generate.writing import Writing
@@ -13,6 +13,8 @@ from gpt2.ui.presets import OPENING, Preset
 from gpt2.ui.view import View
 
 log = logging.getLogger(__name__)
+
+Part = TypeVar("Part")
 
 WIDTHS = (340, 700, 760)  # CSS pixels that its picture is drawn for; the page takes what fits
 
@@ -35,6 +37,8 @@ class Example:
         self._preset = preset
         self._made: tuple[str, dict[str, Any]] | None = None  # and of which weights
         self._working = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._ending = threading.Event()
 
     def start(self, then: Callable[[], None] = lambda: None) -> None:
         """Make it, without anybody waiting for it.
@@ -42,8 +46,16 @@ class Example:
         Args:
             then: called when all that a page needs has been used once.
         """
-        if self._working.acquire(blocking=False):
-            threading.Thread(target=self._make, args=(then,), name="example", daemon=True).start()
+        if not self._ending.is_set() and self._working.acquire(blocking=False):
+            self._thread = threading.Thread(target=self._make, args=(then,), name="example")
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Make none any more, and wait for one that is being made: a process that ends under a
+        model at work is aborted."""
+        self._ending.set()
+        if self._thread is not None:
+            self._thread.join()
 
     def get(self) -> dict[str, Any] | None:
         """What was made, if it is of the model as it is now; else it is made anew, for others.
@@ -69,6 +81,8 @@ class Example:
             weights = self._weights()
             self._made = (weights, self.make())
             then()
+        except _Ending:
+            pass
         except ERRORS as error:
             log.warning("the page opens without its example: %s", error)
         finally:
@@ -77,14 +91,24 @@ class Example:
     def make(self) -> dict[str, Any]:
         """Write the text and draw its picture."""
         wanted = self._writing.preset(self._preset, self._engine.catalog.models[0])
-        lines = "".join(self._writing.lines(wanted))
+        lines = "".join(self._unless_ending(self._writing.lines(wanted)))
         asked = asked_of(lines)
         view = self._views[asked["look"].get("view", self._preset.view)]
         answers = [
             [width, json.loads(view.answer({**asked, "look": {**asked["look"], "width": width}}))]
-            for width in WIDTHS
+            for width in self._unless_ending(WIDTHS)
         ]
         return {"lines": lines, "view": view.name, "answers": answers}
+
+    def _unless_ending(self, parts: Iterable[Part]) -> Iterator[Part]:
+        for part in parts:
+            if self._ending.is_set():
+                raise _Ending
+            yield part
+
+
+class _Ending(Exception):
+    """The page is closed while its example is made."""
 
 
 def asked_of(lines: str) -> dict[str, Any]:

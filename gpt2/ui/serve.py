@@ -60,6 +60,8 @@ def serve(
         app.block_thread()  # until an interrupt, which it takes itself
     except KeyboardInterrupt:  # before that
         app.close(verbose=False)
+    finally:
+        app.example.stop()
     return 0
 
 

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import re
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -208,3 +209,14 @@ def test_an_error_before_the_page_is_there_is_passed_on():
     opening = Opening(fails, head=str, body=str)
     with pytest.raises(RuntimeError):
         asyncio.run(opening({"type": "http", "method": "GET", "headers": []}, None, send))
+
+
+def test_a_page_that_is_closed_waits_for_its_example_and_makes_none_any_more(engine):
+    """A process that ended while the model wrote it was aborted."""
+    example, threads = build_app(engine).example, threading.active_count()
+    example.start()
+    assert threading.active_count() == threads + 1
+    example.stop()
+    assert threading.active_count() == threads
+    example.start()
+    assert threading.active_count() == threads
