@@ -1,5 +1,6 @@
 """The address holds the view: a link, over a reload or a restart of the server, in a frame."""
 
+import base64
 import json
 import random
 import re
@@ -7,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import zlib
 from contextlib import contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -449,3 +451,22 @@ def test_what_is_copied_as_a_program_runs(someone, starter, chosen):
         ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
         last = [line for line in ran.stdout.splitlines() if line.startswith("data: [")][-1]
         assert json.loads(last.removeprefix("data: "))[0]["completion"] == completion
+
+
+def test_a_long_text_pasted_into_a_view_stays_behind(someone):
+    """It took the text itself out of the address."""
+    page = someone()
+    write(page)
+    page.evaluate(f"{STRIP}.set({{ scored: 'Another text. ' }})")
+    assert "Another" in json.dumps(read_in_page(page))
+    page.evaluate(f"{STRIP}.set({{ scored: Array.from({{length: 4000}}, Math.random).join() }})")
+    link = settled(page)
+    assert ".long." not in link
+    assert len(link) < 2000
+
+
+def read_in_page(page):
+    """What the address holds, as any reader unpacks it."""
+    digits = settled(page).split("#")[1].split(".")[2]
+    packed = base64.urlsafe_b64decode(digits + "=" * (-len(digits) % 4))
+    return json.loads(zlib.decompress(packed, -15))

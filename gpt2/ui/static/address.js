@@ -54,7 +54,11 @@ gpt2.address = {
         }
         const { tab, text } = stage;
         const turn = ++this.turn;
-        const link = text ? await packed_link(state_of(stage)) : `#v=1.${tab}`;
+        let link = text ? await packed_link(state_of(stage)) : `#v=1.${tab}`;
+        if (text && !this.fits(link)) { // a text pasted into a view stays behind first
+            const bare = await packed_link(state_of({ ...stage, look: without(stage.look, OWN_TEXTS) }));
+            if (this.fits(bare)) link = bare;
+        }
         if (turn !== this.turn) return;
         this.stands[tab] = link;
         gpt2.kept.write(`stands.${tab}`, link);
@@ -66,9 +70,13 @@ gpt2.address = {
         if (text) gpt2.copy.tell(stage, short !== link);
     },
 
+    fits(link) {
+        return location.href.length - location.hash.length + link.length <= LONGEST_ADDRESS;
+    },
+
     /** A link as an address can hold it. */
     short(link) {
-        if (location.href.length - location.hash.length + link.length <= LONGEST_ADDRESS) return link;
+        if (this.fits(link)) return link;
         const name = `${link.split(".", 2).join(".")}.long`;
         const short = `${name}.${check_digits(name + link)}`;
         const long = (gpt2.kept.read("long") ?? []).filter((other) => other[0] !== short);
@@ -161,6 +169,10 @@ gpt2.drafts = {
     },
 };
 addEventListener("pagehide", () => gpt2.drafts.flush());
+
+function without(record, names) {
+    return Object.fromEntries(Object.entries(record).filter(([name]) => !names.includes(name)));
+}
 
 /** What a link says of a stage. */
 function state_of({ tab, text, look }) {

@@ -6,7 +6,7 @@
  */
 "use strict";
 
-const KEPT_ANSWERS = 40; // of each slot
+const KEPT_ANSWERS = 40; // of each view
 const RESIZED_MS = 150;
 const AHEAD_MS = 120; // after the last step of the visitor
 const OWN_TEXTS = ["scored", "many"]; // long ones, which are sent for their own view alone
@@ -20,7 +20,6 @@ class Stage {
         this.look = { view: "", token: null, parts: [] };
         this.views = new Map();
         this.controls = []; // functions that show what `look` holds
-        this.fields = {}; // the values of the form, by name, as they were last seen
         this.triggers = {};
         this.first = tab === "generate" ? 1 : 0; // nothing predicted a text's first token
     }
