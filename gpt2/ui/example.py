@@ -50,6 +50,11 @@ class Example:
             self._thread = threading.Thread(target=self._make, args=(then,), name="example")
             self._thread.start()
 
+    def wait(self, seconds: float) -> None:
+        """Until it is made, but no longer than this."""
+        if self._thread is not None:
+            self._thread.join(seconds)
+
     def stop(self) -> None:
         """Make none any more, and wait for one that is being made: a process that ends under a
         model at work is aborted."""

@@ -10,6 +10,8 @@ from gpt2.engine import Engine
 from gpt2.ui import build_app, launch_options
 from gpt2.ui.collector import spare_what_is_here
 
+EXAMPLE_SECONDS = 3.0  # that a slow machine or a large model may take for it
+
 
 def serve(
     engine: Engine,
@@ -48,6 +50,7 @@ def serve(
         )
     app.example.start(then=spare_what_is_here)
     try:
+        app.example.wait(EXAMPLE_SECONDS)  # who follows the line below finds it there
         print(f"Open {app.local_url.replace('[::]', '[::1]')}", flush=True)
         if share and app.share_url:
             print(f"Public link, for up to a week: {app.share_url}", flush=True)

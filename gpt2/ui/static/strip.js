@@ -302,7 +302,10 @@ gpt2.strip = (element, watch, props, trigger, tab) => {
     stage.triggers.strip = trigger;
     const strip = tab === "classify" ? new NewsStrip(stage, element) : new Strip(stage, element);
     watch("value", () => strip.feed(props.value));
-    if (tab === "generate") stage.branches = new Branches(stage);
+    if (tab === "generate") {
+        stage.branches = new Branches(stage);
+        stage.empty = "Write a text, or click one of the row Try.";
+    }
     gpt2.copy.bind(stage, element);
     gpt2.opening.adopt(stage);
     if (stage.wish) trigger("wanted"); // before there was a strip
