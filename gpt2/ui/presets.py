@@ -146,10 +146,10 @@ PRESETS = (
     Preset(
         name="An invented name",
         words=(
-            "Nobody is called that, yet the model spells it. Each cell: what “bl” loses with "
-            "that head off; a few heads do the copying."
+            "Nobody is called that, yet the model spells it. Each cell: what the next piece loses "
+            "with that head off; a few do the copying."
         ),
-        measured="Without one of the 72 it falls from 99.8 % to 8 %.",
+        measured="Without one of the 72 heads “bl” falls from 99.8 % to 8 %.",
         prompt="The wizard Zorblat lived in a tower. Every morning Zor",
         max_new_tokens=48,
         seed=2,
@@ -162,14 +162,15 @@ PRESETS = (
     Preset(
         name="A quotation",
         words=(
-            "Inside the quotation this head looks back at the mark that opened it; once it is "
+            "Inside a quotation this head looks back at the mark that opened it; once it is "
             "closed, it lets go."
         ),
-        measured="From every word there, 77 % of its attention or more.",
-        prompt='The old woman looked at the sea and said, "',
-        max_new_tokens=26,
+        measured="From each word of the first, 91 % of its attention or more.",
+        prompt='The old woman looked at the sea and said, "I want a cup of coffee',
+        max_new_tokens=14,
+        temperature=0,
+        repetition_penalty=1.2,
         view="attention",
-        token=22,
         reads='."',
         token_rule="closing",
         layer=5,
@@ -178,7 +179,10 @@ PRESETS = (
     ),
     Preset(
         name="A year",
-        words="Each layer's guess, as if it were the last. Watch when a range of years is seen.",
+        words=(
+            "Each layer's guess, as if it were the last. Watch for the one that sees a range of "
+            "years."
+        ),
         measured=(
             "For four layers “to” begins “to be”; “1918” starts at rank 12,374 and ends at 1."
         ),
@@ -222,10 +226,10 @@ PRESETS = (
     Preset(
         name="A rare word",
         words=(
-            "The name is six pieces: Neb, uch, ad, ne, zz, ar. Hide a token and see what “zz” "
-            "loses."
+            "The name is six pieces: Neb, uch, ad, ne, zz, ar. Hide a token and see what the "
+            "selected piece loses."
         ),
-        measured="Two pieces of the name carry it; “king” and “Babylon” hardly count.",
+        measured="Two pieces carry “zz”; “king” and “Babylon” hardly count.",
         prompt="The king of Babylon was called Neb",
         max_new_tokens=23,
         temperature=0,
@@ -262,7 +266,7 @@ OPENING = Preset(
         "The model only gives odds; a random number chooses. Choose another word and the story "
         "turns."
     ),
-    measured="“Kingdom” had 70 %, “States” 29 %, and chance made a king of the United States.",
+    measured="“Kingdom” had 69 %, “States” 29 %, and chance made a king of the United States.",
     prompt="The king of the United",
     max_new_tokens=40,
     temperature=0.8,

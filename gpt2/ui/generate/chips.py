@@ -35,7 +35,8 @@ def preset_named(presets: Sequence[Preset], tab: str, name: object) -> Preset:
 def end_of(preset: Preset, engine: Engine, record: Trace | Verdict) -> dict[str, Any]:
     """Where to look in a preset's text, and what is said of it, for the line that ends the text."""
     found = place(preset, engine, record)
-    heads = {"layer": found.layer, "head": found.head}
+    told = preset.view in ("attention", "switch")  # of the others no head is spoken of
+    heads = {"layer": found.layer, "head": found.head} if told else {}
     return {
         "selected": found.token,
         "look": {"view": preset.view, **heads, **preset.options},
