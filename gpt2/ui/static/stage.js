@@ -82,9 +82,9 @@ class Stage {
         this.text = text;
         this.writing = false;
         this.look.token = token;
-        if (text.layers) {
-            this.look.layer = Math.min(this.look.layer ?? 0, text.layers - 1);
-            this.look.head = Math.min(this.look.head ?? 0, text.heads - 1);
+        const most = { layer: text.layers - 1, head: text.heads - 1 };
+        for (const name in most) { // once their controls have said where they begin
+            if (this.look[name] > most[name]) this.look[name] = most[name];
         }
         this.move_window();
         this.follow();
