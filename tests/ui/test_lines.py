@@ -55,7 +55,7 @@ def test_a_line_is_one_line_and_says_what_was_asked_for(engine, written):
 
 def test_a_character_of_several_tokens_is_one_in_the_text(engine):
     """Quotation marks stood there as \\xE2\\x80\\x9C, in the only copy of the text."""
-    text = "He said “né 中” \N{GRINNING FACE}."
+    text = "He said “né 中” \N{GRINNING FACE}. La col·lecció ⏎"  # a literal · is no space
     ids = engine.catalog.encode(text, model="tiny")
     spell = engine.catalog.speller(model="tiny")
     parts = [spell(token) for token in ids]
