@@ -8,13 +8,13 @@ import os
 import platform
 import time
 from concurrent.futures import ThreadPoolExecutor
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from matplotlib.figure import Figure
+from tags import Tags
 
 from gpt2.engine import Limits, Request, Sampling
 from gpt2.ui import build_app, launch_options, mailbox
@@ -28,22 +28,6 @@ from gpt2.ui.record import Asked, Text
 from gpt2.ui.served import values
 
 HOSTILE = ("<img src=x onerror=f()>", '"onmouseover="f()', "'><script>f()</script>", "&lt;b&gt;")
-
-
-class Tags(HTMLParser):
-    """The tags, attributes and text that a browser would see."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.tags, self.attributes, self.text = set(), set(), ""
-        self.feed(html)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.add(tag)
-        self.attributes |= {name for name, _ in attrs}
-
-    def handle_data(self, data):
-        self.text += data
 
 
 # --- words -----------------------------------------------------------------------------------

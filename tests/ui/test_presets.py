@@ -7,7 +7,8 @@ import pytest
 
 from gpt2.engine import Engine, Request, Sampling
 from gpt2.records import METHODS, Trace, Verdict
-from gpt2.ui.presets import HEAD_RULES, OPENING, PRESETS, Preset, found, place
+from gpt2.ui.preset_places import found, place
+from gpt2.ui.presets import HEAD_RULES, OPENING, PRESETS, Preset
 
 EVERY = (*PRESETS, OPENING)
 NAMES = [preset.name for preset in EVERY]

@@ -3,10 +3,10 @@
 import json
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from tags import Tags
 
 from gpt2.figures import (
     AttributionBars,
@@ -36,22 +36,6 @@ from gpt2.ui.style import style
 
 HOSTILE = "<img src=x onerror=f()> \"'><script>f()</script> &lt;b&gt; ${f()} `f()`\n{{f()}}"
 NEWS = "Oil prices rose again on Monday."
-
-
-class Tags(HTMLParser):
-    """The tags, attributes and text that a browser would see."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.tags, self.attributes, self.text = set(), set(), ""
-        self.feed(html)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.add(tag)
-        self.attributes |= {name for name, _ in attrs}
-
-    def handle_data(self, data):
-        self.text += data
 
 
 def raw_text(engine, tab, words):

@@ -18,10 +18,11 @@ from gpt2.ui.generate.chips import preset_named
 from gpt2.ui.inside.attention import build_attention
 from gpt2.ui.inside.why import build_why
 from gpt2.ui.link import asked_link
-from gpt2.ui.page import MODEL_EVENTS, PRIVATE, Page, note
+from gpt2.ui.page import Page, note
 from gpt2.ui.picture import Drawing
 from gpt2.ui.presets import PRESETS, Preset
 from gpt2.ui.record import Asked
+from gpt2.ui.text_events import wire_text
 from gpt2.ui.view import View, inspector_tabs, slot
 
 VIEWS = {
@@ -34,7 +35,6 @@ WHEN = (
     "The probability of each topic after each token, as if the text ended there. Look for the word "
     "at which the lines cross."
 )
-RECORD_JS = "(...inputs) => [...inputs.slice(0, -1), gpt2.stages.classify.asked()]"
 
 
 def build_classify(page: Page) -> None:
@@ -86,35 +86,16 @@ def build_classify(page: Page) -> None:
             return reading.read_linked(fragment, raw)
         return reading.read(*wanted_text(raw), raw, preset=wanted_preset(raw))
 
-    on_page = {"show_progress": "hidden", **MODEL_EVENTS, **PRIVATE}
-    quick = {"queue": False, "show_progress": "hidden", **PRIVATE}
-    gr.on(
-        [start.click, news.submit],
-        read,
-        [news, model, page.record],
-        [reading.strip],
-        js=RECORD_JS,
-        **on_page,
-    ).failure(None, js="() => gpt2.stages.classify.settle()", **PRIVATE)
-    reading.strip.wanted(
-        wanted,
-        [page.record],
-        [reading.strip],
-        js="() => [gpt2.stages.classify.wanted()]",
-        trigger_mode="always_last",  # "once" forgets what is asked while the last answer ends
-        **on_page,
-    ).failure(None, js="() => gpt2.stages.classify.settle()", **PRIVATE)
-    reading.strip.fill(
-        None,
-        None,
-        [news, model],
-        js="() => gpt2.stages.classify.form(['prompt', 'model'])",
-        **quick,
+    wire_text(
+        page,
+        "classify",
+        reading.strip,
+        asks=[start.click, news.submit],
+        sent=read,
+        inputs=[news, model],
+        wanted=wanted,
+        fields={"prompt": news, "model": model},
     )
-    keep = (
-        "(...values) => { gpt2.drafts.keep('classify', ['prompt', 'model'], values); return []; }"
-    )
-    gr.on([news.change, model.change], None, [news, model], None, js=keep, **quick)
 
 
 def build_topic(page: Page) -> View:

@@ -6,7 +6,8 @@ from typing import Any
 
 from gpt2.engine import Engine
 from gpt2.records import Trace, Verdict
-from gpt2.ui.presets import Preset, place
+from gpt2.ui.preset_places import place
+from gpt2.ui.presets import Preset
 
 
 def chips_html(presets: Sequence[Preset]) -> str:

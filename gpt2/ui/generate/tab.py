@@ -1,6 +1,5 @@
 """The Generate tab: left the text, right the inspector."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,9 +18,10 @@ from gpt2.ui.inside.score import build_score
 from gpt2.ui.inside.switch import build_switch
 from gpt2.ui.inside.why import build_why
 from gpt2.ui.link import made_with, read_link, verdict
-from gpt2.ui.page import MODEL_EVENTS, PRIVATE, Page, note
+from gpt2.ui.page import Page, note
 from gpt2.ui.presets import OPENING, PRESETS
 from gpt2.ui.record import read_choices, read_request
+from gpt2.ui.text_events import QUICK, record_js, wire_text
 from gpt2.ui.view import inspector_tabs
 
 VIEWS = {
@@ -32,7 +32,6 @@ VIEWS = {
     "why": "Why",
     "score": "Score",
 }
-RECORD_JS = "(...inputs) => [...inputs.slice(0, -1), gpt2.stages.generate.asked()]"
 
 
 def build_generate(page: Page) -> Example:
@@ -85,42 +84,29 @@ def build_generate(page: Page) -> Example:
         """A text that the page asks for by itself: with another token, or from a link."""
         yield from writing.write(lambda: _wanted(writing, raw), raw, visitor)
 
-    on_page = {"show_progress": "hidden", **MODEL_EVENTS, **PRIVATE}
-    quick = {"queue": False, "show_progress": "hidden", **PRIVATE}
-    gr.on(
-        [start.click, prompt.submit],
-        write,
-        [prompt, *settings.controls, page.record],
-        [writing.strip],
-        js=RECORD_JS,
-        **on_page,
-    ).failure(None, js="() => gpt2.stages.generate.settle()", **PRIVATE)
-    writing.strip.wanted(
-        wanted,
-        [page.record],
-        [writing.strip],
-        js="() => [gpt2.stages.generate.wanted()]",
-        trigger_mode="always_last",  # "once" forgets what is asked while the last answer ends
-        **on_page,
-    ).failure(None, js="() => gpt2.stages.generate.settle()", **PRIVATE)
-    fields = [prompt, *settings.fields.values(), settings.randomize]
-    order = json.dumps(["prompt", *settings.fields, "randomize"])
-    writing.strip.fill(None, None, fields, js=f"() => gpt2.stages.generate.form({order})", **quick)
-    writing.strip.seeded(
-        None, None, [settings.seed], js="() => gpt2.stages.generate.form(['seed'])", **quick
+    wire_text(
+        page,
+        "generate",
+        writing.strip,
+        asks=[start.click, prompt.submit],
+        sent=write,
+        inputs=[prompt, *settings.controls],
+        wanted=wanted,
+        fields={"prompt": prompt, **settings.fields, "randomize": settings.randomize},
     )
-    keep = f"(...values) => {{ gpt2.drafts.keep('generate', {order}, values); return []; }}"
-    gr.on([field.change for field in fields], None, fields, None, js=keep, **quick)
-    stop.click(writing.stop, [page.record], js=RECORD_JS, **quick)
+    writing.strip.seeded(
+        None, None, [settings.seed], js="() => gpt2.stages.generate.form(['seed'])", **QUICK
+    )
+    stop.click(writing.stop, [page.record], js=record_js("generate"), **QUICK)
     # Not by that event itself: it would send the prompt along, however long it is.
-    changed = gr.on([prompt.change, settings.model.change], None, js="() => []", **quick)
+    changed = gr.on([prompt.change, settings.model.change], None, js="() => []", **QUICK)
     changed.then(
         lambda *values: note(count_words(engine, *values)),
         [prompt, settings.model, length],
         count,
         js=count_js(engine.limits.prompt_chars),
         trigger_mode="always_last",
-        **quick,
+        **QUICK,
     )
     return Example(engine, writing, views)
 
