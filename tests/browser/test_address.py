@@ -297,7 +297,7 @@ def test_another_theme_loses_nothing(someone):
     before = ids(page), selected(page)
     page.locator("footer .settings").click()
     page.get_by_text("Dark").first.click()
-    page.wait_for_function("document.body.classList.contains('dark')")
+    page.wait_for_function("document.body?.classList.contains('dark')")
     expect(page.locator("#status")).to_contain_text("as the author's", **WAIT)
     assert (ids(page), selected(page)) == before
     expect(page.get_by_role("tab", name="Layers")).to_have_attribute("aria-selected", "true")

@@ -28,7 +28,8 @@ from steps import (
 
 from gpt2.records import METHODS
 from gpt2.ui.classify.examples import EXAMPLES
-from gpt2.ui.presets import PRESETS, place
+from gpt2.ui.preset_places import place
+from gpt2.ui.presets import PRESETS
 
 pytestmark = pytest.mark.browser
 
