@@ -39,6 +39,16 @@ class KVCache:
         """Count tokens as read, once every block has appended them."""
         self.length += count
 
+    def rewind(self, length: int) -> None:
+        """Forget all tokens but the first so many.
+
+        Raises:
+            ValueError: it holds fewer.
+        """
+        if not 0 <= length <= self.length:
+            raise ValueError(f"cannot go back to {length} tokens; the cache holds {self.length}")
+        self.length = length
+
     def copy(self, length: int, *, capacity: int) -> "KVCache":
         """A cache of its own that holds the first `length` tokens of this one.
 

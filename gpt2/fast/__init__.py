@@ -3,9 +3,10 @@
 import torch
 
 from gpt2.fast.cpu import CPUModel
+from gpt2.fast.decoder import Decoder, Draw, Feed, PlainDecoder
 from gpt2.model import GPT2
 
-__all__ = ["CPUModel", "prepare"]
+__all__ = ["CPUModel", "Decoder", "Draw", "Feed", "PlainDecoder", "decoder", "prepare"]
 
 
 def prepare(model: GPT2) -> GPT2:
@@ -16,3 +17,8 @@ def prepare(model: GPT2) -> GPT2:
     if model.device.type == "cpu" and model.dtype == torch.float32:
         return CPUModel(model)
     return model
+
+
+def decoder(model: GPT2) -> Decoder:
+    """The quickest way to write with a model, which is not changed and shares its parameters."""
+    return PlainDecoder(model)
