@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from gpt2 import fast, weights
+from gpt2 import weights
 from gpt2.classifier import GPT2Classifier
 from gpt2.engine.catalog import Catalog
 from gpt2.model import GPT2
@@ -88,9 +88,6 @@ class Library:
             backbone = classifier.transformer
         else:
             backbone = weights.load_language_model(directory, device=self.device, dtype=self.dtype)
-        backbone = fast.prepare(backbone)
-        if classifier is not None:
-            classifier.transformer = backbone
         log.info("loaded %s in %.1f s", name, time.perf_counter() - start)
         return Loaded(name, about, backbone, classifier)
 

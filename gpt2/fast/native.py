@@ -1,0 +1,251 @@
+"""Writing on a CPU with cpu.cpp: the same numbers as the modules', several times sooner."""
+
+import ctypes
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gpt2.cache import KVCache
+from gpt2.fast.build import library
+from gpt2.fast.decoder import Draw, Feed
+from gpt2.model import GPT2, Block, LayerNorm
+from gpt2.records import Step
+from gpt2.sampling import BAD_LOGITS
+
+KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}  # cpu.cpp's Kind
+WIDEST_HEAD = 1024  # numbers of a query that cpu.cpp has room for
+
+
+def _struct(fields: str) -> np.dtype[Any]:
+    """A struct of cpu.cpp: its fields as name:type, or name:type:count of an array."""
+    parts = (field.split(":") for field in fields.split())
+    return np.dtype([(name, kind, *map(int, count)) for name, kind, *count in parts])
+
+
+ROW = _struct("token:i4 position:i4 keys:u8 values:u8 capacity:i8 factors:u8 wanted:i4 unused:i4")
+CHOICE = _struct(
+    "seed:u8 position:u8 temperature:f8 top_p:f8 min_p:f8 penalty:f8 seen:u8 seen_count:i4 "
+    "top_k:i4 forced:i4 token:i4 rank:i4 bad:i4 top_count:i4 unused:i4 logprob:f8 entropy:f8 "
+    "sampled_prob:f8 top_ids:i4:10 top_probs:f4:10 top_sampled:f4:10"
+)
+
+
+class _Matrix(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("weights", "scale", "bias")),
+        *((name, ctypes.c_int32) for name in ("out", "in", "kind")),
+    )
+
+
+class _Norm(ctypes.Structure):
+    _fields_ = (("weight", ctypes.c_void_p), ("bias", ctypes.c_void_p))
+
+
+class _Layer(ctypes.Structure):
+    _fields_ = (
+        ("ln_1", _Norm),
+        ("c_attn", _Matrix),
+        ("attn_proj", _Matrix),
+        ("ln_2", _Norm),
+        ("c_fc", _Matrix),
+        ("mlp_proj", _Matrix),
+    )
+
+
+class _Shape(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_int32) for name in ("vocab_size", "n_ctx", "n_embd", "n_layer")),
+        ("n_head", ctypes.c_int32),
+        ("epsilon", ctypes.c_float),
+        ("wte", _Matrix),
+        ("wpe", ctypes.c_void_p),
+        ("ln_f", _Norm),
+    )
+
+
+class NativeDecoder:
+    """A model's own weights, read by cpu.cpp; keys, values and all that is computed is float32."""
+
+    in_parts = True
+
+    def __init__(self, model: GPT2) -> None:
+        """Take a model that fits (see `fits`), where cpu.cpp can be compiled."""
+        compiled = library()
+        if compiled is None:
+            raise RuntimeError("cpu.cpp can't be compiled here; see gpt2.fast.decoder")
+        self.model, self._threads = model, torch.get_num_threads()
+        self._library = compiled
+        config = model.config
+        self._C, self._V = config.n_embd, config.vocab_size
+        layers = (_Layer * config.n_layer)(*(_layer(block) for block in model.h))
+        self._shape = _Shape(
+            config.vocab_size,
+            config.n_ctx,
+            config.n_embd,
+            config.n_layer,
+            config.n_head,
+            config.layer_norm_epsilon,
+            _matrix(model.wte),
+            model.wpe.weight.data_ptr(),
+            _norm(model.ln_f),
+        )
+        self._library.model_new.restype = ctypes.c_void_p
+        self._native = ctypes.c_void_p(
+            self._library.model_new(ctypes.byref(self._shape), ctypes.byref(layers))
+        )
+
+    def __del__(self) -> None:
+        if getattr(self, "_native", None):
+            self._library.model_free(self._native)
+
+    @staticmethod
+    def fits(model: GPT2) -> bool:
+        """Whether cpu.cpp can read this model: on a CPU, its blocks as they are, float32 but for
+        the matrices.
+        """
+        config = model.config
+        plain = all(type(block) is Block for block in model.h)
+        return (
+            plain and config.head_dim <= WIDEST_HEAD and all(_kind_fits(t) for t in _tensors(model))
+        )
+
+    def cache(self, capacity: int) -> KVCache:
+        cpu = torch.device("cpu")
+        return KVCache(self.model.config, capacity, device=cpu, dtype=torch.float32)
+
+    def read(self, feeds: Sequence[Feed]) -> Tensor:
+        hidden = self.hidden(feeds)
+        logits = torch.empty(len(hidden), self._V)
+        self._library.model_logits(
+            self._native,
+            _place(hidden),
+            len(hidden),
+            _place(logits),
+            self._threads,
+        )
+        return logits
+
+    def hidden(self, feeds: Sequence[Feed]) -> Tensor:
+        """As read, but the final norm's output, [n, C]."""
+        rows = np.zeros(sum(len(feed.ids) for feed in feeds), dtype=ROW)
+        end = 0
+        for feed in feeds:
+            count, cache = len(feed.ids), feed.cache
+            if cache.length + count > cache.capacity:
+                raise ValueError(
+                    f"the cache holds {cache.capacity} tokens; {cache.length + count} do not fit"
+                )
+            part = rows[end : end + count]
+            part["token"] = feed.ids
+            part["position"] = np.arange(cache.length, cache.length + count)
+            part["keys"], part["values"] = cache.keys.data_ptr(), cache.values.data_ptr()
+            part["capacity"] = cache.capacity
+            part["wanted"][count - feed.wanted :] = 1
+            end += count
+        if len(rows) and not 0 <= rows["token"].min() <= rows["token"].max() < self._V:
+            raise ValueError(f"a token is not one of the {self._V} in the vocabulary")
+        hidden = torch.empty(int(rows["wanted"].sum()), self._C)
+        self._library.model_read(
+            self._native,
+            ctypes.c_void_p(rows.ctypes.data),
+            len(rows),
+            _place(hidden),
+            self._threads,
+        )
+        for feed in feeds:
+            feed.cache.advance(len(feed.ids))
+        return hidden
+
+    def choose(self, logits: Tensor, draws: Sequence[Draw]) -> list[Step]:
+        choices = np.zeros(len(draws), dtype=CHOICE)
+        seen = [np.asarray(draw.seen, dtype=np.int32) for draw in draws]
+        for choice, draw, ids in zip(choices, draws, seen, strict=True):
+            sampling = draw.sampling
+            choice["seed"], choice["position"] = sampling.seed, len(ids)
+            choice["temperature"], choice["top_p"] = sampling.temperature, sampling.top_p
+            choice["min_p"], choice["penalty"] = sampling.min_p, sampling.repetition_penalty
+            choice["top_k"] = sampling.top_k
+            choice["seen"], choice["seen_count"] = ids.ctypes.data, len(ids)
+            choice["forced"] = -1 if draw.forced is None else draw.forced
+        self._library.model_choose(
+            _place(logits),
+            self._V,
+            ctypes.c_void_p(choices.ctypes.data),
+            len(choices),
+            self._threads,
+        )
+        return [_step(choice) for choice in choices]
+
+
+def _step(choice: Any) -> Step:
+    if choice["bad"]:
+        raise FloatingPointError(BAD_LOGITS)
+    count, logprob = int(choice["top_count"]), float(choice["logprob"])
+    return Step(
+        id=int(choice["token"]),
+        prob=float(np.exp(logprob)),
+        sampled_prob=float(choice["sampled_prob"]),
+        logprob=logprob,
+        rank=int(choice["rank"]),
+        entropy=float(choice["entropy"]),
+        top_ids=tuple(choice["top_ids"][:count].tolist()),
+        top_probs=tuple(choice["top_probs"][:count].tolist()),
+        top_sampled_probs=tuple(choice["top_sampled"][:count].tolist()),
+    )
+
+
+def _place(tensor: Tensor) -> ctypes.c_void_p:
+    return ctypes.c_void_p(tensor.data_ptr())
+
+
+def _tensors(model: GPT2) -> Iterator[Tensor]:
+    """All that cpu.cpp reads of a model: its matrices, as they are stored, and its vectors."""
+    yield from (_stored(model.wte), model.wpe.weight)
+    for module in model.modules():
+        if isinstance(module, LayerNorm):
+            yield from (module.weight, module.bias)
+        elif isinstance(bias := getattr(module, "bias", None), Tensor):
+            yield from (_stored(module), bias)
+
+
+def _kind_fits(tensor: Tensor) -> bool:
+    kinds = KINDS if tensor.dim() == 2 else (torch.float32,)
+    return tensor.dtype in kinds and tensor.device.type == "cpu" and tensor.is_contiguous()
+
+
+def _stored(module: Any) -> Tensor:
+    """A module's matrix as it lies in memory (see stored.py)."""
+    matrix: Tensor = module.stored if hasattr(module, "stored") else module.weight.detach()
+    return matrix
+
+
+def _matrix(module: Any) -> _Matrix:
+    weights, scale = _stored(module), getattr(module, "scale", None)
+    bias = getattr(module, "bias", None)
+    out, width = weights.shape
+    return _Matrix(
+        weights.data_ptr(),
+        None if scale is None else scale.data_ptr(),
+        None if bias is None else bias.data_ptr(),
+        out,
+        width,
+        KINDS[weights.dtype],
+    )
+
+
+def _norm(norm: LayerNorm) -> _Norm:
+    return _Norm(norm.weight.data_ptr(), norm.bias.data_ptr())
+
+
+def _layer(block: Any) -> _Layer:
+    return _Layer(
+        _norm(block.ln_1),
+        _matrix(block.attn.c_attn),
+        _matrix(block.attn.c_proj),
+        _norm(block.ln_2),
+        _matrix(block.mlp.c_fc),
+        _matrix(block.mlp.c_proj),
+    )
