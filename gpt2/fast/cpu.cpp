@@ -643,12 +643,15 @@ float* read_rows(Pool& pool, Model& m, const Row* rows, int count, float* wanted
 
 constexpr int TOP = 10;
 
-struct Choice {  // as native.py fills it, and reads it
+struct Draw {  // as native.py fills it
     uint64_t seed, position;
     double temperature, top_p, min_p, penalty;
     const int32_t* seen;
-    int32_t seen_count, top_k, forced;
-    int32_t token, rank, bad, top_count, unused;
+    int32_t seen_count, top_k, forced, unused;
+};
+
+struct Choice {  // as native.py reads it
+    int32_t token, rank, bad, top_count;
     double logprob, entropy, sampled_prob;
     int32_t top_ids[TOP];
     float top_probs[TOP], top_sampled[TOP];
@@ -739,7 +742,7 @@ void keep_top_p(std::vector<Candidate>& kept, float largest, double p) {
 }
 
 // Choose the next token and describe the choice, as gpt2/sampling.py and prediction.py define it.
-void choose(const float* logits, int count, Choice& c) {
+void choose(const float* logits, int count, const Draw& draw, Choice& c) {
     // The model's own distribution.
     const std::vector<Candidate> top = best_of(logits, count, std::min(TOP, count));
     const float most = top[0].first;
@@ -767,44 +770,44 @@ void choose(const float* logits, int count, Choice& c) {
 
     // What it is drawn from.
     std::vector<float> heated(logits, logits + count);
-    if (c.penalty != 1)
-        for (int j = 0; j < c.seen_count; j++) {
-            const float value = logits[c.seen[j]];
-            heated[c.seen[j]] = value > 0 ? value / float(c.penalty) : value * float(c.penalty);
+    if (draw.penalty != 1)
+        for (int j = 0; j < draw.seen_count; j++) {
+            const float value = logits[draw.seen[j]];
+            heated[draw.seen[j]] = value > 0 ? value / float(draw.penalty) : value * float(draw.penalty);
         }
     float largest = -INFINITY;
     int greedy = 0;
     for (i = 0; i < count; i++)
         if (heated[i] > largest) largest = heated[i], greedy = i;
     std::vector<Candidate> kept;
-    if (c.temperature == 0) {
+    if (draw.temperature == 0) {
         kept = {{0.f, greedy}};
         largest = 0;
     } else {
-        if (c.temperature >= 1e-3) {
-            for (float& value : heated) value /= float(c.temperature);
-            largest /= float(c.temperature);
+        if (draw.temperature >= 1e-3) {
+            for (float& value : heated) value /= float(draw.temperature);
+            largest /= float(draw.temperature);
         } else {
             for (float& value : heated)
-                value = (value - largest) / float(std::max(c.temperature, 1e-30));
+                value = (value - largest) / float(std::max(draw.temperature, 1e-30));
             largest = 0;
         }
         float least = -INFINITY;
-        if (c.top_k > 0 && c.top_k < count) {
-            if (c.top_k <= 1024) {
-                least = best_of(heated.data(), count, c.top_k).back().first;
+        if (draw.top_k > 0 && draw.top_k < count) {
+            if (draw.top_k <= 1024) {
+                least = best_of(heated.data(), count, draw.top_k).back().first;
             } else {
                 std::vector<float> ranked(heated);
-                std::nth_element(ranked.begin(), ranked.begin() + c.top_k - 1, ranked.end(),
+                std::nth_element(ranked.begin(), ranked.begin() + draw.top_k - 1, ranked.end(),
                                  std::greater<float>());
-                least = ranked[c.top_k - 1];
+                least = ranked[draw.top_k - 1];
             }
         }
         for (i = 0; i < count; i++)
             if (heated[i] >= least) kept.push_back({heated[i], i});  // ties with the last stay
-        if (c.top_p < 1) keep_top_p(kept, largest, c.top_p);
-        if (c.min_p > 0) {
-            const float floor = largest + float(std::log(c.min_p));
+        if (draw.top_p < 1) keep_top_p(kept, largest, draw.top_p);
+        if (draw.min_p > 0) {
+            const float floor = largest + float(std::log(draw.min_p));
             auto below = [&](const Candidate& each) { return each.first < floor; };
             kept.erase(std::remove_if(kept.begin(), kept.end(), below), kept.end());
         }
@@ -813,12 +816,12 @@ void choose(const float* logits, int count, Choice& c) {
     softmax(kept, largest, probs);
 
     // The draw: the cumulative distribution in the order of the tokens, inverted.
-    if (c.forced >= 0) {
-        c.token = c.forced;
+    if (draw.forced >= 0) {
+        c.token = draw.forced;
     } else {
         double all_of_it = 0, end = 0;
         for (size_t j = 0; j < kept.size(); j++) all_of_it += probs[j];
-        const double u = uniform(c.seed, c.position);
+        const double u = uniform(draw.seed, draw.position);
         for (size_t j = 0; j < kept.size(); j++) {
             if (!(probs[j] > 0)) continue;
             end += probs[j];
@@ -888,10 +891,11 @@ void model_logits(Model* model, const float* hidden, int count, float* logits, i
 }
 
 // A token for each row of logits, [count, V].
-void model_choose(const float* logits, int vocab_size, Choice* choices, int count, int threads) {
+void model_choose(const float* logits, int vocab_size, const Draw* draws, Choice* choices, int count,
+                  int threads) {
     std::lock_guard<std::mutex> lock(at_work);
     pool_of(threads).run(count, [&](int r) {
-        choose(logits + int64_t(r) * vocab_size, vocab_size, choices[r]);
+        choose(logits + int64_t(r) * vocab_size, vocab_size, draws[r], choices[r]);
     });
 }
 

@@ -1,6 +1,7 @@
 """Writing on a CPU with cpu.cpp: the same numbers as the modules', several times sooner."""
 
 import ctypes
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -26,10 +27,13 @@ def _struct(fields: str) -> np.dtype[Any]:
 
 
 ROW = _struct("token:i4 position:i4 keys:u8 values:u8 capacity:i8 factors:u8 wanted:i4 unused:i4")
-CHOICE = _struct(
+DRAW = _struct(
     "seed:u8 position:u8 temperature:f8 top_p:f8 min_p:f8 penalty:f8 seen:u8 seen_count:i4 "
-    "top_k:i4 forced:i4 token:i4 rank:i4 bad:i4 top_count:i4 unused:i4 logprob:f8 entropy:f8 "
-    "sampled_prob:f8 top_ids:i4:10 top_probs:f4:10 top_sampled:f4:10"
+    "top_k:i4 forced:i4 unused:i4"
+)
+CHOICE = _struct(
+    "token:i4 rank:i4 bad:i4 top_count:i4 logprob:f8 entropy:f8 sampled_prob:f8 "
+    "top_ids:i4:10 top_probs:f4:10 top_sampled:f4:10"
 )
 
 
@@ -160,41 +164,45 @@ class NativeDecoder:
         return hidden
 
     def choose(self, logits: Tensor, draws: Sequence[Draw]) -> list[Step]:
-        choices = np.zeros(len(draws), dtype=CHOICE)
-        seen = [np.asarray(draw.seen, dtype=np.int32) for draw in draws]
-        for choice, draw, ids in zip(choices, draws, seen, strict=True):
-            sampling = draw.sampling
-            choice["seed"], choice["position"] = sampling.seed, len(ids)
-            choice["temperature"], choice["top_p"] = sampling.temperature, sampling.top_p
-            choice["min_p"], choice["penalty"] = sampling.min_p, sampling.repetition_penalty
-            choice["top_k"] = sampling.top_k
-            choice["seen"], choice["seen_count"] = ids.ctypes.data, len(ids)
-            choice["forced"] = -1 if draw.forced is None else draw.forced
+        seen = [np.array(draw.seen, dtype=np.int32) for draw in draws]
+        wanted = np.array(list(map(_draw, draws, seen)), dtype=DRAW)
+        choices = np.empty(len(draws), dtype=CHOICE)
         self._library.model_choose(
             _place(logits),
             self._V,
+            ctypes.c_void_p(wanted.ctypes.data),
             ctypes.c_void_p(choices.ctypes.data),
-            len(choices),
+            len(draws),
             self._threads,
         )
-        return [_step(choice) for choice in choices]
+        return [_step(*choice) for choice in choices.tolist()]
 
 
-def _step(choice: Any) -> Step:
-    if choice["bad"]:
+def _draw(draw: Draw, seen: Any) -> tuple[float, ...]:
+    """The fields of a DRAW."""
+    s, forced = draw.sampling, -1 if draw.forced is None else draw.forced
+    numbers = s.temperature, s.top_p, s.min_p, s.repetition_penalty
+    return (s.seed, len(seen), *numbers, seen.ctypes.data, len(seen), s.top_k, forced, 0)
+
+
+def _step(
+    token: int,
+    rank: int,
+    bad: int,
+    count: int,
+    logprob: float,
+    entropy: float,
+    sampled_prob: float,
+    top_ids: Any,
+    top_probs: Any,
+    top_sampled: Any,
+) -> Step:
+    """What the fields of a CHOICE say."""
+    if bad:
         raise FloatingPointError(BAD_LOGITS)
-    count, logprob = int(choice["top_count"]), float(choice["logprob"])
-    return Step(
-        id=int(choice["token"]),
-        prob=float(np.exp(logprob)),
-        sampled_prob=float(choice["sampled_prob"]),
-        logprob=logprob,
-        rank=int(choice["rank"]),
-        entropy=float(choice["entropy"]),
-        top_ids=tuple(choice["top_ids"][:count].tolist()),
-        top_probs=tuple(choice["top_probs"][:count].tolist()),
-        top_sampled_probs=tuple(choice["top_sampled"][:count].tolist()),
-    )
+    ids, probs, sampled = (tuple(top[:count].tolist()) for top in (top_ids, top_probs, top_sampled))
+    prob = math.exp(logprob)
+    return Step(token, prob, sampled_prob, logprob, rank, entropy, ids, probs, sampled)
 
 
 def _place(tensor: Tensor) -> ctypes.c_void_p:
