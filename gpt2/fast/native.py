@@ -1,5 +1,6 @@
 """Writing on a CPU with cpu.cpp: the same numbers as the modules', several times sooner."""
 
+import copy
 import ctypes
 import math
 from collections.abc import Iterator, Sequence
@@ -7,16 +8,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gpt2.cache import KVCache
 from gpt2.fast.build import library
 from gpt2.fast.decoder import Draw, Feed
-from gpt2.model import GPT2, Block, LayerNorm
+from gpt2.model import GPT2, MLP, Block, CausalSelfAttention, LayerNorm
 from gpt2.records import Step
 from gpt2.sampling import BAD_LOGITS
 
 KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}  # cpu.cpp's Kind
+GPT2_PARTS = (GPT2, Block, CausalSelfAttention, MLP, LayerNorm)
+PARTS = (*GPT2_PARTS, nn.Embedding, nn.Linear, nn.Dropout, nn.ModuleList)
 WIDEST_HEAD = 1024  # numbers of a query that cpu.cpp has room for
 
 
@@ -70,22 +73,13 @@ class _Shape(ctypes.Structure):
     )
 
 
-class NativeDecoder:
-    """A model's own weights, read by cpu.cpp; keys, values and all that is computed is float32."""
+class _Native:
+    """A Model of cpu.cpp, freed with its last decoder."""
 
-    in_parts = True
-
-    def __init__(self, model: GPT2) -> None:
-        """Take a model that fits (see `fits`), where cpu.cpp can be compiled."""
-        compiled = library()
-        if compiled is None:
-            raise RuntimeError("cpu.cpp can't be compiled here; see gpt2.fast.decoder")
-        self.model, self._threads = model, torch.get_num_threads()
-        self._library = compiled
+    def __init__(self, compiled: ctypes.CDLL, model: GPT2) -> None:
         config = model.config
-        self._C, self._V = config.n_embd, config.vocab_size
         layers = (_Layer * config.n_layer)(*(_layer(block) for block in model.h))
-        self._shape = _Shape(
+        shape = _Shape(
             config.vocab_size,
             config.n_ctx,
             config.n_embd,
@@ -96,25 +90,54 @@ class NativeDecoder:
             model.wpe.weight.data_ptr(),
             _norm(model.ln_f),
         )
-        self._library.model_new.restype = ctypes.c_void_p
-        self._native = ctypes.c_void_p(
-            self._library.model_new(ctypes.byref(self._shape), ctypes.byref(layers))
-        )
+        compiled.model_new.restype = ctypes.c_void_p
+        self._compiled = compiled
+        self.place = ctypes.c_void_p(compiled.model_new(ctypes.byref(shape), ctypes.byref(layers)))
 
     def __del__(self) -> None:
-        if getattr(self, "_native", None):
-            self._library.model_free(self._native)
+        self._compiled.model_free(self.place)
+
+
+class NativeDecoder:
+    """A model's own weights, read by cpu.cpp; keys, values and all that is computed is float32."""
+
+    in_parts = True
+
+    def __init__(self, model: GPT2) -> None:
+        """Take a model that fits (see `fits`), where cpu.cpp can be compiled."""
+        compiled = library()
+        if compiled is None:
+            raise RuntimeError("cpu.cpp can't be compiled here; see gpt2.fast.decoder")
+        self.model, self._library = model, compiled
+        self._native = _Native(compiled, model)
+        self._threads = torch.get_num_threads()
+        self._C, self._V = model.config.n_embd, model.config.vocab_size
+        self._factors: np.ndarray | None = None
 
     @staticmethod
     def fits(model: GPT2) -> bool:
-        """Whether cpu.cpp can read this model: on a CPU, its blocks as they are, float32 but for
-        the matrices.
+        """Whether cpu.cpp can read this model.
+
+        It is on a CPU, its parts are as they are built, and all but the matrices is float32.
         """
-        config = model.config
-        plain = all(type(block) is Block for block in model.h)
-        return (
-            plain and config.head_dim <= WIDEST_HEAD and all(_kind_fits(t) for t in _tensors(model))
-        )
+        parts = all(type(part) in PARTS or hasattr(part, "stored") for part in model.modules())
+        widest = model.config.head_dim <= WIDEST_HEAD
+        return parts and widest and all(_kind_fits(tensor) for tensor in _tensors(model))
+
+    def scaled(self, factors: np.ndarray) -> "NativeDecoder":
+        """A decoder of the same model with its parts turned down, off or up.
+
+        Args:
+            factors: [L, H + 2], for each layer those of its heads, of its MLP and of the whole.
+        """
+        config, twin = self.model.config, copy.copy(self)
+        twin._factors = np.ascontiguousarray(factors, dtype=np.float32)
+        if twin._factors.shape != (config.n_layer, config.n_head + 2):
+            raise ValueError(
+                f"factors are {twin._factors.shape}; this model has "
+                f"({config.n_layer}, {config.n_head + 2})"
+            )
+        return twin
 
     def cache(self, capacity: int) -> KVCache:
         cpu = torch.device("cpu")
@@ -124,7 +147,7 @@ class NativeDecoder:
         hidden = self.hidden(feeds)
         logits = torch.empty(len(hidden), self._V)
         self._library.model_logits(
-            self._native,
+            self._native.place,
             _place(hidden),
             len(hidden),
             _place(logits),
@@ -133,7 +156,6 @@ class NativeDecoder:
         return logits
 
     def hidden(self, feeds: Sequence[Feed]) -> Tensor:
-        """As read, but the final norm's output, [n, C]."""
         rows = np.zeros(sum(len(feed.ids) for feed in feeds), dtype=ROW)
         end = 0
         for feed in feeds:
@@ -147,13 +169,15 @@ class NativeDecoder:
             part["position"] = np.arange(cache.length, cache.length + count)
             part["keys"], part["values"] = cache.keys.data_ptr(), cache.values.data_ptr()
             part["capacity"] = cache.capacity
+            if self._factors is not None:
+                part["factors"] = self._factors.ctypes.data
             part["wanted"][count - feed.wanted :] = 1
             end += count
         if len(rows) and not 0 <= rows["token"].min() <= rows["token"].max() < self._V:
             raise ValueError(f"a token is not one of the {self._V} in the vocabulary")
         hidden = torch.empty(int(rows["wanted"].sum()), self._C)
         self._library.model_read(
-            self._native,
+            self._native.place,
             ctypes.c_void_p(rows.ctypes.data),
             len(rows),
             _place(hidden),

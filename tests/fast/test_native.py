@@ -10,6 +10,7 @@ import torch
 from gpt2 import fast
 from gpt2.config import GPT2Config
 from gpt2.fast import Draw, Feed, NativeDecoder, build
+from gpt2.lens import Scales, scaled_model
 from gpt2.prediction import describe
 from gpt2.sampling import Sampling, distribution, draw, uniform
 
@@ -145,6 +146,20 @@ def test_what_does_not_fit_is_refused_before_anything_is_read(decoder):
         with pytest.raises(ValueError, match="997"):
             decoder.read([Feed(cache, [1, token])])
     assert cache.length == 0
+
+
+def test_parts_are_turned_down_as_by_the_lens(decoder, texts):
+    config = CONFIG
+    scales = Scales.of(config, heads={(0, 1): 0, (2, 0): 1.5}, mlps={1: 0.5}, layers={2: 0.25})
+    model = scaled_model(decoder.model, scales)
+    assert not NativeDecoder.fits(model)
+    with torch.inference_mode():
+        expected = model(torch.tensor([texts[-1]]))[0]
+    found = logits_of(decoder.scaled(scales.factors), texts[-1])
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+    assert not torch.allclose(found, logits_of(decoder, texts[-1]), atol=1e-2)
+    with pytest.raises(ValueError, match=r"this model has \(3, 5\)"):
+        decoder.scaled(scales.factors[1:])
 
 
 def test_other_models_are_written_by_torch(make_model):
