@@ -4,9 +4,20 @@ import torch
 
 from gpt2.fast.cpu import CPUModel
 from gpt2.fast.decoder import Decoder, Draw, Feed, PlainDecoder
+from gpt2.fast.stored import computed_in, stored
 from gpt2.model import GPT2
 
-__all__ = ["CPUModel", "Decoder", "Draw", "Feed", "PlainDecoder", "decoder", "prepare"]
+__all__ = [
+    "CPUModel",
+    "Decoder",
+    "Draw",
+    "Feed",
+    "PlainDecoder",
+    "computed_in",
+    "decoder",
+    "prepare",
+    "stored",
+]
 
 
 def prepare(model: GPT2) -> GPT2:
@@ -14,7 +25,7 @@ def prepare(model: GPT2) -> GPT2:
 
     On a CPU in float32 a CPUModel, elsewhere the model itself.
     """
-    if model.device.type == "cpu" and model.dtype == torch.float32:
+    if type(model) is GPT2 and model.device.type == "cpu" and model.dtype == torch.float32:
         return CPUModel(model)
     return model
 
