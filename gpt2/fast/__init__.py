@@ -3,9 +3,20 @@
 from gpt2.fast.build import library
 from gpt2.fast.decoder import Decoder, Draw, Feed, PlainDecoder
 from gpt2.fast.native import NativeDecoder
+from gpt2.fast.stored import computed_in, stored
 from gpt2.model import GPT2
 
-__all__ = ["Decoder", "Draw", "Feed", "NativeDecoder", "PlainDecoder", "decoder", "library"]
+__all__ = [
+    "Decoder",
+    "Draw",
+    "Feed",
+    "NativeDecoder",
+    "PlainDecoder",
+    "computed_in",
+    "decoder",
+    "library",
+    "stored",
+]
 
 
 def decoder(model: GPT2) -> Decoder:

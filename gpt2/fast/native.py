@@ -13,13 +13,15 @@ from torch import Tensor, nn
 from gpt2.cache import KVCache
 from gpt2.fast.build import library
 from gpt2.fast.decoder import Draw, Feed
+from gpt2.fast.stored import Matrix, StoredEmbedding, StoredLinear, StoredModel
 from gpt2.model import GPT2, MLP, Block, CausalSelfAttention, LayerNorm
 from gpt2.records import Step
 from gpt2.sampling import BAD_LOGITS
 
 KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}  # cpu.cpp's Kind
 GPT2_PARTS = (GPT2, Block, CausalSelfAttention, MLP, LayerNorm)
-PARTS = (*GPT2_PARTS, nn.Embedding, nn.Linear, nn.Dropout, nn.ModuleList)
+TORCH_PARTS = (nn.Embedding, nn.Linear, nn.Dropout, nn.ModuleList)
+PARTS = (*GPT2_PARTS, *TORCH_PARTS, StoredModel, StoredLinear, StoredEmbedding)
 WIDEST_HEAD = 1024  # numbers of a query that cpu.cpp has room for
 
 
@@ -120,7 +122,7 @@ class NativeDecoder:
 
         It is on a CPU, its parts are as they are built, and all but the matrices is float32.
         """
-        parts = all(type(part) in PARTS or hasattr(part, "stored") for part in model.modules())
+        parts = all(type(part) in PARTS for part in model.modules())
         widest = model.config.head_dim <= WIDEST_HEAD
         return parts and widest and all(_kind_fits(tensor) for tensor in _tensors(model))
 
@@ -249,8 +251,8 @@ def _kind_fits(tensor: Tensor) -> bool:
 
 
 def _stored(module: Any) -> Tensor:
-    """A module's matrix as it lies in memory (see stored.py)."""
-    matrix: Tensor = module.stored if hasattr(module, "stored") else module.weight.detach()
+    """A module's matrix as it lies in memory."""
+    matrix: Tensor = module.stored if isinstance(module, Matrix) else module.weight.detach()
     return matrix
 
 
