@@ -230,6 +230,11 @@ class Pool {
     std::condition_variable awake_;
 };
 
+Pool& pool_of(int threads) {
+    static Pool* pool = new Pool(threads);  // one for all; its threads wait for work, and never end
+    return *pool;
+}
+
 // --- products -----------------------------------------------------------------------------------
 
 enum Kind { FLOAT32, BFLOAT16, INT8 };
@@ -389,6 +394,7 @@ struct Layer {  // as native.py fills it
 struct Shape {  // as native.py fills it
     int32_t vocab_size, n_ctx, n_embd, n_layer, n_head;
     float epsilon;
+    int32_t threads, unused;
     Matrix wte;  // the embeddings and the head
     const float* wpe;
     Norm ln_f;
@@ -425,12 +431,13 @@ constexpr int WIDEST_HEAD = 1024;
 
 struct Model {
     Shape shape;
+    Pool& pool;
     std::vector<Layer> layers;
     int C, D, step, wide;  // step and wide: from one row to the next of [R, C] and of [R, 4 C]
     Buffer stream, normed, mixed, hidden;
     int rows = 0;  // that they have room for
 
-    Model(const Shape& s, const Layer* l) : shape(s), layers(l, l + s.n_layer) {
+    Model(const Shape& s, const Layer* l) : shape(s), pool(pool_of(s.threads)), layers(l, l + s.n_layer) {
         C = s.n_embd, D = C / s.n_head, step = row_step(C), wide = row_step(4 * C);
     }
 
@@ -539,8 +546,9 @@ void attend(const float* queries, int64_t q_step, const float* keys, const float
 }
 
 // The rows' final hidden vectors, normalised: those that are wanted, one after the other.
-float* read_rows(Pool& pool, Model& m, const Row* rows, int count, float* wanted) {
+float* read_rows(Model& m, const Row* rows, int count, float* wanted) {
     const Shape& s = m.shape;
+    Pool& pool = m.pool;
     const int C = m.C, D = m.D, H = s.n_head, step = m.step, wide = m.wide;
     m.make_room(count);
     float *x = m.stream.data, *normed = m.normed.data, *mixed = m.mixed.data;
@@ -850,12 +858,7 @@ void choose(const float* logits, int count, const Draw& draw, Choice& c) {
     }
 }
 
-std::mutex at_work;  // one caller at a time; the pool is shared by all models
-
-Pool& pool_of(int threads) {
-    static Pool* pool = new Pool(threads);  // never ended: its threads wait for work
-    return *pool;
-}
+std::mutex at_work;  // one caller at a time: all models share the pool
 
 }  // namespace
 
@@ -868,35 +871,33 @@ Model* model_new(const Shape* shape, const Layer* layers) { return new Model(*sh
 void model_free(Model* model) { delete model; }
 
 // The wanted rows' final hidden vectors, [wanted, C].
-void model_read(Model* model, const Row* rows, int count, float* hidden, int threads) {
+void model_read(Model* model, const Row* rows, int count, float* hidden) {
     std::lock_guard<std::mutex> lock(at_work);
     for (int first = 0; first < count; first += AT_ONCE)
-        hidden = read_rows(pool_of(threads), *model, rows + first, std::min(AT_ONCE, count - first),
-                           hidden);
+        hidden = read_rows(*model, rows + first, std::min(AT_ONCE, count - first), hidden);
 }
 
 // Their logits: [count, C] to [count, V].
-void model_logits(Model* model, const float* hidden, int count, float* logits, int threads) {
+void model_logits(Model* model, const float* hidden, int count, float* logits) {
     std::lock_guard<std::mutex> lock(at_work);
     const int C = model->C, step = model->step, V = model->shape.vocab_size;
     for (int first = 0; first < count; first += AT_ONCE) {
         const int rows = std::min(AT_ONCE, count - first);
         model->make_room(rows);
+        float* x = model->normed.data;
         for (int r = 0; r < rows; r++)
-            memcpy(model->normed.data + int64_t(r) * step, hidden + int64_t(first + r) * C,
-                   C * sizeof(float));
-        product(pool_of(threads), model->shape.wte, model->normed.data, step, rows,
-                logits + int64_t(first) * V, V, [](int, int, int) {});
+            memcpy(x + int64_t(r) * step, hidden + int64_t(first + r) * C, C * sizeof(float));
+        product(model->pool, model->shape.wte, x, step, rows, logits + int64_t(first) * V, V,
+                [](int, int, int) {});
     }
 }
 
 // A token for each row of logits, [count, V].
-void model_choose(const float* logits, int vocab_size, const Draw* draws, Choice* choices, int count,
-                  int threads) {
+void model_choose(Model* model, const float* logits, const Draw* draws, Choice* choices, int count) {
     std::lock_guard<std::mutex> lock(at_work);
-    pool_of(threads).run(count, [&](int r) {
-        choose(logits + int64_t(r) * vocab_size, vocab_size, draws[r], choices[r]);
-    });
+    const int V = model->shape.vocab_size;
+    model->pool.run(count,
+                    [&](int r) { choose(logits + int64_t(r) * V, V, draws[r], choices[r]); });
 }
 
 }  // extern "C"

@@ -69,6 +69,7 @@ class _Shape(ctypes.Structure):
         *((name, ctypes.c_int32) for name in ("vocab_size", "n_ctx", "n_embd", "n_layer")),
         ("n_head", ctypes.c_int32),
         ("epsilon", ctypes.c_float),
+        *((name, ctypes.c_int32) for name in ("threads", "unused")),
         ("wte", _Matrix),
         ("wpe", ctypes.c_void_p),
         ("ln_f", _Norm),
@@ -88,6 +89,8 @@ class _Native:
             config.n_layer,
             config.n_head,
             config.layer_norm_epsilon,
+            torch.get_num_threads(),
+            0,
             _matrix(model.wte),
             model.wpe.weight.data_ptr(),
             _norm(model.ln_f),
@@ -112,7 +115,6 @@ class NativeDecoder:
             raise RuntimeError("cpu.cpp can't be compiled here; see gpt2.fast.decoder")
         self.model, self._library = model, compiled
         self._native = _Native(compiled, model)
-        self._threads = torch.get_num_threads()
         self._C, self._V = model.config.n_embd, model.config.vocab_size
         self._factors: np.ndarray | None = None
 
@@ -153,7 +155,6 @@ class NativeDecoder:
             _place(hidden),
             len(hidden),
             _place(logits),
-            self._threads,
         )
         return logits
 
@@ -183,23 +184,23 @@ class NativeDecoder:
             ctypes.c_void_p(rows.ctypes.data),
             len(rows),
             _place(hidden),
-            self._threads,
         )
         for feed in feeds:
             feed.cache.advance(len(feed.ids))
         return hidden
 
     def choose(self, logits: Tensor, draws: Sequence[Draw]) -> list[Step]:
-        seen = [np.array(draw.seen, dtype=np.int32) for draw in draws]
+        # Only the penalty looks at the tokens themselves.
+        ids = (draw.seen if draw.sampling.repetition_penalty != 1 else () for draw in draws)
+        seen = [np.array(each, dtype=np.int32) for each in ids]
         wanted = np.array(list(map(_draw, draws, seen)), dtype=DRAW)
         choices = np.empty(len(draws), dtype=CHOICE)
         self._library.model_choose(
+            self._native.place,
             _place(logits),
-            self._V,
             ctypes.c_void_p(wanted.ctypes.data),
             ctypes.c_void_p(choices.ctypes.data),
             len(draws),
-            self._threads,
         )
         return [_step(*choice) for choice in choices.tolist()]
 
@@ -208,7 +209,7 @@ def _draw(draw: Draw, seen: Any) -> tuple[float, ...]:
     """The fields of a DRAW."""
     s, forced = draw.sampling, -1 if draw.forced is None else draw.forced
     numbers = s.temperature, s.top_p, s.min_p, s.repetition_penalty
-    return (s.seed, len(seen), *numbers, seen.ctypes.data, len(seen), s.top_k, forced, 0)
+    return (s.seed, len(draw.seen), *numbers, seen.ctypes.data, len(seen), s.top_k, forced, 0)
 
 
 def _step(

@@ -1,7 +1,9 @@
 """cpu.cpp: a text has the same bits alone or beside others, read at once or in parts."""
 
+import ctypes
 import logging
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import torch
 
 from gpt2 import fast
 from gpt2.config import GPT2Config
-from gpt2.fast import Draw, Feed, NativeDecoder, build
+from gpt2.fast import Draw, Feed, NativeDecoder, build, native
 from gpt2.lens import Scales, scaled_model
 from gpt2.prediction import describe
 from gpt2.sampling import Sampling, distribution, draw, uniform
@@ -74,10 +76,15 @@ def test_a_token_of_many_texts_is_as_alone(decoder, texts):
         assert torch.equal(decoder.read(rows), torch.stack(alone))
 
 
-def test_the_number_of_threads_changes_no_bit(decoder, texts, monkeypatch):
-    expected = logits_of(decoder, texts[-1])
-    monkeypatch.setattr(decoder, "_threads", 1)
-    assert torch.equal(logits_of(decoder, texts[-1]), expected)
+@pytest.mark.parametrize("threads", [1, 3, 8])
+def test_the_number_of_threads_changes_no_bit(decoder, texts, threads, tmp_path, monkeypatch):
+    twin = shutil.copy(fast.library()._name, tmp_path / "twin.so")  # with threads of its own
+    monkeypatch.setattr(native, "library", lambda: ctypes.CDLL(str(twin)))
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    other = NativeDecoder(decoder.model)
+    torch.set_num_threads(before)
+    assert torch.equal(logits_of(other, texts[-1]), logits_of(decoder, texts[-1]))
 
 
 def test_random_numbers_are_numpys(decoder):
