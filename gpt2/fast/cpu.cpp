@@ -726,12 +726,14 @@ void softmax(const std::vector<Candidate>& kept, float largest, std::vector<floa
 }
 
 // Of the kept the fewest that hold a probability of p: those no worse than the last of them, which
-// is found by halving the ones that it may be.
+// is found by halving the ones that it may be. All that have less than an equal share of 1 - p hold
+// less than 1 - p together: it is none of them.
 void keep_top_p(std::vector<Candidate>& kept, float largest, double p) {
     std::vector<float> probs;
     softmax(kept, largest, probs);
-    std::vector<int> order(kept.size());
-    for (size_t i = 0; i < order.size(); i++) order[i] = i;
+    std::vector<int> order;
+    for (size_t i = 0; i < kept.size(); i++)
+        if (probs[i] >= 0.99 * (1 - p) / kept.size()) order.push_back(i);
     auto likelier = [&](int a, int b) { return better(kept[a], kept[b]); };
     double before = 0;  // what is held by the likelier ones than all from `first` on
     size_t first = 0, end = order.size();
