@@ -4,6 +4,7 @@ import torch
 
 from gpt2.fast.cpu import CPUModel
 from gpt2.fast.decoder import Decoder, Draw, Feed, PlainDecoder
+from gpt2.fast.gpu import GraphDecoder, rows_that_fit
 from gpt2.model import GPT2
 
 __all__ = ["CPUModel", "Decoder", "Draw", "Feed", "PlainDecoder", "decoder", "prepare"]
@@ -21,4 +22,6 @@ def prepare(model: GPT2) -> GPT2:
 
 def decoder(model: GPT2) -> Decoder:
     """The quickest way to write with a model, which is not changed and shares its parameters."""
+    if model.device.type == "cuda":
+        return GraphDecoder(model, rows=rows_that_fit(model))
     return PlainDecoder(model)

@@ -1,0 +1,190 @@
+"""Sampling and statistics for many rows at once, in steps that never depend on what is in them.
+
+The same as gpt2.sampling and gpt2.prediction row by row, where the steps are explained. There is no
+branch on a number and no shape that follows from one, so a GPU can replay it all without waiting
+for the CPU. Sums that decide something are made in float64: a token does not depend on the order
+in which they were added up, which follows from the number of rows.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gpt2.fast.decoder import Draw
+from gpt2.prediction import ranks_of
+from gpt2.records import Step
+from gpt2.sampling import BAD_LOGITS, FIRST_SORTED, Sampling, uniform
+
+SETTINGS = 7  # numbers in a row of settings_of
+WIDTHS = (0, 64, FIRST_SORTED)  # of the likeliest tokens that are sorted; else all are
+TOP = 10
+_NUMBERS = 7  # before the likeliest tokens in a row of choose_rows
+_NO_TOKEN = -1
+
+
+def settings_of(draws: Sequence[Draw], vocab_size: int) -> np.ndarray:
+    """What choose_rows is told of each row, [n, SETTINGS] in float64."""
+    return np.array([_settings(draw, vocab_size) for draw in draws])
+
+
+def _settings(draw: Draw, vocab_size: int) -> tuple[float, ...]:
+    sampling = draw.sampling
+    k, p, m = _filters(sampling, vocab_size)
+    drawn = draw.forced is None and sampling.temperature > 0
+    return (
+        sampling.repetition_penalty,
+        sampling.temperature,
+        k,
+        p,
+        math.log(m) if m > 0 else -math.inf,
+        uniform(sampling.seed, len(draw.seen)) if drawn else 0.0,
+        _NO_TOKEN if draw.forced is None else draw.forced,
+    )
+
+
+def _filters(sampling: Sampling, vocab_size: int) -> tuple[int, float, float]:
+    """top_k, 0 where it is off, top_p and min_p; all are off when greedy."""
+    if sampling.temperature == 0:
+        return 0, 1.0, 0.0
+    k = sampling.top_k if sampling.top_k < vocab_size else 0
+    return k, sampling.top_p, sampling.min_p
+
+
+def width_of(draws: Sequence[Draw], vocab_size: int) -> int:
+    """How many of the likeliest tokens must be sorted for these rows; often enough, for top-p."""
+    needed = 0
+    for draw in draws:
+        k, p, _ = _filters(draw.sampling, vocab_size)
+        if p < 1:  # one more than k, to see that nothing is left
+            k = k + 1 if k else FIRST_SORTED
+        needed = max(needed, k)
+    return min(next((w for w in WIDTHS if w >= needed), vocab_size), vocab_size)
+
+
+def seen_of(draws: Sequence[Draw], length: int, vocab_size: int) -> np.ndarray:
+    """The tokens of each row that are penalized, [n, length]; filled up with vocab_size."""
+    seen = np.full((len(draws), length), vocab_size)
+    for row, draw in zip(seen, draws, strict=True):
+        if draw.sampling.repetition_penalty != 1:
+            row[: len(draw.seen)] = draw.seen
+    return seen
+
+
+def numbers_in_row(vocab_size: int) -> int:
+    """How many numbers choose_rows gives for a row."""
+    return _NUMBERS + 3 * min(TOP, vocab_size)
+
+
+def choose_rows(logits: Tensor, settings: Tensor, seen: Tensor | None, *, width: int) -> Tensor:
+    """Choose a token in every row.
+
+    Args:
+        logits: [N, V], float32.
+        settings: [N, SETTINGS], of settings_of.
+        seen: [N, T], of seen_of; None if no row has a penalty.
+        width: at least width_of.
+
+    Returns:
+        [N, numbers_in_row] in float64, for steps_of.
+    """
+    columns = settings[:, :, None].unbind(1)  # each [N,1]
+    penalty, temperature, k, p, log_min_p = (column.float() for column in columns[:5])
+    warmed = logits if seen is None else _penalized(logits, seen, penalty)
+    warmed = _heated(warmed, temperature)
+    short = torch.zeros_like(settings[:, :1])
+    if width:
+        warmed, short = _keep_likeliest(warmed, k, p, width)
+    warmed = warmed.masked_fill(warmed < warmed.amax(dim=1, keepdim=True) + log_min_p, -math.inf)
+    probs = warmed.softmax(dim=1)
+    forced = columns[6].long()
+    token = torch.where(forced == _NO_TOKEN, _draw(probs, columns[5]), forced)  # [N,1]
+    return torch.cat([short, *_described(logits, probs, token)], dim=1)
+
+
+def short_rows(numbers: Sequence[Sequence[float]]) -> bool:
+    """Whether a row was so flat that top-p needs more than the width it was given."""
+    return any(row[0] for row in numbers)
+
+
+def steps_of(numbers: Sequence[Sequence[float]]) -> list[Step]:
+    """The records of what choose_rows chose.
+
+    Raises:
+        FloatingPointError: the model gave a logit that is not a number.
+    """
+    if not all(row[1] for row in numbers):
+        raise FloatingPointError(BAD_LOGITS)
+    return [_step(row) for row in numbers]
+
+
+def _step(row: Sequence[float]) -> Step:
+    token, logprob, rank, entropy, sampled_prob = row[2:_NUMBERS]
+    count = (len(row) - _NUMBERS) // 3
+    ids, probs, sampled = (row[_NUMBERS + i * count :][:count] for i in range(3))
+    return Step(
+        id=int(token),
+        prob=math.exp(logprob),
+        sampled_prob=sampled_prob,
+        logprob=logprob,
+        rank=int(rank),
+        entropy=entropy,
+        top_ids=tuple(map(int, ids)),
+        top_probs=tuple(probs),
+        top_sampled_probs=tuple(sampled),
+    )
+
+
+# --- gpt2.sampling, for rows with settings of their own: each [N, 1] ------------------------------
+
+
+def _penalized(logits: Tensor, seen: Tensor, penalty: Tensor) -> Tensor:
+    rows, count = logits.shape
+    marked = torch.zeros(rows, count + 1, dtype=torch.bool, device=logits.device)
+    marked = marked.scatter_(1, seen, True)[:, :count]
+    return torch.where(marked, torch.where(logits > 0, logits / penalty, logits * penalty), logits)
+
+
+def _heated(logits: Tensor, temperature: Tensor) -> Tensor:
+    likeliest = logits.argmax(dim=1, keepdim=True)
+    shift = logits.gather(1, likeliest).masked_fill(temperature >= 1e-3, 0)
+    warmed = (logits - shift) / temperature.clamp(min=1e-30)
+    ids = torch.arange(logits.size(1), device=logits.device)
+    return warmed.masked_fill((temperature == 0) & (ids != likeliest), -math.inf)
+
+
+def _keep_likeliest(logits: Tensor, k: Tensor, p: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """keep_top_k, then keep_top_p; and 1 in the rows for which the width was too small, [N, 1]."""
+    values, ids = logits.topk(width, dim=1)  # [N,width]
+    least = values.gather(1, (k.long() - 1).clamp(min=0))
+    best = logits.masked_fill((k > 0) & (logits < least), -math.inf)
+    probs = best.softmax(dim=1).gather(1, ids).double()
+    before = probs.cumsum(dim=1) - probs
+    kept = before < p
+    kept[:, 0].fill_(True)
+    kept = torch.zeros_like(best, dtype=torch.bool).scatter_(1, ids, kept)
+    short = (p < 1) & (before[:, -1:] < p) & (width < logits.size(1))
+    return best.masked_fill(~kept & (p < 1), -math.inf), short.double()
+
+
+def _draw(probs: Tensor, u: Tensor) -> Tensor:
+    """The first token whose slice ends above u, [N, 1]."""
+    ends = probs.double().cumsum(dim=1)
+    reached = (ends / ends[:, -1:] > u) & (probs > 0)
+    return reached.byte().argmax(dim=1, keepdim=True)
+
+
+def _described(logits: Tensor, probs: Tensor, token: Tensor) -> list[Tensor]:
+    """Whether the logits are numbers, the token, and its Step's numbers in their order."""
+    logprobs = logits.log_softmax(dim=1)
+    raw = logprobs.exp()
+    entropy = -(raw * logprobs.clamp(min=-1e30)).sum(dim=1, keepdim=True, dtype=torch.float64)
+    good = entropy.isfinite() & ~logits.sum(dim=1, keepdim=True).isnan()
+    rank = ranks_of(logits, logits.gather(1, token)[:, 0])[:, None]
+    top = raw.topk(min(TOP, raw.size(1)), dim=1)
+    own = [good, token, logprobs.gather(1, token), rank, entropy.float(), probs.gather(1, token)]
+    return [
+        column.double() for column in (*own, top.indices, top.values, probs.gather(1, top.indices))
+    ]
