@@ -18,11 +18,11 @@ from gpt2.prediction import ranks_of
 from gpt2.records import Step
 from gpt2.sampling import BAD_LOGITS, FIRST_SORTED, Sampling, uniform
 
-SETTINGS = 7  # numbers in a row of settings_of
+SETTINGS = 8  # numbers in a row of settings_of
 WIDTHS = (0, 64, FIRST_SORTED)  # of the likeliest tokens that are sorted; else all are
 TOP = 10
-_NUMBERS = 7  # before the likeliest tokens in a row of choose_rows
-_NO_TOKEN = -1
+LOW, LOWEST = 1e-3, 1e-30  # temperatures, as in gpt2.sampling.heated
+_NUMBERS = 6  # before the likeliest tokens in a row of choose_rows
 
 
 def settings_of(draws: Sequence[Draw], vocab_size: int) -> np.ndarray:
@@ -32,16 +32,21 @@ def settings_of(draws: Sequence[Draw], vocab_size: int) -> np.ndarray:
 
 def _settings(draw: Draw, vocab_size: int) -> tuple[float, ...]:
     sampling = draw.sampling
+    temperature = sampling.temperature
     k, p, m = _filters(sampling, vocab_size)
-    drawn = draw.forced is None and sampling.temperature > 0
+    if draw.forced is not None:
+        number = -1.0 - draw.forced
+    else:
+        number = uniform(sampling.seed, len(draw.seen)) if temperature > 0 else 0.0
     return (
         sampling.repetition_penalty,
-        sampling.temperature,
+        max(temperature, LOWEST),
+        temperature < LOW,
+        temperature == 0,
         k,
         p,
         math.log(m) if m > 0 else -math.inf,
-        uniform(sampling.seed, len(draw.seen)) if drawn else 0.0,
-        _NO_TOKEN if draw.forced is None else draw.forced,
+        number,
     )
 
 
@@ -88,19 +93,17 @@ def choose_rows(logits: Tensor, settings: Tensor, seen: Tensor | None, *, width:
         width: at least width_of.
 
     Returns:
-        [N, numbers_in_row] in float64, for steps_of.
+        [N, numbers_in_row] in float32, for steps_of.
     """
-    columns = settings[:, :, None].unbind(1)  # each [N,1]
-    penalty, temperature, k, p, log_min_p = (column.float() for column in columns[:5])
-    warmed = logits if seen is None else _penalized(logits, seen, penalty)
-    warmed = _heated(warmed, temperature)
-    short = torch.zeros_like(settings[:, :1])
+    penalty, divisor, low, greedy, k, p, log_min_p, _ = settings.float()[:, :, None].unbind(1)
+    warmed = logits if seen is None else _penalized(logits, seen, penalty)  # each [N,1]
+    warmed = _heated(warmed, divisor, low, greedy)
+    short = torch.zeros_like(penalty)
     if width:
         warmed, short = _keep_likeliest(warmed, k, p, width)
     warmed = warmed.masked_fill(warmed < warmed.amax(dim=1, keepdim=True) + log_min_p, -math.inf)
     probs = warmed.softmax(dim=1)
-    forced = columns[6].long()
-    token = torch.where(forced == _NO_TOKEN, _draw(probs, columns[5]), forced)  # [N,1]
+    token = _draw(probs, settings[:, -1:])
     return torch.cat([short, *_described(logits, probs, token)], dim=1)
 
 
@@ -115,13 +118,13 @@ def steps_of(numbers: Sequence[Sequence[float]]) -> list[Step]:
     Raises:
         FloatingPointError: the model gave a logit that is not a number.
     """
-    if not all(row[1] for row in numbers):
-        raise FloatingPointError(BAD_LOGITS)
     return [_step(row) for row in numbers]
 
 
 def _step(row: Sequence[float]) -> Step:
-    token, logprob, rank, entropy, sampled_prob = row[2:_NUMBERS]
+    token, logprob, rank, entropy, sampled_prob = row[1:_NUMBERS]
+    if not math.isfinite(entropy):
+        raise FloatingPointError(BAD_LOGITS)
     count = (len(row) - _NUMBERS) // 3
     ids, probs, sampled = (row[_NUMBERS + i * count :][:count] for i in range(3))
     return Step(
@@ -147,12 +150,11 @@ def _penalized(logits: Tensor, seen: Tensor, penalty: Tensor) -> Tensor:
     return torch.where(marked, torch.where(logits > 0, logits / penalty, logits * penalty), logits)
 
 
-def _heated(logits: Tensor, temperature: Tensor) -> Tensor:
+def _heated(logits: Tensor, divisor: Tensor, low: Tensor, greedy: Tensor) -> Tensor:
     likeliest = logits.argmax(dim=1, keepdim=True)
-    shift = logits.gather(1, likeliest).masked_fill(temperature >= 1e-3, 0)
-    warmed = (logits - shift) / temperature.clamp(min=1e-30)
+    warmed = (logits - low * logits.gather(1, likeliest)) / divisor
     ids = torch.arange(logits.size(1), device=logits.device)
-    return warmed.masked_fill((temperature == 0) & (ids != likeliest), -math.inf)
+    return warmed.masked_fill((ids != likeliest) & greedy.bool(), -math.inf)
 
 
 def _keep_likeliest(logits: Tensor, k: Tensor, p: Tensor, width: int) -> tuple[Tensor, Tensor]:
@@ -166,25 +168,24 @@ def _keep_likeliest(logits: Tensor, k: Tensor, p: Tensor, width: int) -> tuple[T
     kept[:, 0].fill_(True)
     kept = torch.zeros_like(best, dtype=torch.bool).scatter_(1, ids, kept)
     short = (p < 1) & (before[:, -1:] < p) & (width < logits.size(1))
-    return best.masked_fill(~kept & (p < 1), -math.inf), short.double()
+    return best.masked_fill(~kept & (p < 1), -math.inf), short.float()
 
 
-def _draw(probs: Tensor, u: Tensor) -> Tensor:
-    """The first token whose slice ends above u, [N, 1]."""
+def _draw(probs: Tensor, number: Tensor) -> Tensor:
+    """The first token whose slice ends above the number, [N, 1]; or the one it stands for."""
     ends = probs.double().cumsum(dim=1)
-    reached = (ends / ends[:, -1:] > u) & (probs > 0)
-    return reached.byte().argmax(dim=1, keepdim=True)
+    reached = (ends / ends[:, -1:] > number) & (probs > 0)
+    drawn = reached.view(torch.uint8).argmax(dim=1, keepdim=True)
+    return torch.where(number < 0, -1 - number.long(), drawn)
 
 
 def _described(logits: Tensor, probs: Tensor, token: Tensor) -> list[Tensor]:
-    """Whether the logits are numbers, the token, and its Step's numbers in their order."""
+    """The token and its Step's numbers in their order; of NaN in the logits, so is the entropy."""
     logprobs = logits.log_softmax(dim=1)
     raw = logprobs.exp()
     entropy = -(raw * logprobs.clamp(min=-1e30)).sum(dim=1, keepdim=True, dtype=torch.float64)
-    good = entropy.isfinite() & ~logits.sum(dim=1, keepdim=True).isnan()
     rank = ranks_of(logits, logits.gather(1, token)[:, 0])[:, None]
     top = raw.topk(min(TOP, raw.size(1)), dim=1)
-    own = [good, token, logprobs.gather(1, token), rank, entropy.float(), probs.gather(1, token)]
-    return [
-        column.double() for column in (*own, top.indices, top.values, probs.gather(1, top.indices))
-    ]
+    own = (token, logprobs.gather(1, token), rank, entropy, probs.gather(1, token))
+    likeliest = (top.indices, top.values, probs.gather(1, top.indices))
+    return [column.float() for column in (*own, *likeliest)]  # ids are exact, far below 2^24

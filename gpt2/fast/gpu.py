@@ -83,7 +83,7 @@ class GraphDecoder:
         self._settings = zeros((rows, batch_sampling.SETTINGS), dtype=torch.float64)
         self._seen = zeros((rows, self._n_ctx), dtype=torch.long)
         count = batch_sampling.numbers_in_row(self._vocab_size)
-        self._numbers = zeros((rows, count), dtype=torch.float64)
+        self._numbers = zeros((rows, count))
 
     def cache(self, capacity: int) -> KVCache:
         model = self.model

@@ -22,9 +22,9 @@ from gpt2.sampling import Sampling, distribution, draw, uniform
 def choose(logits, draws):
     """As a decoder does it."""
     vocab_size = logits.size(1)
-    settings = torch.from_numpy(settings_of(draws, vocab_size))
+    settings = torch.from_numpy(settings_of(draws, vocab_size)).to(logits.device)
     assert settings.shape == (len(draws), SETTINGS)
-    seen = torch.from_numpy(seen_of(draws, 40, vocab_size))
+    seen = torch.from_numpy(seen_of(draws, 40, vocab_size)).to(logits.device)
     for width in (width_of(draws, vocab_size), vocab_size):
         numbers = choose_rows(logits, settings, seen, width=width).tolist()
         if not short_rows(numbers):
@@ -35,7 +35,8 @@ def choose(logits, draws):
 def one_by_one(logits, draws):
     steps = []
     for row, wanted in zip(logits, draws, strict=True):
-        probs = distribution(row, wanted.sampling, torch.tensor(wanted.seen))
+        seen = torch.tensor(wanted.seen, device=row.device)
+        probs = distribution(row, wanted.sampling, seen)
         token = wanted.forced
         if token is None:
             token = draw(probs, uniform(wanted.sampling.seed, len(wanted.seen)))
@@ -63,13 +64,15 @@ def random_draw(rng, vocab_size):
     return Draw(sampling, seen, rng.choice([None, None, None, rng.randrange(vocab_size)]))
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 @pytest.mark.parametrize("vocab_size", [7, 97, 3000])
-def test_random_rows_and_settings(vocab_size):
+def test_random_rows_and_settings(vocab_size, device):
     rng, generator = random.Random(vocab_size), torch.Generator().manual_seed(vocab_size)
     for _ in range(40):
         count = rng.randint(1, 9)
         scales = 4 * torch.rand(count, 1, generator=generator)
         logits = scales * torch.randn(count, vocab_size, generator=generator) - 5
+        logits = logits.to(device)
         draws = [random_draw(rng, vocab_size) for _ in range(count)]
         expected = one_by_one(logits, draws)
         for step, wanted in zip(choose(logits, draws), expected, strict=True):

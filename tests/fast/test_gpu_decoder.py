@@ -1,4 +1,4 @@
-"""What a GPU runs as captured graphs, run step by step on the CPU."""
+"""What a GPU runs as captured graphs; on the CPU the same work is run as it is."""
 
 import gc
 import random
@@ -8,16 +8,18 @@ import torch
 from test_decoder import PROMPTS, SAMPLINGS, write
 
 from gpt2.fast import Draw, Feed
+from gpt2.fast.batch_sampling import SETTINGS, choose_rows
 from gpt2.fast.gpu import GraphDecoder, bucket
 from gpt2.generate import generate
+from gpt2.model import GPT2
 from gpt2.sampling import Sampling
 
 ROWS = 8
 
 
-@pytest.fixture
-def decoder(tiny_model):
-    return GraphDecoder(tiny_model.eval(), rows=ROWS)
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def decoder(request, tiny_model):
+    return GraphDecoder(tiny_model.to(request.param), rows=ROWS)
 
 
 def read_one(decoder, cache, token):
@@ -120,7 +122,7 @@ def test_a_slot_with_numbers_gone_bad_harms_no_later_text(decoder):
 def test_the_logits_after_each_of_a_prompts_tokens(decoder):
     logits = decoder.read([Feed(decoder.cache(5), [5, 7, 9], wanted=3)])
     with torch.inference_mode():
-        expected = decoder.model(torch.tensor([[5, 7, 9]]))[0]
+        expected = decoder.model(torch.tensor([[5, 7, 9]], device=decoder.model.device))[0]
     torch.testing.assert_close(logits, expected, atol=1e-4, rtol=0)
 
 
@@ -152,10 +154,30 @@ def test_logits_outlive_the_next_step(decoder):
 
 
 def test_logits_that_are_not_numbers(decoder):
-    logits = torch.zeros(2, 97)
+    logits = torch.zeros(2, 97, device=decoder.model.device)
     logits[1, 3] = float("nan")
     with pytest.raises(FloatingPointError, match="not numbers"):
         decoder.choose(logits, [Draw(Sampling(), [1])] * 2)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_together_is_as_alone(decoder, dtype):
+    half = GraphDecoder(decoder.model.to(dtype), rows=ROWS)
+    together = write(half, PROMPTS, SAMPLINGS, 12)
+    for i, (prompt, sampling) in enumerate(zip(PROMPTS, SAMPLINGS, strict=True)):
+        assert write(half, [prompt], [sampling], 12)[0] == together[i]
+
+
+def test_a_step_is_put_together_without_a_look_at_its_numbers(tiny_config):
+    """Else it could not be captured: where there are no numbers, looking at one is an error."""
+    with torch.device("meta"):
+        decoder = GraphDecoder(GPT2(tiny_config).eval(), rows=ROWS)
+        cache = decoder.cache(3)
+        logits = decoder.read([Feed(cache, [5, 7]), Feed(decoder.cache(1), [5])])
+        assert decoder.read([Feed(cache, [9])]).shape == (1, 97)
+        settings, seen = torch.empty(2, SETTINGS), torch.empty(2, 24, dtype=torch.long)
+        for width in (0, 64, 97):
+            assert len(choose_rows(logits, settings, seen, width=width)) == 2
 
 
 def test_buckets():
