@@ -133,9 +133,9 @@ def test_a_decoder_that_is_gone_gives_its_memory_back(engine):
     before = torch.cuda.memory_allocated()
     decoder = fast.decoder(engine.library.get("mini").backbone)
     written(decoder, [[1, 2, 3]], [Sampling()], 3)
-    assert torch.cuda.memory_allocated() > before + 100e6
+    assert torch.cuda.memory_allocated() > before + 500e6
     del decoder
-    assert torch.cuda.memory_allocated() < before + 10e6
+    assert torch.cuda.memory_allocated() < before + 150e6  # a stream's workspaces stay
 
 
 def test_attention_and_topics_come_back_as_numpy(engine):

@@ -96,15 +96,17 @@ def choose_rows(logits: Tensor, settings: Tensor, seen: Tensor | None, *, width:
         [N, numbers_in_row] in float32, for steps_of.
     """
     penalty, divisor, low, greedy, k, p, log_min_p, _ = settings.float()[:, :, None].unbind(1)
+    likeliest = _largest(logits, min(max(width, TOP), logits.size(1)))
     warmed = logits if seen is None else _penalized(logits, seen, penalty)  # each [N,1]
     warmed = _heated(warmed, divisor, low, greedy)
     short = torch.zeros_like(penalty)
-    if width:
-        warmed, short = _keep_likeliest(warmed, k, p, width)
+    if width:  # only the penalty changes an order
+        ids = likeliest[:, :width] if seen is None else _largest(warmed, width)
+        warmed, short = _keep_likeliest(warmed, ids, k, p)
     warmed = warmed.masked_fill(warmed < warmed.amax(dim=1, keepdim=True) + log_min_p, -math.inf)
     probs = warmed.softmax(dim=1)
     token = _draw(probs, settings[:, -1:])
-    return torch.cat([short, *_described(logits, probs, token)], dim=1)
+    return torch.cat([short, *_described(logits, probs, token, likeliest[:, :TOP])], dim=1)
 
 
 def short_rows(numbers: Sequence[Sequence[float]]) -> bool:
@@ -157,18 +159,34 @@ def _heated(logits: Tensor, divisor: Tensor, low: Tensor, greedy: Tensor) -> Ten
     return warmed.masked_fill((ids != likeliest) & greedy.bool(), -math.inf)
 
 
-def _keep_likeliest(logits: Tensor, k: Tensor, p: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """keep_top_k, then keep_top_p; and 1 in the rows for which the width was too small, [N, 1]."""
-    values, ids = logits.topk(width, dim=1)  # [N,width]
-    least = values.gather(1, (k.long() - 1).clamp(min=0))
+def _keep_likeliest(logits: Tensor, ids: Tensor, k: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
+    """keep_top_k, then keep_top_p; and 1 in the rows that need more than these ids, [N, 1].
+
+    Args:
+        ids: [N, width], the likeliest tokens, likeliest first.
+    """
+    least = logits.gather(1, ids.gather(1, (k.long() - 1).clamp(min=0)))
     best = logits.masked_fill((k > 0) & (logits < least), -math.inf)
     probs = best.softmax(dim=1).gather(1, ids).double()
     before = probs.cumsum(dim=1) - probs
     kept = before < p
     kept[:, 0].fill_(True)
     kept = torch.zeros_like(best, dtype=torch.bool).scatter_(1, ids, kept)
-    short = (p < 1) & (before[:, -1:] < p) & (width < logits.size(1))
+    short = (p < 1) & (before[:, -1:] < p) & (ids.size(1) < logits.size(1))
     return best.masked_fill(~kept & (p < 1), -math.inf), short.float()
+
+
+def _largest(x: Tensor, count: int) -> Tensor:
+    """Where the largest numbers of each row are, [N, count], and of equal ones the first.
+
+    Ties are frequent in half precision, and what topk makes of them depends on the count, which
+    follows from the rows beside. So whole numbers are sorted, in the order of the floats, each with
+    its place below it.
+    """
+    bits, last = x.view(torch.int32), x.size(1) - 1
+    order = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
+    keys = (order.long() << 32) + torch.arange(last, -1, -1, device=x.device)
+    return last - (keys.topk(count, dim=1).values & 0xFFFFFFFF)
 
 
 def _draw(probs: Tensor, number: Tensor) -> Tensor:
@@ -179,13 +197,18 @@ def _draw(probs: Tensor, number: Tensor) -> Tensor:
     return torch.where(number < 0, -1 - number.long(), drawn)
 
 
-def _described(logits: Tensor, probs: Tensor, token: Tensor) -> list[Tensor]:
-    """The token and its Step's numbers in their order; of NaN in the logits, so is the entropy."""
+def _described(logits: Tensor, probs: Tensor, token: Tensor, top: Tensor) -> list[Tensor]:
+    """The token and its Step's numbers in their order.
+
+    Where a logit is not a number, the entropy is none.
+
+    Args:
+        top: [N, TOP], the tokens with the largest logits.
+    """
     logprobs = logits.log_softmax(dim=1)
     raw = logprobs.exp()
     entropy = -(raw * logprobs.clamp(min=-1e30)).sum(dim=1, keepdim=True, dtype=torch.float64)
     rank = ranks_of(logits, logits.gather(1, token)[:, 0])[:, None]
-    top = raw.topk(min(TOP, raw.size(1)), dim=1)
     own = (token, logprobs.gather(1, token), rank, entropy, probs.gather(1, token))
-    likeliest = (top.indices, top.values, probs.gather(1, top.indices))
+    likeliest = (top, raw.gather(1, top), probs.gather(1, top))
     return [column.float() for column in (*own, *likeliest)]  # ids are exact, far below 2^24

@@ -95,6 +95,16 @@ def test_ties_with_the_last_of_top_k_stay():
     assert [token for token, prob in sorted(kept.items()) if prob > 0] == [1, 2, 3, 4]
 
 
+def test_what_is_kept_of_ties_does_not_depend_on_the_rows_beside():
+    """Half precision has few numbers, and top-p's border is often between equal ones."""
+    logits = torch.randn(40, 2000, generator=torch.Generator().manual_seed(3)).round(decimals=1)
+    draws = [Draw(Sampling(top_k=0, top_p=0.3, seed=seed), [1]) for seed in range(40)]
+    wide = [Draw(Sampling(top_k=1500, top_p=1), [1])]  # has all the others sorted further
+    beside = choose(torch.cat([logits, logits[:1]]), draws + wide)
+    for row, wanted, step in zip(logits, draws, beside[:-1], strict=True):
+        assert choose(row[None], [wanted]) == [step]
+
+
 def test_a_tie_at_zero_temperature_is_the_first_tokens():
     logits = torch.tensor([[0.0, 2.0, 2.0]])
     (step,) = choose(logits, [Draw(Sampling(temperature=0), [0])])
@@ -126,7 +136,7 @@ def test_logits_that_are_not_numbers(bad):
 
 
 def test_a_token_that_can_never_come_is_no_error():
-    logits = torch.zeros(1, 9)
+    logits = torch.arange(9.0)[None] / 9
     logits[0, 4] = -float("inf")
     draws = [Draw(Sampling(seed=3), [1])]
     same(choose(logits, draws)[0], one_by_one(logits, draws)[0])
