@@ -83,26 +83,30 @@ def numbers_in_row(vocab_size: int) -> int:
     return _NUMBERS + 3 * min(TOP, vocab_size)
 
 
-def choose_rows(logits: Tensor, settings: Tensor, seen: Tensor | None, *, width: int) -> Tensor:
+def choose_rows(
+    logits: Tensor, settings: Tensor, seen: Tensor | None, *, vocab_size: int, width: int
+) -> Tensor:
     """Choose a token in every row.
 
     Args:
-        logits: [N, V], float32.
+        logits: [N, V or more], float32; -inf after the last token's.
         settings: [N, SETTINGS], of settings_of.
         seen: [N, T], of seen_of; None if no row has a penalty.
-        width: at least width_of.
+        width: at least width_of, at most vocab_size.
 
     Returns:
         [N, numbers_in_row] in float32, for steps_of.
     """
     penalty, divisor, low, greedy, k, p, log_min_p, _ = settings.float()[:, :, None].unbind(1)
-    likeliest = _largest(logits, min(max(width, TOP), logits.size(1)))
+    likeliest = _largest(logits, min(max(width, TOP), vocab_size))
     warmed = logits if seen is None else _penalized(logits, seen, penalty)  # each [N,1]
     warmed = _heated(warmed, divisor, low, greedy)
     short = torch.zeros_like(penalty)
     if width:  # only the penalty changes an order
         ids = likeliest[:, :width] if seen is None else _largest(warmed, width)
-        warmed, short = _keep_likeliest(warmed, ids, k, p)
+        warmed, last = _keep_likeliest(warmed, ids, k, p)
+        if width < vocab_size:
+            short = ((p < 1) & (last < p)).float()
     warmed = warmed.masked_fill(warmed < warmed.amax(dim=1, keepdim=True) + log_min_p, -math.inf)
     probs = warmed.softmax(dim=1)
     token = _draw(probs, settings[:, -1:])
@@ -160,7 +164,7 @@ def _heated(logits: Tensor, divisor: Tensor, low: Tensor, greedy: Tensor) -> Ten
 
 
 def _keep_likeliest(logits: Tensor, ids: Tensor, k: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
-    """keep_top_k, then keep_top_p; and 1 in the rows that need more than these ids, [N, 1].
+    """keep_top_k, then keep_top_p; and what stands before the last of these ids, [N, 1].
 
     Args:
         ids: [N, width], the likeliest tokens, likeliest first.
@@ -172,8 +176,7 @@ def _keep_likeliest(logits: Tensor, ids: Tensor, k: Tensor, p: Tensor) -> tuple[
     kept = before < p
     kept[:, 0].fill_(True)
     kept = torch.zeros_like(best, dtype=torch.bool).scatter_(1, ids, kept)
-    short = (p < 1) & (before[:, -1:] < p) & (ids.size(1) < logits.size(1))
-    return best.masked_fill(~kept & (p < 1), -math.inf), short.float()
+    return best.masked_fill(~kept & (p < 1), -math.inf), before[:, -1:]
 
 
 def _largest(x: Tensor, count: int) -> Tensor:

@@ -27,6 +27,7 @@ from gpt2.records import Step
 ROWS = 64  # texts in one step
 LEAST_LENGTH = 128  # attention reads so many positions, or twice, four times ... as many
 SHARE = 0.25  # of the GPU's free memory, for slots
+ALIGNED = 64  # numbers in a row of logits, or a multiple
 # Both take a mask; flash attention does not, and which of the others is there depends on the card.
 BACKENDS = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
@@ -79,7 +80,9 @@ class GraphDecoder:
         # Of each slot: the token, its position, where its key goes. And whose logits are wanted.
         self._inputs = zeros((4, rows), dtype=torch.long)
         self._attended = zeros((rows, 1, config.n_head, config.head_dim), dtype=model.dtype)
-        self._logits = zeros((rows, self._vocab_size))
+        # Rows of a round length: where a row begins decides in which order it is added up.
+        width = -(-self._vocab_size // ALIGNED) * ALIGNED
+        self._logits = torch.full((rows, width), float("-inf"), device=device)
         self._settings = zeros((rows, batch_sampling.SETTINGS), dtype=torch.float64)
         self._seen = zeros((rows, self._n_ctx), dtype=torch.long)
         count = batch_sampling.numbers_in_row(self._vocab_size)
@@ -127,7 +130,7 @@ class GraphDecoder:
             self._graphs.run(("read", rows, length), partial(self._forward, rows, length))
         for cache in caches:
             cache.advance(1)
-        return self._logits[self._inputs[3, : len(slots)]]
+        return self._logits[self._inputs[3, : len(slots)], : self._vocab_size]
 
     def _forward(self, rows: int, length: int) -> None:
         """From _inputs to _logits, for the first slots.
@@ -151,7 +154,8 @@ class GraphDecoder:
             )
             self._attended[:rows] = y.transpose(1, 2)
             x = block.finish(x, block.attn.mix(self._attended.transpose(1, 2)))
-        self._logits[:rows] = self.model.logits(self.model.ln_f(x))[:rows, 0]
+        logits = self.model.logits(self.model.ln_f(x))
+        self._logits[:rows, : self._vocab_size] = logits[:rows, 0]
 
     # --- choosing -------------------------------------------------------------------------------
 
@@ -168,7 +172,7 @@ class GraphDecoder:
         count = len(draws)
         settings = batch_sampling.settings_of(draws, self._vocab_size)
         self._settings[:count].copy_(torch.from_numpy(settings), non_blocking=True)
-        self._logits[:count] = logits
+        self._logits[:count, : self._vocab_size] = logits
         penalized = any(draw.sampling.repetition_penalty != 1 for draw in draws)
         if penalized:
             seen = batch_sampling.seen_of(draws, self._n_ctx, self._vocab_size)
@@ -190,7 +194,11 @@ class GraphDecoder:
         """From _logits, _settings and _seen to _numbers."""
         seen = self._seen[:rows] if penalized else None
         self._numbers[:rows] = batch_sampling.choose_rows(
-            self._logits[:rows], self._settings[:rows], seen, width=width
+            self._logits[:rows],
+            self._settings[:rows],
+            seen,
+            vocab_size=self._vocab_size,
+            width=width,
         )
 
 

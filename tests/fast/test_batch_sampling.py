@@ -19,14 +19,16 @@ from gpt2.prediction import describe
 from gpt2.sampling import Sampling, distribution, draw, uniform
 
 
-def choose(logits, draws):
+def choose(logits, draws, padding=0):
     """As a decoder does it."""
+    padded = torch.nn.functional.pad(logits, (0, padding), value=-float("inf"))
     vocab_size = logits.size(1)
     settings = torch.from_numpy(settings_of(draws, vocab_size)).to(logits.device)
     assert settings.shape == (len(draws), SETTINGS)
     seen = torch.from_numpy(seen_of(draws, 40, vocab_size)).to(logits.device)
     for width in (width_of(draws, vocab_size), vocab_size):
-        numbers = choose_rows(logits, settings, seen, width=width).tolist()
+        rows = choose_rows(padded, settings, seen, vocab_size=vocab_size, width=width)
+        numbers = rows.tolist()
         if not short_rows(numbers):
             break
     return steps_of(numbers)
@@ -75,7 +77,7 @@ def test_random_rows_and_settings(vocab_size, device):
         logits = logits.to(device)
         draws = [random_draw(rng, vocab_size) for _ in range(count)]
         expected = one_by_one(logits, draws)
-        for step, wanted in zip(choose(logits, draws), expected, strict=True):
+        for step, wanted in zip(choose(logits, draws, rng.choice([0, 5])), expected, strict=True):
             same(step, wanted)
 
 
@@ -117,6 +119,17 @@ def test_flat_rows_are_sorted_to_the_end():
     draws = [Draw(Sampling(temperature=1, top_k=0, top_p=0.9, seed=s), [5]) for s in (1, 2)]
     for step, wanted in zip(choose(logits, draws), one_by_one(logits, draws), strict=True):
         same(step, wanted)
+
+
+def test_what_was_sorted_is_enough_but_for_flat_rows():
+    logits = 2 * torch.randn(3, 4000, generator=torch.Generator().manual_seed(2))
+    samplings = [Sampling(), Sampling(temperature=0), Sampling(top_k=64, top_p=0.9999999)]
+    draws = [Draw(sampling, [1]) for sampling in samplings]
+    for part in (draws, draws[:2], draws[1:2]):
+        settings = torch.from_numpy(settings_of(part, 4000))
+        width = width_of(part, 4000)
+        rows = choose_rows(logits[: len(part)], settings, None, vocab_size=4000, width=width)
+        assert not short_rows(rows.tolist())
 
 
 def test_settings_that_are_off_need_no_sorting():
