@@ -126,12 +126,12 @@ class GraphDecoder:
         rows = bucket(max(slots) + 1, least=1, most=self.rows)
         longest = max(cache.length for cache in caches) + 1
         length = bucket(longest, least=LEAST_LENGTH, most=self._n_ctx)
-        with sdpa_kernel(BACKENDS):
-            self._graphs.run(("read", rows, length), partial(self._forward, rows, length))
+        self._graphs.run(("read", rows, length), partial(self._forward, rows, length))
         for cache in caches:
             cache.advance(1)
         return self._logits[self._inputs[3, : len(slots)], : self._vocab_size]
 
+    @sdpa_kernel(BACKENDS)
     def _forward(self, rows: int, length: int) -> None:
         """From _inputs to _logits, for the first slots.
 
@@ -140,12 +140,12 @@ class GraphDecoder:
             length: positions that attention reads, masked beyond each text's own.
         """
         tokens, positions, places, _ = self._inputs
-        x = (self.model.wte(tokens) + self.model.wpe(positions))[:, None]  # [rows,1,C]
+        x = (self.model.wte(tokens) + self.model.wpe(positions))[:, None]  # [all rows,1,C]
         unread = torch.arange(length, device=x.device) > positions[:rows, None]
         mask = x.new_zeros(unread.shape).masked_fill(unread, float("-inf"))[:, None, None]
         own = self._row_ids[:rows]
         for layer, block in enumerate(cast(Iterable[Block], self.model.h)):
-            q, k, v = block.attn.qkv(block.ln_1(x))  # each [rows,H,1,D]
+            q, k, v = block.attn.qkv(block.ln_1(x))  # each [all rows,H,1,D]
             keys, values = self._slots.keys[layer, :rows], self._slots.values[layer, :rows]
             keys[own, :, places[:rows]] = k[:rows, :, 0]
             values[own, :, places[:rows]] = v[:rows, :, 0]
