@@ -20,6 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from gpt2.cache import KVCache
 from gpt2.fast import batch_sampling
 from gpt2.fast.decoder import Draw, Feed
+from gpt2.fast.native import GPT2_PARTS, TORCH_PARTS
 from gpt2.fast.slots import Slots
 from gpt2.model import GPT2, Block
 from gpt2.records import Step
@@ -64,13 +65,15 @@ class GraphDecoder:
 
     Args:
         model: in evaluation mode; what is captured are its parameters' places, not their values.
-        rows: texts in one step; more are read in turns, at the cost of moving some between slots.
+        rows: texts in one step, a power of two; more are read in turns, at the cost of moving some
+            between slots. None for as many as rows_that_fit.
     """
 
     in_parts = False
 
-    def __init__(self, model: GPT2, *, rows: int) -> None:
+    def __init__(self, model: GPT2, *, rows: int | None = None) -> None:
         config, device = model.config, model.device
+        rows = rows or rows_that_fit(model)
         self.model, self.rows = model, rows
         self._vocab_size, self._n_ctx = config.vocab_size, config.n_ctx
         self._slots = Slots(config, rows, device=device, dtype=model.dtype)
@@ -80,6 +83,7 @@ class GraphDecoder:
         # Of each slot: the token, its position, where its key goes. And whose logits are wanted.
         self._inputs = zeros((4, rows), dtype=torch.long)
         self._attended = zeros((rows, 1, config.n_head, config.head_dim), dtype=model.dtype)
+        self._hidden = zeros((rows, config.n_embd), dtype=model.dtype)
         # Rows of a round length: where a row begins decides in which order it is added up.
         width = -(-self._vocab_size // ALIGNED) * ALIGNED
         self._logits = torch.full((rows, width), float("-inf"), device=device)
@@ -87,6 +91,15 @@ class GraphDecoder:
         self._seen = zeros((rows, self._n_ctx), dtype=torch.long)
         count = batch_sampling.numbers_in_row(self._vocab_size)
         self._numbers = zeros((rows, count))
+
+    @staticmethod
+    def fits(model: GPT2) -> bool:
+        """Whether it is worth a decoder's memory and captures: on a GPU, and no view of another.
+
+        A view of a model with parts turned down writes one text, and is gone.
+        """
+        parts = all(type(part) in (*GPT2_PARTS, *TORCH_PARTS) for part in model.modules())
+        return parts and model.device.type == "cuda"
 
     def cache(self, capacity: int) -> KVCache:
         model = self.model
@@ -96,25 +109,43 @@ class GraphDecoder:
 
     @torch.inference_mode()
     def read(self, feeds: Sequence[Feed]) -> Tensor:
+        logits = self._logits[:, : self._vocab_size]
+        return self._after(feeds, logits, lambda hidden: self.model.logits(hidden).float())
+
+    @torch.inference_mode()
+    def hidden(self, feeds: Sequence[Feed]) -> Tensor:
+        return self._after(feeds, self._hidden, lambda hidden: hidden)
+
+    def _after(
+        self, feeds: Sequence[Feed], of_slots: Tensor, of_hidden: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        """Read, and give what is wanted after some of the tokens.
+
+        Args:
+            of_slots: where a step leaves that, slot by slot.
+            of_hidden: makes it of the final norm's output, [n, C].
+        """
         for feed in feeds:
             feed.cache.check_room(len(feed.ids))
         single = [feed for feed in feeds if len(feed.ids) == 1]
         stepped = (
             row
             for start in range(0, len(single), self.rows)
-            for row in self._step(single[start : start + self.rows]).split(1)
+            for row in of_slots[self._step(single[start : start + self.rows])].split(1)
         )
-        rows = [next(stepped) if len(feed.ids) == 1 else self._prefill(feed) for feed in feeds]
-        return torch.cat([r[len(r) - feed.wanted :] for r, feed in zip(rows, feeds, strict=True)])
+        found = [
+            next(stepped)[: feed.wanted] if len(feed.ids) == 1 else of_hidden(self._prefill(feed))
+            for feed in feeds
+        ]
+        return torch.cat(found)
 
     def _prefill(self, feed: Feed) -> Tensor:
-        """Read several tokens into an empty cache; the wanted logits, [wanted, V]."""
+        """Read several tokens into an empty cache; the final norm's output, [wanted, C]."""
         ids = torch.tensor([list(feed.ids)], device=self.model.device)
-        hidden = self.model.hidden(ids, feed.cache)[0]
-        return self.model.logits(hidden[len(hidden) - feed.wanted :]).float()
+        return self.model.hidden(ids, feed.cache)[0, len(feed.ids) - feed.wanted :]
 
     def _step(self, feeds: Sequence[Feed]) -> Tensor:
-        """Read one token of each text; the logits after it, [n, V]."""
+        """Read one token of each text; the slots they are in, [n]."""
         caches = [feed.cache for feed in feeds]
         slots = self._slots.seat(caches, bucket(len(feeds), least=1, most=self.rows))
         inputs = np.zeros((4, self.rows), dtype=np.int64)
@@ -129,11 +160,11 @@ class GraphDecoder:
         self._graphs.run(("read", rows, length), partial(self._forward, rows, length))
         for cache in caches:
             cache.advance(1)
-        return self._logits[self._inputs[3, : len(slots)], : self._vocab_size]
+        return self._inputs[3, : len(slots)]
 
     @sdpa_kernel(BACKENDS)
     def _forward(self, rows: int, length: int) -> None:
-        """From _inputs to _logits, for the first slots.
+        """From _inputs to _hidden and _logits, for the first slots.
 
         Args:
             rows: how many slots.
@@ -154,8 +185,8 @@ class GraphDecoder:
             )
             self._attended[:rows] = y.transpose(1, 2)
             x = block.finish(x, block.attn.mix(self._attended.transpose(1, 2)))
-        logits = self.model.logits(self.model.ln_f(x))
-        self._logits[:rows, : self._vocab_size] = logits[:rows, 0]
+        self._hidden[:] = self.model.ln_f(x)[:, 0]
+        self._logits[:rows, : self._vocab_size] = self.model.logits(self._hidden)[:rows]
 
     # --- choosing -------------------------------------------------------------------------------
 
@@ -235,11 +266,16 @@ class Graphs:
         self._stream.wait_stream(torch.cuda.current_stream(self._stream.device))
         with torch.cuda.stream(self._stream):
             work()
+        # Else the graph would use the workspace that cuBLAS has for this stream, which is given
+        # back when any other graph captured on it goes (PyTorch issue 193402); now it makes one of
+        # the graph's own memory. Inductor does the same.
+        torch._C._cuda_clearCublasWorkspaces()
         graph = torch.cuda.CUDAGraph()
         # Another thread may allocate memory meanwhile: a picture's, a load's.
         with torch.cuda.graph(
             graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
         ):
             work()
+        torch._C._cuda_clearCublasWorkspaces()
         torch.cuda.current_stream(self._stream.device).wait_stream(self._stream)
         return graph

@@ -168,6 +168,17 @@ def test_the_logits_after_each_of_a_prompts_tokens(decoder):
     torch.testing.assert_close(logits, expected, atol=1e-4, rtol=0)
 
 
+def test_the_final_norms_output(decoder):
+    cache = decoder.cache(5)
+    hidden = decoder.hidden([Feed(cache, [5, 7, 9], wanted=2), Feed(decoder.cache(1), [5])])
+    after = decoder.hidden([Feed(cache, [3])])
+    with torch.inference_mode():
+        expected = decoder.model.hidden(torch.tensor([[5, 7, 9, 3]], device=hidden.device))[0]
+        (one,) = decoder.model.hidden(torch.tensor([[5]], device=hidden.device))
+    torch.testing.assert_close(hidden, torch.cat([expected[1:3], one]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(after, expected[3:], atol=1e-4, rtol=0)
+
+
 def test_only_the_wanted_logits_come(decoder):
     one, two = decoder.cache(4), decoder.cache(4)
     decoder.read([Feed(one, [5, 7]), Feed(two, [1, 2], wanted=0)])
