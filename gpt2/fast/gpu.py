@@ -53,9 +53,9 @@ def bucket(count: int, *, least: int, most: int) -> int:
 class GraphDecoder:
     """A model whose steps are captured CUDA graphs; on a CPU the same steps run as they are.
 
-    Its memory: slots of n_ctx + 1 positions for `rows` texts (124M in bfloat16: 38 MB each, 2.4 GB
-    for 64), two times [rows, V] in float32, and what the largest step needs once for all graphs. A
-    text that is not being written is in no slot, or leaves it when another needs it.
+    Its memory, for 64 rows of 124M in bfloat16: slots of n_ctx + 1 positions for as many texts, 2.4
+    GB; the logits, 13 MB; what choosing needs in between, some 200 MB, once for all graphs. A text
+    that is not being written is in no slot, or leaves it when another needs it.
 
     What a text's numbers depend on: matrices are multiplied for `rows` rows whatever the number of
     texts, attention and sampling row by row, and masked positions count exactly 0. So they do not

@@ -13,6 +13,7 @@ from test_decoder import PROMPTS, SAMPLINGS, write
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from gpt2.config import GPT2Config
 from gpt2.fast import Draw, Feed
 from gpt2.fast.batch_sampling import SETTINGS, choose_rows
 from gpt2.fast.gpu import GraphDecoder, bucket
@@ -122,6 +123,16 @@ def test_texts_that_come_and_go(decoder):
     for prompt, sampling, steps in done:
         alone = GraphDecoder(decoder.model, rows=ROWS)
         assert write(alone, [prompt], [sampling], len(steps)) == [steps]
+
+
+def test_a_long_text_beside_changes_nothing(decoder, make_model):
+    """Attention then reads more positions, and another graph is replayed."""
+    config = GPT2Config(vocab_size=97, n_ctx=300, n_embd=64, n_layer=2, n_head=2)
+    decoder = GraphDecoder(make_model(config).to(decoder.model.device), rows=ROWS)
+    prompts = [[5, 7, 9], [3] * 110, [*range(97), *range(97), *range(60)]]
+    together = write(decoder, prompts, SAMPLINGS, 30)
+    for i, (prompt, sampling) in enumerate(zip(prompts, SAMPLINGS, strict=True)):
+        assert write(decoder, [prompt], [sampling], 30)[0] == together[i]
 
 
 def test_a_copy_goes_on_where_the_text_was(decoder):
