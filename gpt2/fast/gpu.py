@@ -202,7 +202,8 @@ class GraphDecoder:
         """The numbers of batch_sampling for at most self.rows rows."""
         count = len(draws)
         settings = batch_sampling.settings_of(draws, self._vocab_size)
-        self._settings[:count].copy_(torch.from_numpy(settings), non_blocking=True)
+        settings = np.resize(settings, self._settings.shape)  # over again in the rows left over
+        self._settings.copy_(torch.from_numpy(settings), non_blocking=True)
         self._logits[:count, : self._vocab_size] = logits
         penalized = any(draw.sampling.repetition_penalty != 1 for draw in draws)
         if penalized:

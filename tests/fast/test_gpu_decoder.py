@@ -217,6 +217,16 @@ def test_logits_outlive_the_next_step(decoder):
     assert torch.equal(logits, before)
 
 
+def test_settings_of_an_earlier_step_are_forgotten(decoder):
+    """Three rows are chosen for among four; the fourth asked for more tokens to be sorted."""
+    logits = torch.randn(4, 97, generator=torch.Generator().manual_seed(0))
+    logits = logits.to(decoder.model.device)
+    wide, narrow = Draw(Sampling(top_k=90), [1]), Draw(Sampling(top_k=20), [1])
+    decoder.choose(logits, [wide] * 4)
+    expected = [decoder.choose(row[None], [narrow])[0] for row in logits[:3]]
+    assert decoder.choose(logits[:3], [narrow] * 3) == expected
+
+
 def test_logits_that_are_not_numbers(decoder):
     logits = torch.zeros(2, 97, device=decoder.model.device)
     logits[1, 3] = float("nan")
