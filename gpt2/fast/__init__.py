@@ -4,9 +4,19 @@ import torch
 
 from gpt2.fast.cpu import CPUModel
 from gpt2.fast.decoder import Decoder, Draw, Feed, PlainDecoder
+from gpt2.fast.speculation import Speculation
 from gpt2.model import GPT2
 
-__all__ = ["CPUModel", "Decoder", "Draw", "Feed", "PlainDecoder", "decoder", "prepare"]
+__all__ = [
+    "CPUModel",
+    "Decoder",
+    "Draw",
+    "Feed",
+    "PlainDecoder",
+    "Speculation",
+    "decoder",
+    "prepare",
+]
 
 
 def prepare(model: GPT2) -> GPT2:

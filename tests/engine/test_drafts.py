@@ -146,7 +146,7 @@ def test_a_text_left_half_way_can_be_branched_from(fresh_engine, forgetful):
 
 
 def test_no_more_is_kept_than_the_limit_allows(engine):
-    one = 2 * 2 * 16 * 19 * 4 + 2 * 50257 * 4  # cache of 19 tokens, and two rows of logits
+    one = 2 * 2 * 16 * 19 * 4 + 50257 * 4  # cache of 19 tokens, and a row of logits
     small = Engine(engine.library, Limits(draft_bytes=2 * one))
     for seed in range(4):
         last(small.generate(replace(WISH, sampling=replace(LIVELY, seed=seed))))
