@@ -126,7 +126,7 @@ class Scheduler:
     def _round(self) -> None:
         for _ in range(len(self._short)):  # not those that come meanwhile: texts would stand still
             self._short.popleft().do()
-        for row in self._rows:
+        for row in (*self._rows, *self._waiting):
             if row.stream.closed:
                 row.close()
         self._rows = [row for row in self._rows if not row.done]
@@ -142,11 +142,10 @@ class Scheduler:
             self._long.popleft().do()
 
     def _admit(self, row: Row) -> None:
-        """Take a text among those that are written, unless it has ended or failed already."""
-        if row.stream.closed:
-            return
+        """Take a text among those that are written, unless it has ended already."""
         try:
-            row.open()
+            if not row.done:
+                row.open()
         except Exception as error:
             row.close(error)
         if not row.done:

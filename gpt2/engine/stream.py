@@ -17,7 +17,7 @@ class Stream:
 
     def __init__(self) -> None:
         self._waiting: SimpleQueue[Update | Exception | None] = SimpleQueue()  # None: the end
-        self._begun = False
+        self.begun = False  # an update was put
         self._wake: Callable[[], object] = lambda: None
         self.closed = False  # nobody will read any more
 
@@ -26,8 +26,8 @@ class Stream:
     def put(self, update: Update) -> None:
         """Hand an update over; a loop is woken by the first alone, and later has its clock."""
         self._waiting.put(update)
-        if not self._begun:
-            self._begun = True
+        if not self.begun:
+            self.begun = True
             self._wake()
 
     def end(self, error: Exception | None = None) -> None:
