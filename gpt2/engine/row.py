@@ -48,7 +48,7 @@ class Row:
     cache: KVCache
 
     def __init__(self, order: Order) -> None:
-        self.order, self.stream = order, Stream()
+        self.order, self.stream = order, Stream(max(1, len(order.forced)))
         self.done = False  # it has ended
         self._ids = list(order.begun.prompt_ids)  # prompt and drawn tokens
         self._steps: list[Step] = []

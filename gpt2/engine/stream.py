@@ -15,9 +15,14 @@ class Stream:
     written as fast as the model can, up to its end or until its reader has left.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, first: int = 1) -> None:
+        """Hold nothing yet.
+
+        Args:
+            first: which update its reader waits for; those before it are no news.
+        """
         self._waiting: SimpleQueue[Update | Exception | None] = SimpleQueue()  # None: the end
-        self.begun = False  # an update was put
+        self._missing = first
         self._wake: Callable[[], object] = lambda: None
         self.closed = False  # nobody will read any more
 
@@ -26,16 +31,22 @@ class Stream:
     def put(self, update: Update) -> None:
         """Hand an update over; a loop is woken by the first alone, and later has its clock."""
         self._waiting.put(update)
-        if not self.begun:
-            self.begun = True
+        self._missing -= 1
+        if self._missing == 0:
             self._wake()
 
     def end(self, error: Exception | None = None) -> None:
         """Say that nothing more comes, and why if that is an error."""
         self._waiting.put(error)
+        self._missing = 0
         self._wake()
 
     # --- the reader's side ---------------------------------------------------------------------
+
+    @property
+    def begun(self) -> bool:
+        """Whether there were news yet, or the end."""
+        return self._missing <= 0
 
     def close(self) -> None:
         """Want no more: the model thread ends the text before its next step."""
@@ -74,7 +85,7 @@ class Stream:
                 loop.call_soon_threadsafe(news.set)
 
         self._wake = wake
-        if self._waiting.empty():
+        if not self.begun:
             await news.wait()
         while True:
             news.clear()

@@ -7,9 +7,7 @@ from gpt2.records import Step, Trace
 from gpt2.ui.page import CLOCK
 
 
-async def streamed(
-    engine: Engine, trace: Trace, text: Stream, *, least: int = 0
-) -> AsyncIterator[dict]:
+async def streamed(engine: Engine, trace: Trace, text: Stream) -> AsyncIterator[dict]:
     """A completion as /generate and /branch answer: on a clock, each with what is new.
 
     An update holds the text so far and the records of the tokens since the last update, `start`
@@ -19,14 +17,11 @@ async def streamed(
     Args:
         trace: the completion before its first token.
         text: what it gains.
-        least: tokens that the first update has.
     """
     records: list[dict] = []
     async for batch in text.batches(CLOCK):
         for update in batch:
             trace = trace.with_update(update)
-        if len(trace.steps) < least and not trace.finish_reason:
-            continue
         start = len(records)
         records += [step_json(engine, trace.model, step) for step in trace.steps[start:]]
         start = 0 if trace.finish_reason else start

@@ -98,7 +98,7 @@ class Endpoints:
             begun = await asyncio.to_thread(writer.begin, request)
             forced = writer.forced(request, begun, ids, position, token)
             with writer.start(request, begun, forced=forced) as text:
-                async for update in streamed(self.engine, begun, text, least=len(forced)):
+                async for update in streamed(self.engine, begun, text):
                     yield update
 
     @errors_in_words()
