@@ -50,6 +50,10 @@ class Engine:
         library = Library(catalog, device=where, dtype=numbers, keep=limits.models)
         return cls(library, limits)
 
+    def close(self) -> None:
+        """End the model thread; also done when the program ends, or the engine is forgotten."""
+        self.library.close()
+
     def generate(self, request: Request, *, scales: Scales | None = None) -> Iterator[Trace]:
         """Write a completion, yielding what there is after every token.
 

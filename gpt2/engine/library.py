@@ -47,7 +47,7 @@ class Library:
         self._loaded: dict[str, Loaded] = {}  # in the order of last use
         self._lock, self._reading = threading.Lock(), threading.Lock()
         self.scheduler = Scheduler(catalog.limits.rows)
-        weakref.finalize(self, self.scheduler.close)  # at the latest when the program ends
+        self.close = weakref.finalize(self, self.scheduler.close)  # called at exit at the latest
         for name in (catalog.models[0], catalog.classifiers[0]):
             self._remember(self._read(name))  # whoever starts the page may read their paths
 
