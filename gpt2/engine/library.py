@@ -97,13 +97,14 @@ class Library:
         about = self._about(name)
         config = self.catalog.read(name).config
         weights.check_receipt(directory)
-        classifier = None
+        classifier, where = None, self.device
+        read_in = fast.computed_in(self.dtype, where)
         if config.labels:
-            classifier = weights.load_classifier(directory, device=self.device, dtype=self.dtype)
+            classifier = weights.load_classifier(directory, device=where, dtype=read_in)
             backbone = classifier.transformer
         else:
-            backbone = weights.load_language_model(directory, device=self.device, dtype=self.dtype)
-        backbone = self.scheduler.run(lambda: fast.prepare(backbone))
+            backbone = weights.load_language_model(directory, device=where, dtype=read_in)
+        backbone = fast.stored(backbone, self.dtype)
         if classifier is not None:
             classifier.transformer = backbone
         decoder = self.scheduler.run(lambda: fast.decoder(backbone))
