@@ -3,6 +3,8 @@
 from collections.abc import Generator, Sequence
 from itertools import islice
 
+import numpy as np
+
 from gpt2 import fast
 from gpt2.checks import check_number, check_text
 from gpt2.engine.drafts import Drafts
@@ -120,6 +122,8 @@ class Writer:
         def decoder() -> fast.Decoder:
             if scales is None:
                 return loaded.decoder
+            if isinstance(loaded.decoder, fast.NativeDecoder):
+                return loaded.decoder.scaled(np.array(scales.factors))
             return fast.decoder(scaled_model(loaded.backbone, scales))
 
         row = Row(
