@@ -54,7 +54,7 @@ class InParts(PlainDecoder):
         return torch.stack(rows) if rows else torch.empty(0, self.model.config.vocab_size)
 
 
-@pytest.fixture(params=[PlainDecoder, InParts], scope="module")
+@pytest.fixture(params=[PlainDecoder, InParts, fast.decoder], scope="module")
 def shared(request, model_directory, classifier_directory):
     """An engine that remembers nothing, over each kind of decoder."""
     limits = Limits(draft_bytes=0)
