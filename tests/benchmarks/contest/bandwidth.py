@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 
 import torch
+
 from contest.contender import Entry
 
 SIZE = 2**30  # bytes; far more than any cache holds

@@ -65,12 +65,20 @@ class Classifier(Protocol):
 
 @dataclass(frozen=True)
 class Program:
-    """Who takes part: its name, its package where one must be installed, and its class here."""
+    """Who takes part.
+
+    Args:
+        name: of its column.
+        package: that must be installed for it, empty for none.
+        made_by: its class here.
+        way: what it does, where it takes part in more than one way.
+    """
 
     name: str
     package: str
     made_by: str
     devices: tuple[str, ...] = ("cpu", "cuda")
+    way: str = ""
 
     @property
     def installed(self) -> bool:
@@ -87,8 +95,8 @@ WRITERS = (
 )
 CLASSIFIERS = (
     Program(OURS, "", "contest.ours.OurClassifier"),
-    Program("transformers pipeline", "transformers", "contest.hugging_face.Pipeline"),
-    Program("transformers, sorted", "transformers", "contest.hugging_face.SortedBatches"),
+    Program("transformers", "transformers", "contest.hugging_face.Pipeline", way="pipeline"),
+    Program("transformers", "transformers", "contest.hugging_face.SortedBatches", way="sorted"),
 )
 
 

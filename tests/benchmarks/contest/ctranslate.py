@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import ctranslate2
 import numpy as np
-from contest.contender import Entry, Unsupported
 from ctranslate2.converters import TransformersConverter
 
+from contest.contender import Entry, Unsupported
 from gpt2.tokenizer import ENDOFTEXT_ID
 from gpt2.weights.files import read_json
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from contest.contender import Entry, Unsupported
 from transformers import (
     AutoTokenizer,
     GPT2ForSequenceClassification,
@@ -13,6 +12,7 @@ from transformers import (
     pipeline,
 )
 
+from contest.contender import Entry, Unsupported
 from gpt2.tokenizer import ENDOFTEXT_ID
 
 MAX_LENGTH = 256  # tokens of a news text, more than any has

@@ -5,6 +5,7 @@ from typing import Any
 
 import llama_cpp as c
 import numpy as np
+
 from contest.contender import Entry
 from contest.gguf_file import write_gguf
 
@@ -42,7 +43,10 @@ class LlamaCpp:
     def write(
         self, texts: Sequence[Sequence[int]], count: int, *, greedy: bool = False
     ) -> list[list[int]]:
-        context, chains = self._empty(len(texts)), [_chain(greedy, row) for row, _ in enumerate(texts)]
+        context, chains = (
+            self._empty(len(texts)),
+            [_chain(greedy, row) for row, _ in enumerate(texts)],
+        )
         written: list[list[int]] = [[] for _ in texts]
         fed: list[Sequence[int]] = list(texts)
         for step in range(count):
@@ -85,7 +89,7 @@ class LlamaCpp:
 
 
 @c.llama_log_callback
-def _SILENT(level: int, text: bytes, data: Any) -> None:  # noqa: N802, a value to llama.cpp
+def _SILENT(level: int, text: bytes, data: Any) -> None:
     pass
 
 

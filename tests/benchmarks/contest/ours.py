@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from contest.contender import Entry, Unsupported
 
+from contest.contender import Entry, Unsupported
 from gpt2 import fast, weights
 from gpt2.agnews.news import News
 from gpt2.agnews.rows import Rows, predict
 from gpt2.classifier import reading_length
 from gpt2.config import DTYPES
-from gpt2.fast import Decoder, Draw, Feed
+from gpt2.fast import Decoder, Draw, Feed, PlainDecoder
 from gpt2.sampling import Sampling
 from gpt2.tokenizer import load_tokenizer
 
@@ -56,6 +56,15 @@ class Ours:
                 ids.append(step.id)
             fed = [(step.id,) for step in steps]
         return [ids[-count:] for ids in seen]
+
+
+class Reference(Ours):
+    """What all are compared with: the plain model in float32, which the tests hold to GPT-2's own."""
+
+    def __init__(self, entry: Entry) -> None:
+        self._decoder = PlainDecoder(
+            weights.load_language_model(entry.directory, device=entry.device)
+        )
 
 
 class OurClassifier:
