@@ -1,55 +1,48 @@
-"""The page's clients, all at once over HTTP: how much each gets, and how soon."""
+"""The page's clients, all at once over HTTP."""
 
 import asyncio
 import json
-import statistics
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import httpx
 
-from contest import news
+from contest import news, race
+from contest.contender import WRITERS
+from contest.crowd import Crowd, PageTimes, Text
+from contest.plan import PROMPT, Plan
+from contest.server import served
+from gpt2.tokenizer import Tokenizer
 
 FULL = 503  # the page's answer when too many wait
+ROUNDS = 3  # at most: each takes minutes
+VIEWS = 6  # opened in each round
 
 
-@dataclass(frozen=True)
-class Text:
-    """One text as its client saw it.
-
-    Args:
-        first, last: seconds from the call to the first token and to the end.
-        tokens: how many there were.
-    """
-
-    first: float
-    last: float
-    tokens: int
-
-
-@dataclass(frozen=True)
-class Crowd:
-    """What clients that write at the same time got.
-
-    Args:
-        texts: of each client.
-        seconds: from the first call to the last token.
-    """
-
-    texts: Sequence[Sequence[Text]]
-    seconds: float
-
-    @property
-    def rate(self) -> float:
-        """Tokens a second of all together."""
-        return sum(text.tokens for one in self.texts for text in one) / self.seconds
-
-    @property
-    def slowest(self) -> float:
-        """Seconds a token of the slowest client, as a multiple of the median client's."""
-        each = [sum(t.last for t in one) / sum(t.tokens for t in one) for one in self.texts]
-        return max(each) / statistics.median(each)
+def ask_page(plan: Plan) -> PageTimes:
+    """The page under its clients, and the same model without a page."""
+    found = PageTimes(plan.client_tokens, writers=8)
+    numbers = "bfloat16" if plan.device == "cuda" else "float32"
+    crowds = [(clients, plan.client_texts, plan.client_tokens) for clients in plan.clients]
+    if plan.long_tokens:
+        crowds.append((8, 1, plan.long_tokens))
+    with (
+        race.started([WRITERS[0]], plan.entry("mini", numbers)) as (alone,),
+        served("--device", plan.device) as server,
+    ):
+        page = Page(server.url)
+        text = Tokenizer(plan.entry("mini").directory).encode(PROMPT)
+        page.crowd(1, 1, 8)
+        for _ in range(min(plan.rounds, ROUNDS)):
+            seconds, _ = alone.call("write", [text], plan.client_tokens)
+            found.alone.append(plan.client_tokens / seconds)
+            for clients, texts, tokens in crowds:
+                crowd = page.crowd(clients, texts, tokens)
+                found.crowds.setdefault((clients, tokens), []).append(crowd)
+                race.say(f"page, {clients} clients: {crowd.rate:.0f} tokens/s")
+            if plan.long_tokens:
+                found.views += page.views(found.writers, plan.long_tokens // 2, VIEWS)
+    return found
 
 
 class Page:
@@ -97,14 +90,14 @@ class Page:
         return found
 
     async def _call(
-        self, http: httpx.AsyncClient, name: str, values: dict
-    ) -> tuple[float, float, dict]:
+        self, http: httpx.AsyncClient, name: str, values: dict[str, Any]
+    ) -> tuple[float, float, dict[str, Any]]:
         """Seconds to the first update and to the last, and what that holds."""
         start, first = time.perf_counter(), 0.0
         while (made := await http.post(f"v2/{name}", json=values)).status_code == FULL:
             await asyncio.sleep(0.1)
         made.raise_for_status()
-        answer: dict | None = None
+        answer: dict[str, Any] | None = None
         async with http.stream("GET", f"{name}/{made.json()['event_id']}") as lines:
             async for line in lines.aiter_lines():
                 if line.startswith("event: error"):

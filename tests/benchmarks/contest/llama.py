@@ -1,4 +1,4 @@
-"""llama.cpp, by its C functions: llama_decode on a batch of texts, then its own chain of samplers."""
+"""llama.cpp, by its C functions: llama_decode on a batch of texts, then its own samplers."""
 
 from collections.abc import Sequence
 from typing import Any

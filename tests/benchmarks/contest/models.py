@@ -1,4 +1,4 @@
-"""The models that are run: those by name, and one of OpenAI's smallest shape with random weights."""
+"""The models that are run: by name, or random weights in the shape of OpenAI's smallest."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""This project: its decoder with all statistics of every token, its classifier in sorted batches."""
+"""This project: a decoder with all statistics of each token, a classifier in sorted batches."""
 
 from collections.abc import Sequence
 
@@ -59,7 +59,7 @@ class Ours:
 
 
 class Reference(Ours):
-    """What all are compared with: the plain model in float32, which the tests hold to GPT-2's own."""
+    """What all are compared with: the plain model in float32."""
 
     def __init__(self, entry: Entry) -> None:
         self._decoder = PlainDecoder(

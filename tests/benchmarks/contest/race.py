@@ -39,7 +39,7 @@ class Line:
     Args:
         task, model, numbers: what was done.
         seconds: of each round, by contender.
-        limit: tokens a second at which the weights alone would be read; None where that is no limit.
+        limit: tokens a second at which memory gives the weights; None where that is no limit.
     """
 
     task: Task
@@ -78,7 +78,7 @@ class Agreement:
 
 @contextmanager
 def started(programs: Sequence[Program], entry: Entry) -> Iterator[list[Worker]]:
-    """Those of the programs that can run a model in its numbers, loaded; they end with the block."""
+    """Those of the programs that can run a model in these numbers, until the block ends."""
     workers: list[Worker] = []
     try:
         for program in programs:

@@ -33,7 +33,7 @@ def served(*flags: str) -> Iterator[Server]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, ROOT / "app.py", "--port", str(port), *flags]
+    command = [sys.executable, str(ROOT / "app.py"), "--port", str(port), *flags]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}/"
     try:

@@ -11,31 +11,13 @@ from pathlib import Path
 
 import torch
 
-from contest.clients import Crowd
 from contest.contender import OURS
+from contest.crowd import PageTimes
 from contest.race import Agreement, Line, value
 
 PACKAGES = ("torch", "transformers", "ctranslate2", "llama-cpp-python", "vllm", "gradio")
 # Logits further from float32's than this share of their deviation are another computation.
 SAME = {"float32": 0.005, "bfloat16": 0.03, "int8": 0.1}
-
-
-@dataclass
-class PageTimes:
-    """What the page's clients got in all rounds.
-
-    Args:
-        tokens: of each text.
-        alone: tokens a second of the same model without a page, in each round.
-        crowds: by number of clients and tokens of a text, one for each round.
-        views: seconds of views while `writers` texts were written.
-    """
-
-    tokens: int
-    alone: list[float] = field(default_factory=list)
-    crowds: dict[tuple[int, int], list[Crowd]] = field(default_factory=dict)
-    views: list[float] = field(default_factory=list)
-    writers: int = 0
 
 
 @dataclass
