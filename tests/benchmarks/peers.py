@@ -18,6 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+import torch
 from contest import models, news, picture, race
 from contest.contender import CLASSIFIERS, WRITERS, Program
 from contest.plan import PARTS, PROMPT, Plan, tasks
@@ -25,12 +26,13 @@ from contest.race import Task
 from contest.table import Report, machine
 from contest.worker import Worker
 
+from gpt2 import weights
 from gpt2.devices import pick_device
 from gpt2.tokenizer import Tokenizer
 
 MEMORY = Program("memory", "", "contest.bandwidth.Memory")
 REFERENCE = Program("reference", "", "contest.ours.Reference")
-GREEDY = 24  # tokens that are compared
+COMPARED, GREEDY = 140, 24  # tokens after which logits are compared; and tokens written then
 
 
 def main() -> int:
@@ -42,9 +44,7 @@ def main() -> int:
     made.add_argument("--numbers", help="float32,bfloat16,int8; on a GPU bfloat16")
     made.add_argument("--rounds", type=int, help="of which medians are taken")
     made.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    made.add_argument(
-        "--threads", type=int, default=len(os.sched_getaffinity(0)), help="of the CPU"
-    )
+    made.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of the CPU")
     made.add_argument("--data", type=Path, metavar="CSV", help="AG News rows to classify")
     made.add_argument("--work", type=Path, help="keep what is converted here, for the next run")
     made.add_argument("--out", type=Path, metavar="FILE.md", help="write the table here too")
@@ -64,15 +64,12 @@ def main() -> int:
     print(text)
     if args.out:
         args.out.write_text(text, encoding="utf-8")
-    if args.picture:
-        first = [line for line in report.lines if line.task.name.startswith("decode")]
-        first = [line for line in first if line.task == first[0].task]
-        picture.draw(
-            first,
-            f"Tokens a second: {first[0].task.name}",
-            machine(plan.device, plan.threads),
-            args.picture,
-        )
+    lines = [line for line in report.lines if line.limit]
+    if args.picture and lines:
+        task = lines[0].task  # of several lengths the shortest
+        title, below = f"Tokens a second: {task.name}", machine(plan.device, plan.threads)
+        lines = [line for line in lines if line.task == task]
+        picture.draw(lines, title, below, args.picture)
     return 0
 
 
@@ -126,18 +123,22 @@ def measure(plan: Plan) -> Report:
 
 def write_and_read(plan: Plan, model: str, report: Report, memory: Worker) -> None:
     """One model in all numbers."""
-    prompt = Tokenizer(models.directory_of(model, plan.work)).encode(PROMPT)
+    directory = models.directory_of(model, plan.work)
+    prompt, n_ctx = Tokenizer(directory).encode(PROMPT), weights.read_config(directory).n_ctx
+    text = (prompt * COMPARED)[: min(COMPARED, n_ctx - GREEDY)]
     with race.started([REFERENCE], plan.entry(model)) as (reference,):
         expected = {
-            "logits": reference.call("logits", prompt * 20)[1],
-            "greedy": reference.call("write", [prompt * 20], GREEDY, greedy=True)[1][0],
+            "logits": reference.call("logits", text)[1],
+            "greedy": reference.call("write", [text], GREEDY, greedy=True)[1][0],
         }
     for numbers in plan.numbers:
         entry = plan.entry(model, numbers)
         with race.started(plan.those(WRITERS), entry) as workers:
-            about = {"model": model, "numbers": numbers}
-            report.agreements.append(race.agree(workers, prompt * 20, expected, **about))
-            for task in tasks(plan, prompt):
+            if not workers:
+                continue
+            about = {"model": directory.name, "numbers": numbers}
+            report.agreements.append(race.agree(workers, text, expected, **about))
+            for task in tasks(plan, prompt, n_ctx=n_ctx):
                 before = memory.call("bandwidth")[1]
                 line, _ = race.run(workers, task, plan.rounds, **about)
                 report.bandwidth += [before, memory.call("bandwidth")[1]]

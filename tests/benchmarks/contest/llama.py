@@ -8,8 +8,8 @@ import numpy as np
 
 from contest.contender import Entry
 from contest.gguf_file import write_gguf
+from gpt2.weights import read_config
 
-CONTEXT = 1024  # tokens of each text
 SEED = 1
 
 
@@ -27,9 +27,9 @@ class LlamaCpp:
         if not self._model:
             raise ValueError(f"llama.cpp does not load {path}")
         self._vocab = c.llama_vocab_n_tokens(c.llama_model_get_vocab(self._model))
-        self._threads = entry.threads
+        self._threads, self._n_ctx = entry.threads, read_config(entry.directory).n_ctx
         self._contexts: dict[int, Any] = {}  # by how many texts they hold
-        self._batch = c.llama_batch_init(2 * CONTEXT, 0, 1)
+        self._batch = c.llama_batch_init(self._n_ctx, 0, 1)
 
     def logits(self, ids: Sequence[int]) -> np.ndarray:
         context = self._empty(1)
@@ -65,7 +65,7 @@ class LlamaCpp:
         """A context that holds nothing yet."""
         if texts not in self._contexts:
             parameters = c.llama_context_default_params()
-            parameters.n_ctx, parameters.n_seq_max = texts * CONTEXT, texts
+            parameters.n_ctx, parameters.n_seq_max = texts * self._n_ctx, texts
             parameters.n_threads = parameters.n_threads_batch = self._threads
             self._contexts[texts] = c.llama_init_from_model(self._model, parameters)
         c.llama_memory_clear(c.llama_get_memory(self._contexts[texts]), True)

@@ -88,15 +88,16 @@ class Plan:
         return Entry(directory, numbers, self.device, self.threads, self.work)
 
 
-def tasks(plan: Plan, prompt: list[int]) -> Iterator[Task]:
-    """What is written and read."""
+def tasks(plan: Plan, prompt: list[int], *, n_ctx: int) -> Iterator[Task]:
+    """What is written and read with a model of this context."""
     if "decode" in plan.parts:
         for count in plan.decode:
             name = f"decode, {count} tokens"
             yield Task(name, "write", ([prompt], count), count, ([prompt], 8))
     if "prefill" in plan.parts:
-        text = (prompt * plan.prefill)[: plan.prefill]
-        yield Task(f"read a prompt of {plan.prefill:,}", "read", (text,), 0, (text,))
+        count = min(plan.prefill, n_ctx - 1)
+        text = (prompt * count)[:count]
+        yield Task(f"read a prompt of {count:,}", "read", (text,), 0, (text,))
     if "batch" in plan.parts:
         for rows in plan.batch:
             texts, count = [prompt] * rows, plan.batch_tokens

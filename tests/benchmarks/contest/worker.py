@@ -74,6 +74,8 @@ def _serve(asked: Connection, program: Program, entry: Entry) -> None:
             start = time.perf_counter()
             result = getattr(loaded, method)(*args, **options)
             asked.send((time.perf_counter() - start, result))
+    except EOFError:
+        return  # who asked has ended
     except Unsupported as error:
         asked.send(error)
     except Exception:
