@@ -38,10 +38,10 @@ def parser() -> argparse.ArgumentParser:
     )
     add(
         "--dtype",
-        choices=("auto", *DTYPES, "int8"),
+        choices=("auto", *DTYPES),
         default="auto",
-        help="number type to compute in; auto is bfloat16 on a GPU and float32 elsewhere; int8 is "
-        "kept for later and refused today",
+        help="number type of the weights; auto is bfloat16 on a GPU and float32 elsewhere; a CPU "
+        "(for int8 it must be one) stores matrices in bfloat16 or int8, and computes in float32",
     )
     add("--host", default=env("GRADIO_SERVER_NAME", everyone), help="address to listen on")
     add(

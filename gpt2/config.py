@@ -71,8 +71,8 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-# Number types to compute in.
-DTYPES = ("float32", "bfloat16", "float16")
+# Number types of a model in memory.
+DTYPES = ("float32", "bfloat16", "float16", "int8")
 
 SIZES = {
     "124M": GPT2Config(n_embd=768, n_layer=12, n_head=12),

@@ -32,12 +32,14 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     """The number type a --dtype flag means; "auto" is bfloat16 on a GPU, float32 elsewhere.
 
     Raises:
-        ValueError: not one that this build computes in.
+        ValueError: there is none of this name, or not on this device.
     """
     if name == "auto":
         name = "bfloat16" if device.type == "cuda" else "float32"
     if name not in DTYPES:
-        raise ValueError(f"dtype {name} is not available; use float32, bfloat16 or float16")
+        raise ValueError(f"dtype {name} is not available; use {', '.join(DTYPES)}")
+    if name == "int8" and device.type != "cpu":
+        raise ValueError(f"dtype int8 is for a CPU; use bfloat16 on {device.type}")
     return getattr(torch, name)
 
 

@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from gpt2 import weights
+from gpt2 import fast, weights
 from gpt2.agnews.news import read_agnews, rows_of_classes
 from gpt2.agnews.rows import Rows, news_metrics
 from gpt2.classifier import reading_length
 from gpt2.command import run_command
-from gpt2.devices import pick_device
+from gpt2.config import DTYPES
+from gpt2.devices import pick_device, pick_dtype
 from gpt2.flags import add_debug_flag
 from gpt2.tokenizer import load_tokenizer
 from gpt2.training.corpus import read_documents
@@ -28,6 +29,7 @@ def agnews(
     path: str,
     *,
     device: torch.device,
+    dtype: torch.dtype = torch.float32,
     max_length: int | None = None,
     labels: str | None = None,
 ) -> dict[str, Any]:
@@ -40,7 +42,9 @@ def agnews(
     Raises:
         FileNotFoundError, ValueError: no such file; the model's labels are others.
     """
-    model = weights.load_classifier(directory, device=device)
+    read_in = fast.computed_in(dtype, device)
+    model = weights.load_classifier(directory, device=device, dtype=read_in)
+    model.transformer = fast.stored(model.transformer, dtype)
     config = model.transformer.config
     rows_of_classes(config.labels, given=labels)  # refuses before the work
     tokenizer = load_tokenizer(directory, rows=config.vocab_size)
@@ -78,6 +82,9 @@ def parser() -> argparse.ArgumentParser:
         help="the model's labels for World, Sports, Business and Sci/Tech (found by their names)",
     )
     made.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
+    made.add_argument(
+        "--dtype", choices=DTYPES, default="float32", help="number type of the weights (float32)"
+    )
     add_debug_flag(made)
     return made
 
@@ -92,6 +99,7 @@ def evaluate(
     max_length: int | None = None,
     labels: str | None = None,
     device: str = "auto",
+    dtype: str = "float32",
 ) -> dict[str, Any]:
     """Measure a model by its name or directory on one of three kinds of file.
 
@@ -99,9 +107,19 @@ def evaluate(
         FileNotFoundError, ValueError: there is no such model or file, or they don't fit.
     """
     directory, where = find_directory(model), pick_device(device)
+    numbers = pick_dtype(dtype, where)
     if agnews_file:
-        return agnews(directory, agnews_file, device=where, max_length=max_length, labels=labels)
-    loaded = weights.load_language_model(directory, device=where)
+        return agnews(
+            directory,
+            agnews_file,
+            device=where,
+            dtype=numbers,
+            max_length=max_length,
+            labels=labels,
+        )
+    read_in = fast.computed_in(numbers, where)
+    loaded = weights.load_language_model(directory, device=where, dtype=read_in)
+    loaded = fast.stored(loaded, numbers)
     tokenizer = load_tokenizer(directory, rows=loaded.config.vocab_size)
     if lambada_file:
         shown = partial(tqdm, unit="row", disable=None)
@@ -128,6 +146,7 @@ def main(argv: list[str] | None = None) -> int:
             max_length=args.max_length,
             labels=args.labels,
             device=args.device,
+            dtype=args.dtype,
         )
         print(json.dumps({"model": args.model, **found}, allow_nan=False))
         return 0

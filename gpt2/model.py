@@ -177,12 +177,12 @@ class GPT2(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.wte.weight.device
+        return self.ln_f.weight.device
 
     @property
     def dtype(self) -> torch.dtype:
-        """Number type of the weights."""
-        return self.wte.weight.dtype
+        """Number type of the stream between the blocks."""
+        return self.ln_f.weight.dtype
 
 
 def _embedding(rows: int, width: int) -> nn.Embedding:

@@ -137,7 +137,7 @@ class Catalog:
         """A model's shape and fingerprint as its files are now.
 
         Args:
-            dtype: of the numbers it is computed in.
+            dtype: number type of its matrices in memory.
 
         Raises:
             OSError, ValueError: the files can't be read.

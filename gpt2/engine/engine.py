@@ -41,7 +41,7 @@ class Engine:
         Args:
             model, classifier: names in checkpoints/ or directories.
             device: auto, cpu, cuda or mps.
-            dtype: auto, float32, bfloat16 or float16.
+            dtype: auto, float32, bfloat16, float16 or int8.
 
         Raises:
             FileNotFoundError, ValueError: a directory can't be loaded, or no such device or dtype.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from gpt2 import fast, weights
+from gpt2 import weights
 from gpt2.classifier import GPT2Classifier
 from gpt2.engine.catalog import Catalog
 from gpt2.model import GPT2
@@ -82,13 +82,14 @@ class Library:
         about = self._about(name)
         config = self.catalog.read(name).config
         weights.check_receipt(directory)
-        classifier = None
+        classifier, where = None, self.device
+        read_in = fast.computed_in(self.dtype, where)
         if config.labels:
-            classifier = weights.load_classifier(directory, device=self.device, dtype=self.dtype)
+            classifier = weights.load_classifier(directory, device=where, dtype=read_in)
             backbone = classifier.transformer
         else:
-            backbone = weights.load_language_model(directory, device=self.device, dtype=self.dtype)
-        backbone = fast.prepare(backbone)
+            backbone = weights.load_language_model(directory, device=where, dtype=read_in)
+        backbone = fast.stored(backbone, self.dtype)
         if classifier is not None:
             classifier.transformer = backbone
         log.info("loaded %s in %.1f s", name, time.perf_counter() - start)

@@ -1,24 +1,29 @@
-"""What makes a loaded model answer sooner, with the same numbers."""
+"""The same numbers sooner: what a loaded model is written with, several texts at once."""
 
-import torch
-
-from gpt2.fast.cpu import CPUModel
+from gpt2.fast.build import library
 from gpt2.fast.decoder import Decoder, Draw, Feed, PlainDecoder
+from gpt2.fast.native import NativeDecoder
+from gpt2.fast.stored import computed_in, stored
 from gpt2.model import GPT2
 
-__all__ = ["CPUModel", "Decoder", "Draw", "Feed", "PlainDecoder", "decoder", "prepare"]
-
-
-def prepare(model: GPT2) -> GPT2:
-    """The quickest form of a model on its device, of the same parameters; use it instead.
-
-    On a CPU in float32 a CPUModel, elsewhere the model itself.
-    """
-    if model.device.type == "cpu" and model.dtype == torch.float32:
-        return CPUModel(model)
-    return model
+__all__ = [
+    "Decoder",
+    "Draw",
+    "Feed",
+    "NativeDecoder",
+    "PlainDecoder",
+    "computed_in",
+    "decoder",
+    "library",
+    "stored",
+]
 
 
 def decoder(model: GPT2) -> Decoder:
-    """The quickest way to write with a model, which is not changed and shares its parameters."""
+    """The quickest way to write with a model, which is not changed and shares its parameters.
+
+    On a CPU compiled code where it can be had, else torch.
+    """
+    if NativeDecoder.fits(model) and library() is not None:
+        return NativeDecoder(model)
     return PlainDecoder(model)

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from gpt2.cache import KVCache
-from gpt2.generate import prefill
 from gpt2.model import GPT2
 from gpt2.prediction import describe
 from gpt2.records import Step
@@ -68,6 +67,9 @@ class Decoder(Protocol):
                 the cache was not empty.
         """
 
+    def hidden(self, feeds: Sequence[Feed]) -> Tensor:
+        """As read, but the final norm's output, [n, C], from which a classifier reads too."""
+
     def choose(self, logits: Tensor, draws: Sequence[Draw]) -> list[Step]:
         """Choose a token after each row of logits, [n, V]; finish_reason is left empty.
 
@@ -90,11 +92,19 @@ class PlainDecoder:
 
     @torch.inference_mode()
     def read(self, feeds: Sequence[Feed]) -> Tensor:
-        if any(feed.wanted > 1 for feed in feeds):
-            raise ValueError("the plain decoder gives the logits after the last token alone")
-        rows = [prefill(self.model, feed.ids, feed.cache) for feed in feeds]
-        wanted = [row for row, feed in zip(rows, feeds, strict=True) if feed.wanted]
-        return torch.stack(wanted) if wanted else rows[0].new_empty(0, self.model.config.vocab_size)
+        hidden = self.hidden(feeds)
+        # Row by row: torch's product of several is another in its last bits.
+        logits = [self.model.logits(row).float() for row in hidden]
+        return torch.stack(logits) if logits else hidden.new_empty(0, self.model.config.vocab_size)
+
+    @torch.inference_mode()
+    def hidden(self, feeds: Sequence[Feed]) -> Tensor:
+        device = self.model.device
+        rows = []
+        for feed in feeds:
+            hidden = self.model.hidden(torch.tensor([list(feed.ids)], device=device), feed.cache)
+            rows.append(hidden[0, len(feed.ids) - feed.wanted :])
+        return torch.cat(rows)
 
     def choose(self, logits: Tensor, draws: Sequence[Draw]) -> list[Step]:
         return [self._choose(row, draw) for row, draw in zip(logits, draws, strict=True)]

@@ -53,13 +53,13 @@ def occlusion(target: Target, reading: Reading, count: int) -> Iterator[Attribut
         count: T, how many tokens stand before the prediction.
     """
     x, lost = target.embed(reading.ids[:count]), np.full(count, np.nan, np.float32)
-    whole = target.logit(reading.hidden()[count - 1, None])
+    whole, empty = target.logit(reading.hidden()[count - 1, None]), target.removed()
     for end in range(count, 0, -OCCLUDED_AT_ONCE):
         tokens, logits = range(max(0, end - OCCLUDED_AT_ONCE), end), []
         for first in tokens[::CHUNK]:
             places = torch.arange(min(CHUNK, end - first), device=x.device)
             texts = x[first:].repeat(len(places), 1, 1)  # [B,S,C]; what stands before is as it was
-            texts[places, places] = target.removed()
+            texts[places, places] = empty
             logits.append(target.logit(target.hidden(texts, reading.streams[:, :first])))
         lost[tokens] = (whole - torch.cat(logits)).cpu().numpy()
         steps = count - tokens.start

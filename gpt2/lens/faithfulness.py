@@ -64,8 +64,8 @@ def _masks(order: np.ndarray) -> np.ndarray:
 
 def _probs(target: Target, ids: Sequence[int], kept: Tensor) -> np.ndarray:
     """The answer's probability with only some tokens there: [N, T] to [N]; equal rows run once."""
-    different, which = kept.to(target.removed().device).unique(dim=0, return_inverse=True)
     x, empty = target.embed(ids), target.removed()
+    different, which = kept.to(empty.device).unique(dim=0, return_inverse=True)
     parts = [
         target.prob(target.hidden(torch.where(some[..., None], x, empty)))
         for some in different.split(ROWS)

@@ -53,6 +53,14 @@ class Scales:
             for layer, value in enumerate(values):
                 check_number(f"the scale of {name} {layer}", value, 0, LARGEST)
 
+    @property
+    def factors(self) -> tuple[tuple[float, ...], ...]:
+        """L rows of H + 2: of a layer's heads, its MLP and the whole of it."""
+        return tuple(
+            (*heads, mlp, layer)
+            for heads, mlp, layer in zip(self.heads, self.mlps, self.layers, strict=True)
+        )
+
     @classmethod
     def of(
         cls,

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from math import ceil
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gpt2.classifier import GPT2Classifier
 from gpt2.lens.blocks import blocks_of, last_state
@@ -33,12 +33,13 @@ class Target:
         Raises:
             ValueError: there is no such answer, or both are the same.
         """
+        self._score: nn.Linear | None
         if isinstance(model, GPT2Classifier):
-            self._backbone, head = model.transformer, model.score.weight
+            self._backbone, self._score = model.transformer, model.score
+            count = model.score.out_features
         else:
-            self._backbone, head = model, model.wte.weight
-        self._head = head.detach()
-        count = len(head)
+            self._backbone, self._score = model, None  # its head is the embedding
+            count = model.config.vocab_size
         for index in (answer, answer if instead_of is None else instead_of):
             if not 0 <= index < count:
                 raise ValueError(f"answer {index} is not between 0 and {count - 1}")
@@ -48,20 +49,29 @@ class Target:
 
     def logit(self, hidden: Tensor) -> Tensor:
         """The logit, or the difference of two: [N, C] to [N] in float32."""
-        direction = self._head[self._answer].float()
+        direction = self._row(self._answer)
         if self._instead_of is not None:
-            direction = direction - self._head[self._instead_of].float()
+            direction = direction - self._row(self._instead_of)
         return hidden.float() @ direction
 
+    @torch.no_grad()
     def prob(self, hidden: Tensor) -> Tensor:
         """The answer's probability among all, or among the two: [N, C] to [N] in float32."""
         if self._instead_of is not None:
             return self.logit(hidden).sigmoid()
-        return (hidden @ self._head.T).float().softmax(dim=-1)[:, self._answer]
+        head = self._backbone.logits if self._score is None else self._score
+        return head(hidden).float().softmax(dim=-1)[:, self._answer]
+
+    def _row(self, answer: int) -> Tensor:
+        """The head's weights for an answer, [C] in float32."""
+        if self._score is None:
+            return self.embed([answer])[0].float()
+        return self._score.weight.detach()[answer].float()
 
     def embed(self, ids: Iterable[int]) -> Tensor:
         """The tokens' embeddings without positions, [T, C]: the input that is explained."""
-        return self._backbone.wte.weight.detach()[list(ids)]
+        model = self._backbone
+        return model.wte(torch.tensor(list(ids), device=model.device)).detach()
 
     def removed(self) -> Tensor:
         """What stands in for a token that is taken away: the mean of all embeddings, [C].

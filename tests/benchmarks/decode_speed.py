@@ -22,7 +22,7 @@ from gpt2.devices import (
     pick_device,
     pick_dtype,
 )
-from gpt2.generate import generate
+from gpt2.fast import Draw, Feed
 from gpt2.sampling import Sampling
 from gpt2.tokenizer import Tokenizer
 from gpt2.weights import load_language_model
@@ -43,12 +43,15 @@ def main() -> int:
     dtype = pick_dtype("auto", device)
     directory = find_directory(args.model)
     ids = Tokenizer(directory).encode("The president said on Tuesday that")
-    ours = fast.prepare(load_language_model(directory, device=device, dtype=dtype))  # as a page has
+    ours = fast.decoder(load_language_model(directory, device=device, dtype=dtype))  # as a page has
     theirs = GPT2LMHeadModel.from_pretrained(directory, dtype=dtype).to(device).eval()
 
     def run_ours() -> list[int]:
-        steps = generate(ours, ids, Sampling(temperature=0), max_new_tokens=NEW_TOKENS, eos=-1)
-        return [step.id for step in steps]
+        seen, cache = list(ids), ours.cache(len(ids) + NEW_TOKENS)
+        while len(seen) < len(ids) + NEW_TOKENS:
+            logits = ours.read([Feed(cache, seen[cache.length :])])
+            seen += [step.id for step in ours.choose(logits, [Draw(Sampling(temperature=0), seen)])]
+        return seen[len(ids) :]
 
     def run_theirs() -> list[int]:
         batch = torch.tensor([ids], device=device)

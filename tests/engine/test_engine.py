@@ -383,7 +383,7 @@ def test_describe_lists_models_classifiers_and_device(engine):
     assert found["classifiers"][0]["name"] == "tiny-news"
 
 
-@pytest.mark.parametrize(("device", "dtype"), [("tpu", "auto"), ("cpu", "int8")])
+@pytest.mark.parametrize(("device", "dtype"), [("tpu", "auto"), ("cpu", "int4")])
 def test_what_cannot_be_had_is_refused_before_loading(device, dtype):
     with pytest.raises(ValueError, match=r"not available|must be|tpu"):
         Engine.load("nowhere", "nowhere", device=device, dtype=dtype)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from gpt2 import fast
+from gpt2.config import GPT2Config
 from gpt2.fast import Draw, Feed
 from gpt2.generate import generate
 from gpt2.sampling import Sampling
@@ -16,9 +17,26 @@ SAMPLINGS = [
 ]
 
 
-@pytest.fixture
-def decoder(tiny_model):
-    return fast.decoder(tiny_model.eval())
+SHAPES = {  # widths and heads that fill vectors, and that leave some of one over
+    "tiny": GPT2Config(vocab_size=97, n_ctx=24, n_embd=32, n_layer=3, n_head=4),
+    "odd": GPT2Config(vocab_size=101, n_ctx=24, n_embd=42, n_layer=2, n_head=3),
+    "wide": GPT2Config(vocab_size=97, n_ctx=24, n_embd=192, n_layer=2, n_head=3),
+}
+
+
+@pytest.fixture(
+    scope="module",
+    params=[(kind, name) for kind in ("plain", "native") for name in SHAPES],
+    ids="-".join,
+)
+def decoder(request, make_model):
+    kind, name = request.param
+    model = make_model(SHAPES[name])
+    if kind == "plain":
+        return fast.PlainDecoder(model)
+    if fast.library() is None:
+        pytest.skip("no C++ compiler here")
+    return fast.NativeDecoder(model)
 
 
 def write(decoder, prompts, samplings, count):
@@ -53,6 +71,7 @@ def test_the_text_is_that_of_generate(decoder):
             assert step.entropy == pytest.approx(expected.entropy, abs=1e-4)
             assert step.sampled_prob == pytest.approx(expected.sampled_prob, abs=1e-4)
             assert step.top_ids == expected.top_ids
+            assert step.prob == pytest.approx(expected.prob, abs=1e-4)
             assert step.top_probs == pytest.approx(expected.top_probs, abs=1e-4)
             assert step.top_sampled_probs == pytest.approx(expected.top_sampled_probs, abs=1e-4)
 
