@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from contest.contender import Entry, Unsupported
 from gpt2 import fast, weights
 from gpt2.agnews.news import News
 from gpt2.agnews.rows import Rows, predict
 from gpt2.classifier import reading_length
-from gpt2.config import DTYPES
+from gpt2.devices import pick_device, pick_dtype
 from gpt2.fast import Decoder, Draw, Feed, PlainDecoder
 from gpt2.sampling import Sampling
 from gpt2.tokenizer import load_tokenizer
@@ -18,11 +17,14 @@ from gpt2.tokenizer import load_tokenizer
 
 def load_decoder(entry: Entry) -> Decoder:
     """The one place that says how a model is made ready to write in some numbers."""
-    if entry.numbers not in DTYPES:
-        raise Unsupported(f"no {entry.numbers}")
-    dtype = getattr(torch, entry.numbers)
-    model = weights.load_language_model(entry.directory, device=entry.device, dtype=dtype)
-    return fast.decoder(fast.prepare(model))
+    device = pick_device(entry.device)
+    try:
+        dtype = pick_dtype(entry.numbers, device)
+    except ValueError as error:
+        raise Unsupported(str(error)) from error
+    read_in = fast.computed_in(dtype, device)
+    model = weights.load_language_model(entry.directory, device=device, dtype=read_in)
+    return fast.decoder(fast.stored(model, dtype))
 
 
 class Ours:
@@ -68,11 +70,10 @@ class Reference(Ours):
 
 
 class OurClassifier:
-    """A Classifier, as python -m gpt2.evaluate and the page classify many texts."""
+    """A Classifier, as python -m gpt2.evaluate classifies many texts."""
 
     def __init__(self, entry: Entry) -> None:
         model = weights.load_classifier(entry.directory, device=entry.device)
-        model.transformer = fast.prepare(model.transformer)
         config = model.transformer.config
         self._tokenizer = load_tokenizer(entry.directory, rows=config.vocab_size)
         self._length = reading_length(self._tokenizer, config)
