@@ -725,123 +725,139 @@ void softmax(const std::vector<Candidate>& kept, float largest, std::vector<floa
     for (int i = 0; i < count; i++) probs[i] = float(probs[i] / total);
 }
 
-// Of the kept, which are in the order of their tokens, the fewest that hold a probability of p.
+// Of the kept the fewest that hold a probability of p: those no worse than the last of them, which
+// is found by halving the ones that it may be. All that have less than an equal share of 1 - p hold
+// less than 1 - p together: it is none of them.
 void keep_top_p(std::vector<Candidate>& kept, float largest, double p) {
     std::vector<float> probs;
     softmax(kept, largest, probs);
-    std::vector<int> order(kept.size());
-    for (size_t i = 0; i < order.size(); i++) order[i] = i;
+    std::vector<int> order;
+    for (size_t i = 0; i < kept.size(); i++)
+        if (probs[i] >= 0.99 * (1 - p) / kept.size()) order.push_back(i);
     auto likelier = [&](int a, int b) { return better(kept[a], kept[b]); };
-    double before = 0;
-    size_t sorted = 0, cut = 0;
-    while (cut < order.size() && (cut == 0 || before < p)) {
-        if (cut == sorted) {  // few are needed, mostly
-            const size_t more = std::min(order.size(), std::max<size_t>(128, 4 * sorted));
-            std::partial_sort(order.begin() + sorted, order.begin() + more, order.end(), likelier);
-            sorted = more;
-        }
-        before += probs[order[cut++]];
+    double before = 0;  // what is held by the likelier ones than all from `first` on
+    size_t first = 0, end = order.size();
+    while (end - first > 1) {
+        const size_t middle = (first + end) / 2;
+        const auto begin = order.begin();
+        std::nth_element(begin + first, begin + middle, begin + end, likelier);
+        double half = 0;
+        for (size_t i = first; i < middle; i++) half += probs[order[i]];
+        if (before + half >= p)
+            end = middle;
+        else
+            before += half, first = middle;
     }
-    order.resize(cut);
-    std::sort(order.begin(), order.end());
-    std::vector<Candidate> fewer;
-    for (int i : order) fewer.push_back(kept[i]);
-    kept.swap(fewer);
+    const Candidate last = kept[order[first]];
+    auto worse = [&](const Candidate& each) { return better(last, each); };
+    kept.erase(std::remove_if(kept.begin(), kept.end(), worse), kept.end());
+}
+
+// Calls each(i) for every number that is at least the least; few are.
+template <typename Each>
+void for_large(const float* numbers, int count, float least, const Each& each) {
+    int i = 0;
+    for (; i + LANES <= count; i += LANES) {
+        const Ints there = load(numbers + i) >= all(least), none{};
+        if (memcmp(&there, &none, sizeof there) == 0) continue;
+        for (int j = i; j < i + LANES; j++)
+            if (there[j - i]) each(j);
+    }
+    for (; i < count; i++)
+        if (numbers[i] >= least) each(i);
+}
+
+// The tokens that may be drawn, in their order, with their logits as they are drawn from.
+std::vector<Candidate> kept_of(const float* logits, int count, const Draw& draw, Candidate best) {
+    std::vector<float> penalized;
+    if (draw.penalty != 1) {
+        penalized.assign(logits, logits + count);
+        for (int j = 0; j < draw.seen_count; j++) {
+            const float value = logits[draw.seen[j]], penalty = float(draw.penalty);
+            penalized[draw.seen[j]] = value > 0 ? value / penalty : value * penalty;
+        }
+        logits = penalized.data();
+        best = best_of(logits, count, 1)[0];
+    }
+    if (draw.temperature == 0) return {{0.f, best.second}};
+    auto heated = [&](float logit) {
+        if (draw.temperature >= 1e-3) return logit / float(draw.temperature);
+        return (logit - best.first) / float(std::max(draw.temperature, 1e-30));
+    };
+    float least = -INFINITY;
+    if (draw.top_k > 0 && draw.top_k < count) {
+        if (draw.top_k <= 1024) {
+            least = best_of(logits, count, draw.top_k).back().first;
+        } else {
+            std::vector<float> ranked(logits, logits + count);
+            auto place = ranked.begin() + draw.top_k - 1;
+            std::nth_element(ranked.begin(), place, ranked.end(), std::greater<float>());
+            least = *place;
+        }
+    }
+    const float last = heated(least);  // ties with it stay, those too that the heat has made
+    std::vector<Candidate> kept;
+    for_large(logits, count, least - std::abs(least) * 1e-6f, [&](int i) {
+        if (const float logit = heated(logits[i]); logit >= last) kept.push_back({logit, i});
+    });
+    const float largest = heated(best.first);
+    if (draw.top_p < 1) keep_top_p(kept, largest, draw.top_p);
+    if (draw.min_p > 0) {
+        const float floor = largest + float(std::log(draw.min_p));
+        auto below = [&](const Candidate& each) { return each.first < floor; };
+        kept.erase(std::remove_if(kept.begin(), kept.end(), below), kept.end());
+    }
+    return kept;
+}
+
+// The token at which the cumulative distribution, in the order of the tokens, passes u.
+int drawn(const std::vector<Candidate>& kept, const std::vector<float>& probs, double u) {
+    double total = 0, end = 0;
+    for (size_t i = 0; i < kept.size(); i++) total += probs[i];
+    int token = kept[0].second;
+    for (size_t i = 0; i < kept.size(); i++) {
+        if (!(probs[i] > 0)) continue;
+        token = kept[i].second;
+        end += probs[i];
+        if (end / total > u) break;
+    }
+    return token;
 }
 
 // Choose the next token and describe the choice, as gpt2/sampling.py and prediction.py define it.
 void choose(const float* logits, int count, const Draw& draw, Choice& c) {
-    // The model's own distribution.
     const std::vector<Candidate> top = best_of(logits, count, std::min(TOP, count));
     const float most = top[0].first;
-    Floats total{}, weighted{};
-    double rest_total = 0, rest_weighted = 0;
+    Floats sums{}, products{};
+    double total = 0, weighted = 0;  // of e^d, and of d e^d
     int i = 0;
     for (; i + LANES <= count; i += LANES) {
-        Floats d = load(logits + i) - most;
-        Floats e = exponential(d);
+        Floats d = load(logits + i) - most, e = exponential(d);
         d = d < all(-87.f) ? all(-87.f) : d;  // 0 times -inf would be no number
-        total += e;
-        weighted += e * d;
+        sums += e;
+        products += e * d;
     }
     for (; i < count; i++) {
-        const float d = std::max(-87.f, logits[i] - most);
-        rest_total += std::exp(d), rest_weighted += std::exp(d) * d;
+        const float d = logits[i] - most, e = std::exp(d);
+        total += e, weighted += e * std::max(-87.f, d);
     }
-    for (int j = 0; j < LANES; j++) rest_total += total[j], rest_weighted += weighted[j];
-    const double log_total = std::log(rest_total);
-    float check = 0;
-    for (i = 0; i < count; i++) check += logits[i];
-    c.bad = !(std::isfinite(most) && std::isfinite(rest_total)) || std::isnan(check);
+    for (int j = 0; j < LANES; j++) total += sums[j], weighted += products[j];
+    c.bad = !std::isfinite(most) || !std::isfinite(total);
     if (c.bad) return;
-    c.entropy = log_total - rest_weighted / rest_total;
+    const double log_total = std::log(total);
+    c.entropy = log_total - weighted / total;
 
-    // What it is drawn from.
-    std::vector<float> heated(logits, logits + count);
-    if (draw.penalty != 1)
-        for (int j = 0; j < draw.seen_count; j++) {
-            const float value = logits[draw.seen[j]];
-            heated[draw.seen[j]] = value > 0 ? value / float(draw.penalty) : value * float(draw.penalty);
-        }
+    const std::vector<Candidate> kept = kept_of(logits, count, draw, top[0]);
     float largest = -INFINITY;
-    int greedy = 0;
-    for (i = 0; i < count; i++)
-        if (heated[i] > largest) largest = heated[i], greedy = i;
-    std::vector<Candidate> kept;
-    if (draw.temperature == 0) {
-        kept = {{0.f, greedy}};
-        largest = 0;
-    } else {
-        if (draw.temperature >= 1e-3) {
-            for (float& value : heated) value /= float(draw.temperature);
-            largest /= float(draw.temperature);
-        } else {
-            for (float& value : heated)
-                value = (value - largest) / float(std::max(draw.temperature, 1e-30));
-            largest = 0;
-        }
-        float least = -INFINITY;
-        if (draw.top_k > 0 && draw.top_k < count) {
-            if (draw.top_k <= 1024) {
-                least = best_of(heated.data(), count, draw.top_k).back().first;
-            } else {
-                std::vector<float> ranked(heated);
-                std::nth_element(ranked.begin(), ranked.begin() + draw.top_k - 1, ranked.end(),
-                                 std::greater<float>());
-                least = ranked[draw.top_k - 1];
-            }
-        }
-        for (i = 0; i < count; i++)
-            if (heated[i] >= least) kept.push_back({heated[i], i});  // ties with the last stay
-        if (draw.top_p < 1) keep_top_p(kept, largest, draw.top_p);
-        if (draw.min_p > 0) {
-            const float floor = largest + float(std::log(draw.min_p));
-            auto below = [&](const Candidate& each) { return each.first < floor; };
-            kept.erase(std::remove_if(kept.begin(), kept.end(), below), kept.end());
-        }
-    }
+    for (const Candidate& each : kept) largest = std::max(largest, each.first);
     std::vector<float> probs;
     softmax(kept, largest, probs);
+    const double u = draw.forced < 0 ? uniform(draw.seed, draw.position) : 0;
+    c.token = draw.forced < 0 ? drawn(kept, probs, u) : draw.forced;
 
-    // The draw: the cumulative distribution in the order of the tokens, inverted.
-    if (draw.forced >= 0) {
-        c.token = draw.forced;
-    } else {
-        double all_of_it = 0, end = 0;
-        for (size_t j = 0; j < kept.size(); j++) all_of_it += probs[j];
-        const double u = uniform(draw.seed, draw.position);
-        for (size_t j = 0; j < kept.size(); j++) {
-            if (!(probs[j] > 0)) continue;
-            end += probs[j];
-            c.token = kept[j].second;
-            if (end / all_of_it > u) break;
-        }
-    }
-
-    // What is told of it.
     auto sampled = [&](int token) {
-        auto place = std::lower_bound(kept.begin(), kept.end(), token,
-                                      [](const Candidate& a, int b) { return a.second < b; });
+        auto before = [](const Candidate& a, int b) { return a.second < b; };
+        auto place = std::lower_bound(kept.begin(), kept.end(), token, before);
         const bool there = place != kept.end() && place->second == token;
         return there ? probs[place - kept.begin()] : 0.f;
     };
