@@ -67,7 +67,7 @@ def main() -> int:
     lines = [line for line in report.lines if line.limit]
     if args.picture and lines:
         task = lines[0].task  # of several lengths the shortest
-        title, below = f"Tokens a second: {task.name}", machine(plan.device, plan.threads)
+        title, below = f"Tokens a second, {task.name}", machine(plan.device, plan.threads)
         lines = [line for line in lines if line.task == task]
         picture.draw(lines, title, below, args.picture)
     return 0

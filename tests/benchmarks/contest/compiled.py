@@ -25,8 +25,9 @@ class Compiled:
         dtype = getattr(torch, entry.numbers)
         self._model = weights.load_language_model(entry.directory, device=entry.device, dtype=dtype)
         self._kept: dict[int, tuple[Tensor, Tensor]] = {}  # by how many texts they hold
-        self._greedy = torch.compile(_greedy_step, mode="reduce-overhead", fullgraph=True)
-        self._drawn = torch.compile(_drawn_step, mode="reduce-overhead", fullgraph=True)
+        options = {"mode": "reduce-overhead", "fullgraph": True, "dynamic": False}
+        self._greedy = torch.compile(_greedy_step, **options)
+        self._drawn = torch.compile(_drawn_step, **options)
 
     @torch.inference_mode()
     def logits(self, ids: Sequence[int]) -> np.ndarray:

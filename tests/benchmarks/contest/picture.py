@@ -5,28 +5,31 @@ from pathlib import Path
 
 from contest.contender import OURS
 from contest.race import Line, value
-from gpt2.figures.base.canvas import Canvas
+from gpt2.figures.base.canvas import Canvas, line_height, wrapped
 from gpt2.figures.base.plot import Plot
 from gpt2.figures.base.style import LIGHT, to_png
 from gpt2.figures.base.text import text_width
 
 WIDTH = 760
+LABELS = 11  # CSS pixels of small print
 BAR, GROUP = 19, 34  # CSS pixels from one bar to the next, and of a group's title
-TITLE, AXIS = 58, 44
+TITLE, AXIS = 32, 44
 
 
 def draw(lines: Sequence[Line], title: str, below: str, path: Path) -> None:
-    """Write a PNG: a group for each line that has a limit, a bar for each contender."""
-    lines = [line for line in lines if line.limit]
+    """Write a PNG: a group for each line, all of which have a limit, a bar for each contender."""
     bars = sum(len(line.seconds) for line in lines)
-    canvas = Canvas(WIDTH, TITLE + GROUP * len(lines) + BAR * bars + AXIS, LIGHT)
+    below_lines = wrapped(below, LABELS, WIDTH - 6)
+    top = TITLE + line_height(LABELS) * len(below_lines)
+    canvas = Canvas(WIDTH, top + GROUP * len(lines) + BAR * bars + AXIS, LIGHT)
     canvas.write_title(title)
-    canvas.write(2, 32, below, muted=True)
+    for number, words in enumerate(below_lines):
+        canvas.write(2, TITLE + line_height(LABELS) * number, words, muted=True, size=LABELS)
     names = [name for line in lines for name in line.seconds]
     left = text_width(names, canvas.size, bold=True) + 14
     longest = max([1.0, *(share(line, name) for line in lines for name in line.seconds)])
     across = WIDTH - left - 60
-    plot = Plot(canvas, left, TITLE, across, canvas.height - TITLE - AXIS, (0, longest), (0, 1))
+    plot = Plot(canvas, left, top, across, canvas.height - top - AXIS, (0, longest), (0, 1))
     ticks = [tick / 100 for tick in range(0, round(100 * longest) + 1, 25 if longest < 2 else 50)]
     plot.columns(ticks, [f"{100 * tick:.0f} %" for tick in ticks], lines=True)
     limit = float(plot.at_x(1.0))
@@ -34,7 +37,7 @@ def draw(lines: Sequence[Line], title: str, below: str, path: Path) -> None:
     canvas.write(
         left, canvas.height - 10, "of the limit: the weights read once a token", muted=True
     )
-    y = float(TITLE)
+    y = float(top)
     for line in lines:
         y = _group(plot, line, y)
     path.write_bytes(to_png(canvas.figure, background=LIGHT.background))

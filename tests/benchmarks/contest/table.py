@@ -27,6 +27,7 @@ class Report:
     device: str
     threads: int
     rounds: int
+    load: float = field(default_factory=lambda: os.getloadavg()[0])
     bandwidth: list[float] = field(default_factory=list)
     agreements: list[Agreement] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
@@ -60,7 +61,7 @@ class Report:
         notes = [
             f"Medians of {self.rounds} rounds, in which the programs took turns; load average "
         ]
-        notes[0] += f"{os.getloadavg()[0]:.1f} at the end."
+        notes[0] += f"{self.load:.1f} before."
         if self.bandwidth:
             speed = statistics.median(self.bandwidth) / 1e9
             notes.append(
