@@ -37,13 +37,18 @@ def served(*flags: str) -> Iterator[Server]:
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}/"
     try:
-        for _ in range(600):
-            try:
-                httpx.get(url, trust_env=False)
-                break
-            except httpx.TransportError:
-                time.sleep(0.1)
+        while not _answers(url):
+            if process.poll() is not None:
+                raise RuntimeError(f"app.py ended with status {process.returncode}")
+            time.sleep(0.1)
         yield Server(url, process.pid)
     finally:
         process.terminate()
         process.wait()
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, trust_env=False, timeout=60).is_success
+    except httpx.TransportError:
+        return False

@@ -60,8 +60,8 @@ class Report:
     def _notes(self) -> str:
         notes = [
             f"Medians of {self.rounds} rounds, in which the programs took turns; load average "
+            f"before {self.load:.1f}."
         ]
-        notes[0] += f"{self.load:.1f} before."
         if self.bandwidth:
             speed = statistics.median(self.bandwidth) / 1e9
             notes.append(
