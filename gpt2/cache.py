@@ -35,6 +35,20 @@ class KVCache:
         """One block's part."""
         return LayerCache(self, layer)
 
+    def check_room(self, new: int) -> None:
+        """Raise if so many tokens can't be read now.
+
+        Raises:
+            ValueError: several tokens at once on a cache that is not empty, where the causal rule
+                would be another; or no room left.
+        """
+        if new > 1 and self.length:
+            raise ValueError(f"{new} tokens at once on a cache that holds {self.length}; feed one")
+        if self.length + new > self.capacity:
+            raise ValueError(
+                f"the cache holds {self.capacity} tokens; {self.length + new} do not fit"
+            )
+
     def advance(self, count: int) -> None:
         """Count tokens as read, once every block has appended them."""
         self.length += count
@@ -90,15 +104,11 @@ class LayerCache:
             Keys and values, [1, H, length + T, D], views of the cache.
 
         Raises:
-            ValueError: several tokens at once on a cache that is not empty, where the causal rule
-                would be another; or no room left.
+            ValueError: as check_room.
         """
         cache, layer, new = self._cache, self._layer, k.size(2)
+        cache.check_room(new)
         end = cache.length + new
-        if new > 1 and cache.length:
-            raise ValueError(f"{new} tokens at once on a cache that holds {cache.length}; feed one")
-        if end > cache.capacity:
-            raise ValueError(f"the cache holds {cache.capacity} tokens; {end} do not fit")
         cache.keys[layer, :, :, cache.length : end] = k
         cache.values[layer, :, :, cache.length : end] = v
         return cache.keys[layer, :, :, :end], cache.values[layer, :, :, :end]

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from gpt2 import fast
 from gpt2.engine import Engine, Request, Sampling
+from gpt2.fast.gpu import GraphDecoder
 from gpt2.generate import generate
 from gpt2.model import GPT2, init_weights
 from gpt2.training.losses import compiled_chunk, head_loss, low_precision
@@ -62,6 +64,78 @@ def test_cached_decode_equals_a_replay(make_model, tiny_config):
         logprobs = model(ids)[0].float().log_softmax(-1)
     for place, step in enumerate(steps, start=2):
         assert abs(float(logprobs[place, step.id]) - step.logprob) < 1e-4
+
+
+def written(decoder, prompts, samplings, count):
+    """Texts written together, and the steps of each."""
+    seen = [list(prompt) for prompt in prompts]
+    caches = [decoder.cache(len(prompt) + count) for prompt in prompts]
+    steps = [[] for _ in prompts]
+    for _ in range(count):
+        feeds = [fast.Feed(c, ids[c.length :]) for c, ids in zip(caches, seen, strict=True)]
+        logits = decoder.read(feeds)
+        draws = [fast.Draw(s, ids) for s, ids in zip(samplings, seen, strict=True)]
+        for i, step in enumerate(decoder.choose(logits, draws)):
+            steps[i].append(step)
+            seen[i].append(step.id)
+    return steps
+
+
+@pytest.fixture(scope="module")
+def decoder(engine) -> GraphDecoder:
+    found = fast.decoder(engine.library.get("mini").backbone)
+    assert isinstance(found, GraphDecoder)
+    assert found.rows == 64
+    return found
+
+
+def test_texts_written_together_are_those_written_alone(decoder):
+    """In bfloat16, across the lengths at which another graph is replayed, to the last bit."""
+    random = np.random.default_rng(0)
+    prompts = [random.integers(50257, size=n).tolist() for n in random.integers(1, 250, size=70)]
+    samplings = [
+        Sampling(
+            seed=seed,
+            temperature=[0.0, 0.8, 1.2][seed % 3],
+            top_k=[50, 0][seed % 2],
+            top_p=[1.0, 0.9][seed % 5 == 1],
+            repetition_penalty=[1.0, 1.2][seed % 7 == 1],
+        )
+        for seed in range(len(prompts))
+    ]
+    together = written(decoder, prompts, samplings, 40)
+    for i in (0, 1, 5, 8, 63, 69):
+        assert written(decoder, prompts[i : i + 1], samplings[i : i + 1], 40)[0] == together[i]
+
+
+def test_a_captured_step_in_float32_writes_what_generate_writes(make_model, tiny_config):
+    model = make_model(tiny_config).cuda()
+    sampling = Sampling(seed=1)
+    (steps,) = written(GraphDecoder(model, rows=8), [[1, 2, 3]], [sampling], 20)
+    plain = list(generate(model, [1, 2, 3], sampling, max_new_tokens=20, eos=-1))
+    assert [step.id for step in steps] == [step.id for step in plain]
+
+
+def test_bfloat16_steps_are_near_the_logits_of_one_pass(decoder):
+    prompt = np.random.default_rng(1).integers(50257, size=100).tolist()
+    (steps,) = written(decoder, [prompt], [Sampling(temperature=0)], 60)
+    ids = torch.tensor([[*prompt, *(step.id for step in steps)]], device="cuda")
+    with torch.inference_mode():
+        logprobs = decoder.model(ids)[0].float().log_softmax(-1)
+    gaps = [
+        abs(float(logprobs[place, step.id]) - step.logprob)
+        for place, step in enumerate(steps, start=len(prompt) - 1)
+    ]
+    assert np.mean(gaps) < 0.1
+
+
+def test_a_decoder_that_is_gone_gives_its_memory_back(engine):
+    before = torch.cuda.memory_allocated()
+    decoder = fast.decoder(engine.library.get("mini").backbone)
+    written(decoder, [[1, 2, 3]], [Sampling()], 3)
+    assert torch.cuda.memory_allocated() > before + 500e6
+    del decoder
+    assert torch.cuda.memory_allocated() < before + 150e6  # a stream's workspaces stay
 
 
 def test_attention_and_topics_come_back_as_numpy(engine):

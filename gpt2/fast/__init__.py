@@ -2,6 +2,7 @@
 
 from gpt2.fast.build import library
 from gpt2.fast.decoder import Decoder, Draw, Feed, PlainDecoder
+from gpt2.fast.gpu import GraphDecoder
 from gpt2.fast.native import NativeDecoder
 from gpt2.fast.stored import computed_in, stored
 from gpt2.model import GPT2
@@ -10,6 +11,7 @@ __all__ = [
     "Decoder",
     "Draw",
     "Feed",
+    "GraphDecoder",
     "NativeDecoder",
     "PlainDecoder",
     "computed_in",
@@ -22,8 +24,11 @@ __all__ = [
 def decoder(model: GPT2) -> Decoder:
     """The quickest way to write with a model, which is not changed and shares its parameters.
 
-    On a CPU compiled code where it can be had, else torch.
+    On a CPU compiled code where it can be had, on a GPU captured graphs, else torch. Keep it: on a
+    GPU it takes memory for many texts, and gets quick with its use.
     """
     if NativeDecoder.fits(model) and library() is not None:
         return NativeDecoder(model)
+    if GraphDecoder.fits(model):
+        return GraphDecoder(model)
     return PlainDecoder(model)

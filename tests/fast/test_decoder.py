@@ -26,7 +26,7 @@ SHAPES = {  # widths and heads that fill vectors, and that leave some of one ove
 
 @pytest.fixture(
     scope="module",
-    params=[(kind, name) for kind in ("plain", "native") for name in SHAPES],
+    params=[(kind, name) for kind in ("plain", "native", "graphs") for name in SHAPES],
     ids="-".join,
 )
 def decoder(request, make_model):
@@ -34,6 +34,8 @@ def decoder(request, make_model):
     model = make_model(SHAPES[name])
     if kind == "plain":
         return fast.PlainDecoder(model)
+    if kind == "graphs":
+        return fast.GraphDecoder(model, rows=8)
     if fast.library() is None:
         pytest.skip("no C++ compiler here")
     return fast.NativeDecoder(model)
