@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from gpt2 import weights
+from gpt2 import fast, weights
 from gpt2.classifier import GPT2Classifier
 from gpt2.engine.catalog import Catalog
 from gpt2.model import GPT2
