@@ -10,20 +10,17 @@ import argparse
 import os
 import random
 import shutil
-import socket
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import httpx
+from contest.server import served
 from gradio_client import Client
 from playwright.sync_api import Browser, Page, sync_playwright
 
-ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 SCREEN = {"viewport": {"width": 1280, "height": 900}}
@@ -92,7 +89,7 @@ def main() -> int:
     made.add_argument("--only", default="paint,picks,writing", help="what to measure")
     made.add_argument("--url", help="of a page that runs; else app.py is started")
     args = made.parse_args()
-    with served(args.url) as url, sync_playwright() as driver:
+    with warm_page(args.url) as url, sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         for name in args.only.split(","):
             {"paint": paint, "picks": picks, "writing": writing}[name](browser, url)
@@ -101,30 +98,17 @@ def main() -> int:
 
 
 @contextmanager
-def served(url: str | None) -> Iterator[str]:
+def warm_page(url: str | None) -> Iterator[str]:
     """The page's address, warm: with its example made."""
     if url:
         yield url
         return
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = subprocess.Popen(
-        [sys.executable, ROOT / "app.py", "--port", str(port)], cwd=ROOT, stdout=subprocess.DEVNULL
-    )
-    try:
-        address = f"http://127.0.0.1:{port}/"
+    with served() as server:
         for _ in range(600):
-            try:
-                if 'id="example"' in httpx.get(address, trust_env=False).text:
-                    break
-            except httpx.TransportError:
-                pass
+            if 'id="example"' in httpx.get(server.url, trust_env=False).text:
+                break
             time.sleep(0.1)
-        yield address
-    finally:
-        server.terminate()
-        server.wait()
+        yield server.url
 
 
 def opened(browser: Browser, url: str) -> Page:

@@ -8,15 +8,11 @@ Starts app.py, asks for one answer over each route, then makes calls and fetches
 import argparse
 import json
 import re
-import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import httpx
-
-ROOT = Path(__file__).resolve().parents[2]
+from contest.server import served
 
 
 def main() -> None:
@@ -25,28 +21,11 @@ def main() -> None:
     made.add_argument("--tokens", type=int, default=512, help="tokens of each")
     made.add_argument("--wait", type=float, default=0, help="seconds to wait before a last look")
     args = made.parse_args()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = subprocess.Popen([sys.executable, ROOT / "app.py", "--port", str(port)], cwd=ROOT)
-    try:
-        with httpx.Client(
-            base_url=f"http://127.0.0.1:{port}", timeout=120, trust_env=False
-        ) as http:
-            wait_until_open(http)
-            measure(http, server.pid, args)
-    finally:
-        server.terminate()
-        server.wait()
-
-
-def wait_until_open(http: httpx.Client) -> None:
-    for _ in range(600):
-        try:
-            http.get("/")
-            return
-        except httpx.TransportError:
-            time.sleep(0.1)
+    with (
+        served() as server,
+        httpx.Client(base_url=server.url, timeout=120, trust_env=False) as http,
+    ):
+        measure(http, server.pid, args)
 
 
 def measure(http: httpx.Client, pid: int, args: argparse.Namespace) -> None:
