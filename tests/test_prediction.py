@@ -107,7 +107,7 @@ def test_texts_read_together_are_scored_as_alone(pair):
 
 @pytest.mark.parametrize(("device", "most"), [("cpu", 1024), ("cuda", 8192)])
 def test_batches_by_length_hold_every_text_once_and_stay_small(device, most):
-    lengths = np.random.default_rng(0).integers(1, 600, 500).tolist() + [9999, 1024, 1, 1]
+    lengths = [*np.random.default_rng(0).integers(1, 600, 500).tolist(), 9999, 1024, 1, 1]
     batches = list(by_length(lengths, device=torch.device(device)))
     assert sorted(place for batch in batches for place in batch) == list(range(504))
     taken = [len(batch) * max(lengths[place] for place in batch) for batch in batches]
