@@ -20,9 +20,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
 from contest import models, news, picture, race
-from contest.contender import CLASSIFIERS, WRITERS, Program
+from contest.contender import CLASSIFIERS, OURS, WRITERS, Program
 from contest.plan import PARTS, PROMPT, Plan, tasks
-from contest.race import Task
+from contest.race import Agreement, Task
 from contest.table import Report, machine
 from contest.worker import Worker
 
@@ -152,6 +152,7 @@ def classify(plan: Plan, report: Report) -> None:
     """News, by this project and by each way of a peer."""
     texts = news.rows(plan.rows, plan.data)
     ours, *ways = CLASSIFIERS
+    classes = Agreement("mini-agnews", "float32", len(texts))
     for way in plan.those(ways):
         with race.started([ours, way], plan.entry("mini-agnews")) as workers:
             name = f"classify {len(texts)} rows, {way.name} {way.way}"
@@ -160,9 +161,12 @@ def classify(plan: Plan, report: Report) -> None:
                 workers, task, plan.rounds, model="mini-agnews", numbers="float32"
             )
             report.lines.append(line)
-            labels = [found[worker.program.name] for worker in workers]
-            if any(a != b for a, b in zip(*labels, strict=True)):
-                race.say(f"{way.name} {way.way} finds other classes")
+            for worker in workers:
+                name = worker.program.name
+                same = sum(a == b for a, b in zip(found[OURS], found[name], strict=True))
+                classes.equal[name] = min(same, classes.equal.get(name, same))
+    if classes.equal:
+        report.agreements.append(classes)
 
 
 if __name__ == "__main__":
