@@ -1,8 +1,8 @@
 """Serves the page to the tests, in a process of its own: python page_server.py MODEL CLASSIFIER DIR
 
 DIR/checkpoints holds the other models that can be picked. DIR/pause holds the seconds that each
-step of a completion takes longer than it need; DIR/steps gets a line, the time, for each step made;
-DIR/url gets the page's address once it is open.
+step of the completions takes longer than it need; DIR/steps gets a line, the time, for each token
+that was drawn; DIR/url gets the page's address once it is open.
 """
 
 import sys
@@ -13,24 +13,30 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
 
+from gpt2 import fast
 from gpt2.engine import Engine
-from gpt2.engine import writer as writer_module
 from gpt2.ui import build_app, launch_options
 from gpt2.weights import hub
 
 
 def main(model: str, classifier: str, directory: str) -> None:
     pause, steps = Path(directory, "pause"), Path(directory, "steps")
-    real = writer_module.go_on
+    ready = fast.decoder
 
-    def watched(*args, **kwargs):
-        for step in real(*args, **kwargs):
+    def watched(model):
+        decoder = ready(model)
+        choose = decoder.choose
+
+        def slow(logits, draws):
             time.sleep(float(pause.read_text()))
             with open(steps, "a") as file:
-                file.write(f"{time.time()}\n")
-            yield step
+                file.writelines(f"{time.time()}\n" for _ in draws)
+            return choose(logits, draws)
 
-    writer_module.go_on = watched
+        decoder.choose = slow
+        return decoder
+
+    fast.decoder = watched
     hub.CHECKPOINTS = Path(directory, "checkpoints")
     torch.set_num_threads(1)
     app = build_app(Engine.load(model, classifier, device="cpu"))

@@ -1,7 +1,8 @@
 """Texts that were written, kept so that a branch of one does not read it all again.
 
-Whatever is kept, the answer is the same to the last bit: a prompt is always read at once and what
-follows token by token, and a kept part was computed in that very order.
+Whatever is kept, the answer is the same to the last bit: where a decoder's numbers depend on how
+much it reads at once, a prompt is always read at once and what follows token by token, and a kept
+part was computed in that very order.
 """
 
 from collections.abc import Hashable, Sequence
@@ -9,9 +10,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from gpt2.cache import KVCache
 from gpt2.engine.memory import Memory
-from gpt2.generate import Start, decode_one_token, read
-from gpt2.model import GPT2
 from gpt2.records import Step
 from gpt2.sampling import Sampling
 
@@ -24,18 +24,18 @@ class Draft:
         prompt: the tokens it began with.
         first: [V], the logits after them.
         steps: of the tokens written so far.
-        start: its cache, and the logits from which writing goes on.
+        cache: holds all of these tokens, but for the last.
     """
 
     prompt: tuple[int, ...]
     first: torch.Tensor
     steps: tuple[Step, ...]
-    start: Start
+    cache: KVCache
 
     @property
     def nbytes(self) -> int:
         """Memory of its tensors."""
-        return self.start.cache.nbytes + self.first.nbytes + self.start.logits.nbytes
+        return self.cache.nbytes + self.first.nbytes
 
 
 # The model and all that changes it, the prompt, the sampling but its seed, the tokens written.
@@ -56,23 +56,24 @@ class Drafts:
 
     def open(
         self,
-        model: GPT2,
         name: Hashable,
         prompt: Sequence[int],
         sampling: Sampling,
         *,
         written: Sequence[int],
         capacity: int,
-    ) -> Draft:
+    ) -> Draft | None:
         """A draft to write on, with as many of the written tokens as a kept one shares.
-
-        The last of these is read again: its logits are not kept.
 
         Args:
             name: of the model and of all that changes what it computes.
             sampling: as for those tokens; another one, seeds aside, shares the prompt alone.
             written: tokens that follow the prompt.
             capacity: most tokens that the draft's cache will hold.
+
+        Returns:
+            The draft with a cache of its own, which lacks the last of the shared tokens: what
+            followed it is not kept. None if the prompt was not read before.
         """
         best, shared = None, 0
         for key, kept in self._kept.items():
@@ -83,13 +84,9 @@ class Drafts:
                 best, shared = key, count
         draft = self._kept.get(best) if best is not None else None
         if draft is None:
-            start = read(model, prompt, capacity=capacity)
-            return Draft(tuple(prompt), start.logits, (), start)
-        cache = draft.start.cache.copy(len(prompt) + max(0, shared - 1), capacity=capacity)
-        logits = decode_one_token(model, written[shared - 1], cache) if shared else draft.first
-        # The text may have ended here when the draft was made; now it goes on.
-        steps = tuple(replace(step, finish_reason="") for step in draft.steps[:shared])
-        return replace(draft, steps=steps, start=Start(cache, logits))
+            return None
+        cache = draft.cache.copy(len(prompt) + max(0, shared - 1), capacity=capacity)
+        return replace(draft, steps=draft.steps[:shared], cache=cache)
 
     def keep(self, name: Hashable, sampling: Sampling, draft: Draft) -> None:
         """Remember a draft; nothing may be written to its cache any more."""

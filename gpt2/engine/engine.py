@@ -1,6 +1,5 @@
-"""The engine: a catalog, a library, a writer and an inspector that share one turn at the model."""
+"""The engine: a catalog, a library, a writer and an inspector that share one model thread."""
 
-import threading
 from collections.abc import Iterator, Sequence
 
 from gpt2.devices import pick_device, pick_dtype
@@ -16,15 +15,14 @@ from gpt2.records import Trace, Update
 class Engine:
     """Text in, records out; any number of threads may ask.
 
-    One lock guards the model; a completion takes it token by token, so that several take turns.
-    What is kept between requests saves work and changes no answer.
+    One thread computes; the completions that are written at a time share each of its steps. What is
+    kept between requests saves work and changes no answer.
     """
 
     def __init__(self, library: Library, limits: Limits) -> None:
         self.catalog, self.library, self.limits = library.catalog, library, limits
-        turn = threading.Lock()
-        self.writer = Writer(library, limits, turn)
-        self.inspector = Inspector(library, limits, turn)
+        self.writer = Writer(library, limits)
+        self.inspector = Inspector(library, limits)
 
     @classmethod
     def load(
@@ -51,6 +49,10 @@ class Engine:
         catalog = Catalog(model, classifier, limits)
         library = Library(catalog, device=where, dtype=numbers, keep=limits.models)
         return cls(library, limits)
+
+    def close(self) -> None:
+        """End the model thread; also done when the program ends, or the engine is forgotten."""
+        self.library.close()
 
     def generate(self, request: Request, *, scales: Scales | None = None) -> Iterator[Trace]:
         """Write a completion, yielding what there is after every token.

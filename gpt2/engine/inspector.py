@@ -3,8 +3,7 @@
 A text is read once: the views of a selection share what a model saw of it.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -44,34 +43,27 @@ class Inspector:
     may have one token more, which was predicted and is not read.
     """
 
-    def __init__(
-        self,
-        library: Library,
-        limits: Limits,
-        turn: AbstractContextManager[object],
-    ) -> None:
-        """Read with a library's models.
-
-        Args:
-            turn: held while a model works.
-        """
+    def __init__(self, library: Library, limits: Limits) -> None:
+        """Read with a library's models."""
         self.library, self.catalog = library, library.catalog
-        self.limits, self._turn = limits, turn
+        self.limits, self._scheduler = limits, library.scheduler
         # What models saw of texts (Reading.streams), by model and tokens.
         self.streams: Memory[tuple[str, tuple[int, ...]], Tensor] = Memory(limits.observed_bytes)
         self._heads: dict[str, HeadScores] = {}  # by model; a few hundred bytes each
 
-    @contextmanager
-    def _reading(self, ids: Sequence[int], model: str) -> Iterator[Reading]:
-        """The model's turn, and what it saw of a text: read now, or kept from the last view."""
+    def _ask(self, ids: Sequence[int], model: str, question: Callable[[Reading], Result]) -> Result:
+        """An answer from what the model saw of a text: read now, or kept from the last view."""
         backbone = self.library.get(model).backbone
         key = model, lens.tokens_read(ids, backbone.config)
-        with self._turn:
+
+        def answer() -> Result:
             streams = self.streams.get(key)
             if streams is None:
                 streams = Reading.of(backbone, ids).streams
                 self.streams.keep(key, streams)
-            yield Reading(backbone, tuple(ids), streams)
+            return question(Reading(backbone, tuple(ids), streams))
+
+        return self._scheduler.run(answer)
 
     def tokens_read(self, ids: Sequence[int], *, model: str) -> tuple[int, ...]:
         """Those of a text's tokens that the model reads, and attention is between."""
@@ -83,8 +75,7 @@ class Inspector:
         self, ids: Sequence[int], layer: int, *, model: str, weighted: bool = False
     ) -> np.ndarray:
         """Attention of all heads of a layer, [H, T, T]; see Reading."""
-        with self._reading(ids, model) as reading:
-            return reading.attention(layer, weighted=weighted)
+        return self._ask(ids, model, lambda reading: reading.attention(layer, weighted=weighted))
 
     def attention_window(
         self,
@@ -97,54 +88,56 @@ class Inspector:
         weighted: bool = False,
     ) -> np.ndarray:
         """A part of it, [H, rows, columns]."""
-        with self._reading(ids, model) as reading:
-            return reading.attention(layer, rows=rows, columns=columns, weighted=weighted)
+        return self._ask(
+            ids,
+            model,
+            lambda reading: reading.attention(layer, rows=rows, columns=columns, weighted=weighted),
+        )
 
     def overview(
         self, ids: Sequence[int], layer: int, cells: int, *, model: str, weighted: bool = False
     ) -> Pooled:
         """Attention of all heads of a layer in at most `cells` a side."""
-        with self._reading(ids, model) as reading:
-            return reading.overview(layer, cells, weighted=weighted)
+        return self._ask(
+            ids, model, lambda reading: reading.overview(layer, cells, weighted=weighted)
+        )
 
     def tiles(
         self, ids: Sequence[int], cells: int, *, model: str, weighted: bool = False
     ) -> Pooled:
         """Attention of all heads of all layers in at most `cells` a side."""
-        with self._reading(ids, model) as reading:
-            return reading.tiles(cells, weighted=weighted)
+        return self._ask(ids, model, lambda reading: reading.tiles(cells, weighted=weighted))
 
     def rollout(self, ids: Sequence[int], *, model: str) -> np.ndarray:
         """Attention followed through all layers, [T, T]."""
-        with self._reading(ids, model) as reading:
-            return reading.rollout()
+        return self._ask(ids, model, lambda reading: reading.rollout())
 
     def logit_lens(
         self, ids: Sequence[int], positions: Sequence[int], *, model: str, top: int = 5
     ) -> LogitLens:
         """What each layer would predict after some tokens; see lens.logit_lens."""
-        with self._reading(ids, model) as reading:
-            return lens.logit_lens(reading, positions, top=top)
+        return self._ask(ids, model, lambda reading: lens.logit_lens(reading, positions, top=top))
 
     def heads(self, ids: Sequence[int], *, model: str) -> HeadScores:
         """What each head does on this text; see lens.head_scores."""
-        with self._reading(ids, model) as reading:
-            return lens.head_scores(reading)
+        return self._ask(ids, model, lambda reading: lens.head_scores(reading))
 
     def model_heads(self, *, model: str) -> HeadScores:
         """What each head is, measured once on repeated random tokens; see lens.model_heads."""
         backbone = self.library.get(model).backbone
-        with self._turn:
+
+        def measured() -> HeadScores:
             if model not in self._heads:
                 self._heads[model] = lens.model_heads(backbone)
             return self._heads[model]
+
+        return self._scheduler.run(measured)
 
     # --- what was predicted ----------------------------------------------------------------------
 
     def step(self, ids: Sequence[int], index: int, sampling: Sampling, *, model: str) -> Step:
         """The choice of one token of a text, recomputed from the tokens before it."""
-        with self._reading(ids, model) as reading:
-            return reading.step(index, sampling)
+        return self._ask(ids, model, lambda reading: reading.step(index, sampling))
 
     def waterfall(
         self, ids: Sequence[int], index: int, sampling: Sampling, *, model: str
@@ -157,13 +150,13 @@ class Inspector:
         Raises:
             ValueError: no such index.
         """
-        with self._reading(ids, model) as reading:
-            return lens.how_drawn(reading, index, sampling)
+        return self._ask(ids, model, lambda reading: lens.how_drawn(reading, index, sampling))
 
     def score_tokens(self, ids: Sequence[int], *, model: str) -> Score:
         """How each token after the first was predicted from those before it."""
-        with self._reading(ids, model) as reading:
-            return Score(model, tuple(ids[1:]), *reading.scores())
+        return self._ask(
+            ids, model, lambda reading: Score(model, tuple(ids[1:]), *reading.scores())
+        )
 
     def score(self, text: str, *, model: str = "") -> Score:
         """How likely the model finds a text after <|endoftext|>, its first tokens if it is long.
@@ -181,14 +174,18 @@ class Inspector:
         score = self.score_tokens([start_id, *ids[:n_ctx]], model=model)
         return replace(score, truncated=max(0, len(ids) - n_ctx))
 
-    def classify(self, text: str, *, classifier: str = "") -> Verdict:
+    def classify(self, text: str, *, classifier: str = "", bulk: bool = False) -> Verdict:
         """The topic of a text, of its first tokens if the classifier was trained on shorter ones.
+
+        Args:
+            bulk: it is one of many, which others need not wait for.
 
         Raises:
             ValueError: the text is empty or too long.
         """
         loaded = self.library.get(classifier or self.catalog.classifiers[0])
-        if loaded.classifier is None:
+        reader = loaded.classifier
+        if reader is None:
             raise ValueError(f"{loaded.name} is no classifier")
         # As typed, but for blanks around it: the answer is read at the last token.
         tokenizer = self.catalog.tokenizer(loaded.name)
@@ -197,9 +194,13 @@ class Inspector:
             raise ValueError("the news text is empty; paste a headline or an article")
         length = reading_length(tokenizer, loaded.backbone.config)
         truncated, ids = max(0, len(ids) - length), ids[:length]
-        with self._turn, torch.inference_mode():
-            logits = loaded.classifier.per_token(torch.tensor([ids], device=self.library.device))
-            per_token = logits[0].float().softmax(dim=-1).cpu().numpy()
+
+        @torch.inference_mode()
+        def read() -> np.ndarray:
+            logits = reader.per_token(torch.tensor([ids], device=self.library.device))
+            return logits[0].float().softmax(dim=-1).cpu().numpy()
+
+        per_token = self._scheduler.run(read, bulk=bulk)
         labels = loaded.backbone.config.labels
         return Verdict(loaded.name, labels, per_token[-1], tuple(ids), truncated, per_token)
 
@@ -207,10 +208,9 @@ class Inspector:
 
     def ablation_maps(self, ids: Sequence[int], index: int, *, model: str) -> Iterator[AblationMap]:
         """What the prediction of ids[index] owes to each head and MLP; see lens.ablation_maps."""
-        with self._reading(ids, model) as reading:
-            token = reading.token(index)
+        reading, token = self._ask(ids, model, lambda reading: (reading, reading.token(index)))
         self._check_explained(index)
-        yield from self._turns(lens.ablation_maps(reading, index, token))
+        yield from self._scheduler.parts(lens.ablation_maps(reading, index, token))
 
     def ablate(
         self, ids: Sequence[int], index: int, scales: lens.Scales, *, model: str
@@ -220,13 +220,16 @@ class Inspector:
         Raises:
             ValueError: no such index, or the scales are of another model.
         """
-        with self._reading(ids, model) as reading:
+
+        def compare(reading: Reading) -> Ablation:
             before = reading.logits_before(index)
             scaled = lens.scaled_model(reading.model, scales)
             after = Reading.of(scaled, ids[:index]).logits_before(index)
-        token = ids[index] if index < len(ids) else -1
-        probs = [logits.softmax(dim=-1).cpu().numpy() for logits in (before, after)]
-        return Ablation(index, token, *probs)
+            token = ids[index] if index < len(ids) else -1
+            probs = [logits.softmax(dim=-1).cpu().numpy() for logits in (before, after)]
+            return Ablation(index, token, *probs)
+
+        return self._ask(ids, model, compare)
 
     def attributions(
         self,
@@ -253,7 +256,7 @@ class Inspector:
         if method not in METHODS:
             raise ValueError(f"no method {method!r}; there are: {', '.join(METHODS)}")
         reading, target = self._asked(ids, index, answer, instead_of, model)
-        yield from self._turns(lens.attribute(target, reading, index, method))
+        yield from self._scheduler.parts(lens.attribute(target, reading, index, method))
 
     def faithfulness(
         self,
@@ -273,14 +276,17 @@ class Inspector:
             quick: only gradient x input and rollout, in a quarter of the time.
         """
         reading, target = self._asked(ids, index, answer, instead_of, model)
-        with self._turn:
-            shares = {}
-            for method in METHODS[: 1 if quick else None]:
-                *_, whole = lens.attribute(target, reading, index, method)
-                shares[method] = whole.scores
+        shares = {}
+        for method in METHODS[: 1 if quick else None]:
+            *_, whole = self._scheduler.parts(lens.attribute(target, reading, index, method))
+            shares[method] = whole.scores
+
+        def test() -> Faithfulness:
             shares["attention rollout"] = reading.rollout()[index - 1, :index]
             seeds = 0 if quick else lens.SEEDS
             return lens.faithfulness(target, ids[:index], shares, seeds=seeds)
+
+        return self._scheduler.run(test, bulk=True)
 
     def _asked(
         self, ids: Sequence[int], index: int, answer: int, instead_of: int | None, model: str
@@ -288,8 +294,12 @@ class Inspector:
         """What the model saw of a text, and the answer after ids[:index] to explain."""
         loaded = self.library.get(model)
         target = lens.Target(loaded.classifier or loaded.backbone, answer, instead_of=instead_of)
-        with self._reading(ids, model) as reading:
+
+        def checked(reading: Reading) -> Reading:
             reading.check_prediction(index)
+            return reading
+
+        reading = self._ask(ids, model, checked)
         self._check_explained(index)
         return reading, target
 
@@ -300,12 +310,3 @@ class Inspector:
                 f"{count} tokens stand before this one; a prediction is explained by at most "
                 f"{limit}; choose an earlier token or shorten the text"
             )
-
-    def _turns(self, results: Iterator[Result]) -> Iterator[Result]:
-        """What takes long, in parts, each of which waits for the model's turn."""
-        while True:
-            with self._turn:
-                result = next(results, None)
-            if result is None:
-                return
-            yield result

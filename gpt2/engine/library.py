@@ -3,6 +3,8 @@
 import logging
 import threading
 import time
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +12,7 @@ import torch
 from gpt2 import fast, weights
 from gpt2.classifier import GPT2Classifier
 from gpt2.engine.catalog import Catalog
+from gpt2.engine.scheduler import Scheduler
 from gpt2.model import GPT2
 
 log = logging.getLogger(__name__)
@@ -23,10 +26,11 @@ class Loaded:
     about: dict[str, str | int]
     backbone: GPT2
     classifier: GPT2Classifier | None
+    decoder: fast.Decoder
 
 
 class Library:
-    """The weights of a catalog's models. Thread-safe."""
+    """The weights of a catalog's models, and the thread that computes with them. Thread-safe."""
 
     def __init__(
         self, catalog: Catalog, *, device: torch.device, dtype: torch.dtype, keep: int
@@ -42,6 +46,8 @@ class Library:
         self.catalog, self.device, self.dtype, self._keep = catalog, device, dtype, keep
         self._loaded: dict[str, Loaded] = {}  # in the order of last use
         self._lock, self._reading = threading.Lock(), threading.Lock()
+        self.scheduler = Scheduler(catalog.limits.rows)
+        self.close = weakref.finalize(self, self.scheduler.close)  # called at exit at the latest
         for name in (catalog.models[0], catalog.classifiers[0]):
             self._remember(self._read(name))  # whoever starts the page may read their paths
 
@@ -77,6 +83,15 @@ class Library:
             return loaded
 
     def _read(self, name: str) -> Loaded:
+        """Read a model's files, in a thread of its own that takes its workers along when it ends.
+
+        Not in the model thread, where texts would stand still for as long as that takes; there it
+        is made ready.
+        """
+        with ThreadPoolExecutor(1, "reading") as reader:
+            return reader.submit(self._read_here, name).result()
+
+    def _read_here(self, name: str) -> Loaded:
         directory = self.catalog.directory(name)
         start = time.perf_counter()
         about = self._about(name)
@@ -92,8 +107,9 @@ class Library:
         backbone = fast.stored(backbone, self.dtype)
         if classifier is not None:
             classifier.transformer = backbone
+        decoder = self.scheduler.run(lambda: fast.decoder(backbone))
         log.info("loaded %s in %.1f s", name, time.perf_counter() - start)
-        return Loaded(name, about, backbone, classifier)
+        return Loaded(name, about, backbone, classifier, decoder)
 
     def describe(self, name: str) -> dict[str, str | int]:
         """A model's shape and fingerprint: as it was loaded, or as its files are now.

@@ -16,6 +16,9 @@ class Limits:
         new_tokens: tokens of a completion.
         seconds: wall time of a completion.
         queue: requests that may wait.
+        rows: completions written at once; each has a cache of its own, for its prompt and the
+            tokens to come: 2 x n_layer x n_embd numbers a token, so with 32 texts that fill the
+            context at most 0.6 GB (mini), 2.4 GB (124M) or 20 GB (1558M) in float32.
         attention_tokens: tokens shown on a side of an attention map.
         models: models of each kind kept in memory; the one used longest ago goes first.
         explained_tokens: tokens before a prediction that is attributed to them or to heads.
@@ -27,6 +30,7 @@ class Limits:
     new_tokens: int = 512
     seconds: float = 60.0
     queue: int = 16
+    rows: int = 32
     attention_tokens: int = 64
     models: int = 2
     explained_tokens: int = 128

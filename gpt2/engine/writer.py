@@ -1,33 +1,28 @@
-"""Writing: a request is checked, its prompt read once, and its tokens drawn one by one."""
+"""Writing: a request is checked, and the model thread has its text among those that it writes."""
 
-import time
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import replace
+from collections.abc import Generator, Sequence
 from itertools import islice
 
+import numpy as np
+
+from gpt2 import fast
 from gpt2.checks import check_number, check_text
 from gpt2.engine.drafts import Drafts
 from gpt2.engine.library import Library
 from gpt2.engine.request import Limits, Request
-from gpt2.generate import go_on
+from gpt2.engine.row import Order, Row
+from gpt2.engine.stream import Stream
 from gpt2.lens import Scales, scaled_model
-from gpt2.records import Step, Trace, Update
+from gpt2.records import Trace, Update
 
 
 class Writer:
     """Writes completions; any number of threads may ask."""
 
-    def __init__(
-        self, library: Library, limits: Limits, turn: AbstractContextManager[object]
-    ) -> None:
-        """Write with a library's models.
-
-        Args:
-            turn: held for each token, so that several texts take turns.
-        """
+    def __init__(self, library: Library, limits: Limits) -> None:
+        """Write with a library's models."""
         self.library, self.catalog = library, library.catalog
-        self.limits, self._turn = limits, turn
+        self.limits, self._scheduler = limits, library.scheduler
         self.drafts = Drafts(limits.draft_bytes)
 
     def begin(self, request: Request) -> Trace:
@@ -100,7 +95,7 @@ class Writer:
         scales: Scales | None = None,
         forced: Sequence[int] = (),
     ) -> Generator[Update, None, None]:
-        """A completion, token by token; closing the iterator stops the work at once.
+        """A completion, token by token; closing the iterator ends the work at once.
 
         What is drawn depends on the request, the place and the tokens before it alone. So a text
         whose writer is gone goes on anywhere, forced to the tokens that it has.
@@ -110,31 +105,48 @@ class Writer:
             scales: parts of the model to turn off, down or up while writing.
             forced: tokens that it begins with.
         """
-        start, stop = time.perf_counter(), request.stop
-        tokenizer = self.catalog.tokenizer(begun.model)
-        decoder, text, shown = tokenizer.decoder(), "", 0
-        steps = self._steps(request, begun, scales, forced)
-        reason = ""
-        while not reason:
-            with self._turn:
-                step = next(steps)
-            seconds = time.perf_counter() - start
-            late = "deadline" if seconds > self.limits.seconds else ""
-            reason = step.finish_reason or late
-            if step.id != tokenizer.end_id:
-                text += decoder.feed(step.id)
-            if reason:
-                text += decoder.flush()
-            if stop and stop in text:
-                text, reason = text[: text.index(stop)], "stop"
-            end = len(text) if reason else len(text) - overlap(text, stop)
-            yield Update(step, text[shown:end], reason, seconds)
-            shown = end
+        with self.start(request, begun, scales=scales, forced=forced) as stream:
+            yield from stream.updates()
 
-    def follow(
+    def start(
+        self,
+        request: Request,
+        begun: Trace,
+        *,
+        scales: Scales | None = None,
+        forced: Sequence[int] = (),
+    ) -> Stream:
+        """The same for who waits without a thread; leaving the stream's context ends the work."""
+        loaded = self.library.get(begun.model)
+
+        def decoder() -> fast.Decoder:
+            if scales is None:
+                return loaded.decoder
+            if isinstance(loaded.decoder, fast.NativeDecoder):
+                return loaded.decoder.scaled(np.array(scales.factors))
+            return fast.decoder(scaled_model(loaded.backbone, scales))
+
+        row = Row(
+            Order(
+                request=request,
+                begun=begun,
+                forced=forced,
+                name=(begun.model, scales),
+                decoder=decoder,
+                tokenizer=self.catalog.tokenizer(begun.model),
+                drafts=self.drafts,
+                seconds=self.limits.seconds,
+            )
+        )
+        self._scheduler.write(row)
+        return row.stream
+
+    def chosen(
         self, request: Request, begun: Trace, chosen: Sequence[tuple[int, int]]
-    ) -> Iterator[Update]:
-        """A completion in which some tokens were chosen by hand, all others drawn as ever.
+    ) -> tuple[int, ...]:
+        """The tokens that a completion begins with in which some were chosen by hand.
+
+        All others were drawn as ever: up to the last choice it is written anew, or remembered.
 
         Args:
             begun: what `begin` gave for the request.
@@ -147,52 +159,10 @@ class Writer:
         forced: tuple[int, ...] = ()
         for place, token in chosen:
             written = [*begun.prompt_ids, *forced]
-            if len(written) < place:  # up to there as it was drawn, which a draft remembers
+            if len(written) < place:
                 updates = self.write(request, begun, forced=forced)
                 more = islice(updates, len(forced), place - first)
                 written += [update.step.id for update in more]
                 updates.close()
             forced = self.forced(request, begun, (*written, token), place, token)
-        yield from self.write(request, begun, forced=forced)
-
-    def _steps(
-        self, request: Request, begun: Trace, scales: Scales | None, forced: Sequence[int]
-    ) -> Iterator[Step]:
-        """The tokens of a completion; those that a kept one shares are not computed again."""
-        prompt, sampling, count = begun.prompt_ids, request.sampling, request.max_new_tokens
-        backbone = self.library.get(begun.model).backbone
-        model = scaled_model(backbone, scales) if scales else backbone
-        end_id = self.catalog.tokenizer(begun.model).end_id
-        name = (begun.model, scales)
-        draft = self.drafts.open(
-            model,
-            name,
-            prompt,
-            sampling,
-            written=forced[:-1],
-            capacity=min(model.config.n_ctx, len(prompt) + count),
-        )
-        steps = list(draft.steps)
-        yield from draft.steps
-        try:
-            for step in go_on(
-                model,
-                draft.start,
-                [*prompt, *(step.id for step in draft.steps)],
-                sampling,
-                max_new_tokens=count - len(draft.steps),
-                eos=-1 if end_id is None else end_id,
-                forced=forced[len(draft.steps) :],
-            ):
-                steps.append(step)
-                yield step
-        finally:
-            self.drafts.keep(name, sampling, replace(draft, steps=tuple(steps)))
-
-
-def overlap(text: str, stop: str) -> int:
-    """Length of the longest end of text that begins stop: it may yet become it."""
-    for length in range(min(len(text), len(stop) - 1), 0, -1):
-        if stop.startswith(text[-length:]):
-            return length
-    return 0
+        return forced

@@ -44,12 +44,15 @@ class Update:
             or of a stop text may yet follow, none of the stop text itself.
         finish_reason: one of FINISH_REASONS, empty while it goes on.
         seconds: wall time from the start of the prefill.
+        guessed: tokens that were guessed ahead so far to write faster, and how many of them were
+            right; of no meaning for the text.
     """
 
     step: Step
     text: str
     finish_reason: str
     seconds: float
+    guessed: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The finished text that the page opens with, made once and shared by all visitors."""
 
+import asyncio
 import json
 import logging
 import threading
@@ -7,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from gpt2.engine import Engine
-from gpt2.ui.generate.writing import Writing
+from gpt2.ui.generate.writing import Wanted, Writing
 from gpt2.ui.page import ERRORS
 from gpt2.ui.presets import OPENING, Preset
 from gpt2.ui.view import View
@@ -96,7 +97,7 @@ class Example:
     def make(self) -> dict[str, Any]:
         """Write the text and draw its picture."""
         wanted = self._writing.preset(self._preset, self._engine.catalog.models[0])
-        lines = "".join(self._unless_ending(self._writing.lines(wanted)))
+        lines = asyncio.run(self._written(wanted))
         asked = asked_of(lines)
         view = self._views[asked["look"].get("view", self._preset.view)]
         answers = [
@@ -104,6 +105,12 @@ class Example:
             for width in self._unless_ending(WIDTHS)
         ]
         return {"lines": lines, "view": view.name, "answers": answers}
+
+    async def _written(self, wanted: Wanted) -> str:
+        parts = []
+        async for part in self._writing.lines(wanted):
+            parts += self._unless_ending([part])
+        return "".join(parts)
 
     def _unless_ending(self, parts: Iterable[Part]) -> Iterator[Part]:
         for part in parts:

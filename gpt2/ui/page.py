@@ -5,22 +5,28 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import gradio as gr
 
 from gpt2.engine import Engine
 
-# Events that use the model share these places; the engine's own lock is behind them. Views have
-# places of their own: they are short, and behind texts of a minute they would fill the queue.
+# Events that use the model hold a worker thread and share these places; the engine's own queue is
+# behind them. Views have places of their own, so that the API does not keep a page waiting.
 MODEL_EVENTS = {"concurrency_id": "model", "concurrency_limit": 4}
 VIEW_EVENTS = {"concurrency_id": "views", "concurrency_limit": 4}
 ERRORS = (ValueError, OSError, FloatingPointError)  # whose words are meant for the visitor
+CLOCK = 0.08  # seconds from one batch of tokens to the next
 PRIVATE = {"api_visibility": "private"}  # a handler of the page, no part of the API
 
 PATIENCE = 0.03  # seconds until a first picture is worth its time, of what can be shown in part
 
 Result = TypeVar("Result")
+
+
+def text_events(engine: Engine) -> dict[str, Any]:
+    """Texts wait without a worker thread: there are as many places as are written at once."""
+    return {"concurrency_id": "texts", "concurrency_limit": engine.limits.rows}
 
 
 @contextmanager

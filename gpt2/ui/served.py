@@ -20,6 +20,7 @@ from gpt2.ui.mailbox import Mailboxes, forget_state
 
 log = logging.getLogger(__name__)
 
+LOOK = 0.005  # seconds until an event that has come to an empty queue is seen
 SHOWN = 60  # characters of a wrong value that are said again
 UNFORESEEN = "This could not be done: an error in this program, which its log names."
 
@@ -31,9 +32,12 @@ class Served(gr.Blocks):
     skeleton = ""  # what the page looks like (ui/skeleton.py)
 
     def queue(self, *args: Any, **options: Any) -> "Served":
-        """As of Blocks, with mailboxes that are emptied."""
+        """As of Blocks, with mailboxes that are emptied; an idle page hardly costs anything."""
         super().queue(*args, **options)
         self._queue.pending_messages_per_session = Mailboxes(self)
+        self._queue.sleep_when_free = LOOK  # else it looks a thousand times a second
+        self._queue.progress_update_sleep_when_free = 1  # nothing here has a gr.Progress
+        self._queue.ANAYLTICS_CACHE_FREQUENCY = 2**31  # no table of all events after each of them
         return self
 
     async def preprocess_data(

@@ -6,9 +6,8 @@ from typing import Any
 
 import gradio as gr
 
-from gpt2.ui.page import MODEL_EVENTS, PRIVATE, Page
+from gpt2.ui.page import PRIVATE, Page, text_events
 
-ON_PAGE = {"show_progress": "hidden", **MODEL_EVENTS, **PRIVATE}
 QUICK = {"queue": False, "show_progress": "hidden", **PRIVATE}
 
 
@@ -37,8 +36,9 @@ def wire_text(
         wanted: answers what the page asks for by itself, given the record.
         fields: of the form, by the names that the page's record has for them.
     """
+    on_page = {"show_progress": "hidden", **text_events(page.engine), **PRIVATE}
     settle = {"fn": None, "js": f"() => gpt2.stages.{tab}.settle()", **PRIVATE}
-    gr.on(asks, sent, [*inputs, page.record], [strip], js=record_js(tab), **ON_PAGE).failure(
+    gr.on(asks, sent, [*inputs, page.record], [strip], js=record_js(tab), **on_page).failure(
         **settle
     )
     strip.wanted(
@@ -47,7 +47,7 @@ def wire_text(
         [strip],
         js=f"() => [gpt2.stages.{tab}.wanted()]",
         trigger_mode="always_last",  # "once" forgets what is asked while the last answer ends
-        **ON_PAGE,
+        **on_page,
     ).failure(**settle)
     names, filled = json.dumps(list(fields)), list(fields.values())
     strip.fill(None, None, filled, js=f"() => gpt2.stages.{tab}.form({names})", **QUICK)

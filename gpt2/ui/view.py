@@ -5,14 +5,14 @@ changes; never while another view is open. Which is due the page decides (static
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 import gradio as gr
 
-from gpt2.ui.page import ERRORS, MODEL_EVENTS, PRIVATE, VIEW_EVENTS, Page, note
+from gpt2.ui.page import ERRORS, PRIVATE, VIEW_EVENTS, Page, note, text_events
 from gpt2.ui.picture import FILE_TYPES, Drawing
 from gpt2.ui.record import Asked, Tab, key_of, moment_of, read_asked
 
@@ -59,7 +59,7 @@ class Extra:
 
     slot: str
     uses: tuple[str, ...]
-    stream: Callable[[Asked, object, gr.Request], Iterator[str]]
+    stream: Callable[[Asked, object, gr.Request], AsyncIterator[str]]
 
 
 class View:
@@ -136,7 +136,7 @@ class View:
                 js=f"() => [{asked}.asked_extra({kind!r})]",
                 trigger_mode="once",
                 show_progress="hidden",
-                **MODEL_EVENTS,
+                **text_events(page.engine),
                 **PRIVATE,
             )
 
@@ -157,11 +157,11 @@ class View:
         for answer in self.answers(raw):
             yield {self.frame: answer}
 
-    def _streaming(self, extra: Extra) -> Callable[..., Iterator[dict[gr.HTML, str]]]:
-        def stream(raw: object, visitor: gr.Request) -> Iterator[dict[gr.HTML, str]]:
+    def _streaming(self, extra: Extra) -> Callable[..., AsyncIterator[dict[gr.HTML, str]]]:
+        async def stream(raw: object, visitor: gr.Request) -> AsyncIterator[dict[gr.HTML, str]]:
             answer = {"key": key_of(raw), "slot": extra.slot}
             try:
-                for html in extra.stream(self._asked(raw), raw, visitor):
+                async for html in extra.stream(self._asked(raw), raw, visitor):
                     yield {self.frame: json.dumps({**answer, "html": html})}
             except ERRORS as error:
                 yield {self.frame: json.dumps({**answer, "html": note(str(error))})}

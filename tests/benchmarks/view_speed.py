@@ -9,6 +9,7 @@ the text, is not counted but told.
 """
 
 import argparse
+import asyncio
 import json
 import statistics
 import sys
@@ -49,7 +50,11 @@ def asked(writing: Writing, tokens: int) -> dict[str, Any]:
     name = engine.catalog.models[0]
     count = tokens - len(engine.catalog.encode(PROMPT, model=name))
     request = Request(PROMPT, count, Sampling(), model=name)
-    raw = asked_of("".join(writing.lines(Wanted(request))))
+
+    async def lines() -> str:
+        return "".join([part async for part in writing.lines(Wanted(request))])
+
+    raw = asked_of(asyncio.run(lines()))
     look = {"token": len(raw["text"]["ids"]) - 1, "width": WIDTH, "layer": 5, "head": 2}
     return {**raw, "look": look}
 

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from gpt2.engine import Engine, Limits, Request, seed_or_random
-from gpt2.engine import writer as writer_module
-from gpt2.engine.writer import overlap
+from gpt2.engine.row import overlap
 from gpt2.records import Step
 from gpt2.sampling import Sampling
 from gpt2.tokenizer import ENDOFTEXT_ID
@@ -33,17 +32,24 @@ def answer(trace):
 
 
 @pytest.fixture
-def scripted(engine, tokenizer, monkeypatch):
-    """scripted(ids): from now on the model writes these tokens."""
+def scripted(engine, monkeypatch):
+    """scripted(ids): what the model writes when it is asked for as many tokens."""
 
-    def script(ids, *, pause=0.0):
-        def fake(*args, **kwargs):
-            for place, token in enumerate(ids, start=1):
-                time.sleep(pause)
-                reason = "length" if place == len(ids) else ""
-                yield Step(token, 0.5, 0.5, math.log(0.5), 1, 1.0, (token,), (0.5,), (0.5,), reason)
+    def script(ids, *, pause=0.0, **settings):
+        decoder, first = engine.library.get("tiny").decoder, []
 
-        monkeypatch.setattr(writer_module, "go_on", fake)
+        def fake(logits, draws):
+            time.sleep(pause)
+            first.extend(len(draw.seen) for draw in draws[: not first])
+            tokens = [ids[len(draw.seen) - first[0]] for draw in draws]
+            return [
+                Step(token, 0.5, 0.5, math.log(0.5), 1, 1.0, (token,), (0.5,), (0.5,))
+                for token in tokens
+            ]
+
+        with monkeypatch.context() as patch:
+            patch.setattr(decoder, "choose", fake)
+            return ask(engine, count=len(ids), **settings)
 
     return script
 
@@ -70,22 +76,21 @@ def test_an_empty_prompt_starts_from_the_end_of_text(engine):
 
 
 def test_the_end_token_ends_the_text_without_being_in_it(engine, scripted, tokenizer):
-    scripted([*tokenizer.encode("The end"), ENDOFTEXT_ID])
-    assert ask(engine)[-1].completion == "The end"
+    traces = scripted([*tokenizer.encode("The end"), ENDOFTEXT_ID])
+    assert traces[-1].completion == "The end"
+    assert traces[-1].finish_reason == "eos"
 
 
 def test_half_a_character_is_not_shown_before_its_end(engine, scripted, tokenizer):
     ids = tokenizer.encode("né 👩‍💻 中")
-    scripted(ids)
-    traces = ask(engine)
+    traces = scripted(ids)
     assert len(traces) == len(ids)
     assert traces[-1].completion == "né 👩‍💻 中"
     assert not any("\ufffd" in trace.completion for trace in traces)
 
 
 def test_half_a_character_at_the_end_is_shown_as_one(engine, scripted, tokenizer):
-    scripted(tokenizer.encode("a👩")[:-1])
-    assert ask(engine)[-1].completion == "a\ufffd"
+    assert scripted(tokenizer.encode("a👩")[:-1])[-1].completion == "a\ufffd"
 
 
 # --- truncation ------------------------------------------------------------------------------
@@ -127,8 +132,7 @@ def test_what_is_kept_is_the_end(engine, tokenizer):
     ],
 )
 def test_a_stop_text_ends_before_itself(engine, scripted, tokenizer, text, stop, left):
-    scripted(tokenizer.encode(text))
-    traces = ask(engine, stop=stop)
+    traces = scripted(tokenizer.encode(text), stop=stop)
     assert traces[-1].completion == left
     assert traces[-1].finish_reason == ("stop" if stop in text else "length")
     for trace in traces:
@@ -140,8 +144,7 @@ def test_a_stop_text_in_the_prompt_stops_nothing(engine):
 
 
 def test_a_stop_text_stops_the_model_too(engine, scripted, tokenizer):
-    scripted(tokenizer.encode(" a b c d e"))
-    assert len(ask(engine, stop=" c")[-1].steps) == 3
+    assert len(scripted(tokenizer.encode(" a b c d e"), stop=" c")[-1].steps) == 3
 
 
 def test_overlap_is_the_longest_end_that_begins_the_stop_text():
@@ -162,8 +165,7 @@ def test_overlap_is_the_longest_end_that_begins_the_stop_text():
 
 def test_a_deadline_ends_a_completion_that_takes_too_long(engine, scripted, monkeypatch):
     monkeypatch.setattr(engine.writer, "limits", Limits(seconds=0.1))
-    scripted([262] * 50, pause=0.02)
-    trace = ask(engine)[-1]
+    trace = scripted([262] * 50, pause=0.02)[-1]
     assert trace.finish_reason == "deadline"
     assert 0.1 < trace.seconds < 1
     assert 1 <= len(trace.steps) < 50
@@ -267,50 +269,32 @@ def test_two_interleaved_completions_do_not_mix(engine):
     assert [answer(trace) for trace in pairs[-1]] == alone
 
 
-def test_one_model_step_at_a_time(engine, monkeypatch):
-    inside, most, real = [], [], writer_module.go_on
-
-    def watched(*args, **kwargs):
-        steps = real(*args, **kwargs)
-        while True:
-            inside.append(1)
-            most.append(len(inside))
-            time.sleep(0.001)
-            step = next(steps, None)
-            inside.pop()
-            if step is None:
-                return
-            yield step
-
-    monkeypatch.setattr(writer_module, "go_on", watched)
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: ask(engine, count=5), range(4)))
-    assert max(most) == 1
-
-
 def test_closing_a_completion_early_frees_the_model_and_stops_the_work(engine, monkeypatch):
-    made, real = [], writer_module.go_on
+    made, decoder = [], engine.library.get("tiny").decoder
+    choose = decoder.choose
 
-    def counted(*args, **kwargs):
-        for step in real(*args, **kwargs):
-            made.append(step)
-            yield step
+    def counted(logits, draws):
+        time.sleep(0.005)
+        made.extend(draws)
+        return choose(logits, draws)
 
-    monkeypatch.setattr(writer_module, "go_on", counted)
+    monkeypatch.setattr(decoder, "choose", counted)
     running = engine.generate(Request("Hello", 50, LIVELY))
     next(running), next(running)
     running.close()
-    assert len(made) == 2
+    count = len(made)
+    time.sleep(0.1)
+    assert len(made) <= count + 1  # the step that was under way
+    assert count < 10
     assert ask(engine)[-1].finish_reason == "length"
 
 
 def test_an_error_in_the_model_frees_it(engine, monkeypatch):
-    def broken(*args, **kwargs):
+    def broken(logits, draws):
         raise FloatingPointError("the model gave logits that are not numbers")
-        yield
 
     with monkeypatch.context() as patch:
-        patch.setattr(writer_module, "go_on", broken)
+        patch.setattr(engine.library.get("tiny").decoder, "choose", broken)
         with pytest.raises(FloatingPointError):
             ask(engine)
     assert ask(engine)[-1].finish_reason == "length"

@@ -318,7 +318,7 @@ def test_branch_keeps_the_beginning_and_repeats_what_was_not_changed(client):
     assert list(same)[-1] == text
     parts = list(client.submit("Hello world", ids, 6, 262, **ASKED, api_name="/branch"))
     assert whole(parts)["tokens"] == parts[-1]["tokens"]
-    assert len(parts[0]["tokens"]) == 5
+    assert len(parts[0]["tokens"]) >= 5  # up to the choice, at least
     assert set(parts[-1]) == GENERATE_KEYS
     assert parts[-1]["tokens"][:4] == text["tokens"][:4]
     assert parts[-1]["tokens"][4]["piece"] == "·the"
@@ -765,7 +765,7 @@ def test_two_that_wait_for_each_other_take_turns(client, slow_model):
 
 
 def test_a_full_queue_is_told_and_empties(page_server, engine, slow_model):
-    places = engine.limits.queue
+    places = engine.limits.rows + engine.limits.queue
     body = json.dumps({"data": list((PARAMETERS["generate"] | {"max_new_tokens": 4}).values())})
     answers, lock = [], threading.Lock()
 

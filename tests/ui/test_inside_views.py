@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import gradio as gr
 import numpy as np
 import pytest
+from streams import collected
 
 from gpt2.engine import Engine, Limits, Request, Sampling, Scales
 from gpt2.figures import AblationGrid, AttentionMap, BeforeAfter, HeadMap, HeadTiles
@@ -280,7 +281,7 @@ def written_again(engine, found, *, stopped=False):
     visitor = SimpleNamespace(session_hash="session")
     if stopped:
         writing.stop({"moment": 9}, visitor)
-    return list(write_again(engine, writing, found, {"moment": 5}, visitor))
+    return collected(write_again(engine, writing, found, {"moment": 5}, visitor))
 
 
 def test_the_text_is_written_again_beside_what_it_was(engine):

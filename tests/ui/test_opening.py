@@ -8,6 +8,7 @@ import threading
 from types import SimpleNamespace
 
 import pytest
+from streams import collected
 
 from gpt2.ui import build_app
 from gpt2.ui.example import WIDTHS, asked_of
@@ -44,7 +45,7 @@ def parsed(lines):
 def test_the_example_is_the_text_that_its_preset_writes_on_the_page(app, engine, made):
     writing = app.example._writing
     wanted = writing.preset(OPENING, engine.catalog.models[0])
-    *_, last = writing.write(lambda: wanted, {"moment": 5}, VISITOR)
+    *_, last = collected(writing.write(lambda: wanted, {"moment": 5}, VISITOR))
     assert parsed(made["lines"]) == parsed(last[writing.strip])
 
 
@@ -215,7 +216,7 @@ def test_a_page_that_is_closed_waits_for_its_example_and_makes_none_any_more(eng
     """A process that ended while the model wrote it was aborted."""
     example, threads = build_app(engine).example, threading.active_count()
     example.start()
-    assert threading.active_count() == threads + 1
+    assert threading.active_count() > threads
     example.stop()
     assert threading.active_count() == threads
     example.start()

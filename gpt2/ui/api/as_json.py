@@ -1,23 +1,27 @@
 """Records as the JSON objects of the API."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable
 
-from gpt2.engine import Engine
+from gpt2.engine import Engine, Stream
 from gpt2.records import Step, Trace
-from gpt2.ui.page import on_a_clock
-
-CLOCK = 0.1  # seconds between two updates
+from gpt2.ui.page import CLOCK
 
 
-def streamed(engine: Engine, traces: Iterable[Trace]) -> Iterator[dict]:
+async def streamed(engine: Engine, trace: Trace, text: Stream) -> AsyncIterator[dict]:
     """A completion as /generate and /branch answer: on a clock, each with what is new.
 
     An update holds the text so far and the records of the tokens since the last update, `start`
     is the index of the first of them; the last one is whole. So a long answer is sent twice, and
     not once for each of its tokens.
+
+    Args:
+        trace: the completion before its first token.
+        text: what it gains.
     """
     records: list[dict] = []
-    for *_, trace in on_a_clock(traces, CLOCK):
+    async for batch in text.batches(CLOCK):
+        for update in batch:
+            trace = trace.with_update(update)
         start = len(records)
         records += [step_json(engine, trace.model, step) for step in trace.steps[start:]]
         start = 0 if trace.finish_reason else start

@@ -3,13 +3,16 @@
 The page's own handlers are not part of it.
 """
 
+import asyncio
+import inspect
+
 import gradio as gr
 import numpy as np
 
 from gpt2.engine import Engine, Request, Sampling, check_number, seed_or_random
 from gpt2.ui.api.as_json import streamed, token_json
 from gpt2.ui.api.lens import LensEndpoints, whole_text
-from gpt2.ui.page import MODEL_EVENTS, errors_in_words
+from gpt2.ui.page import MODEL_EVENTS, errors_in_words, text_events
 
 
 class Endpoints:
@@ -18,7 +21,7 @@ class Endpoints:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
-    def generate(
+    async def generate(
         self,
         prompt: str,
         max_new_tokens: int = 60,
@@ -48,9 +51,12 @@ class Endpoints:
                 repetition_penalty, temperature, top_k, top_p, min_p, seed_or_random(seed)
             )
             request = Request(prompt, max_new_tokens, sampling, stop)
-            yield from streamed(self.engine, self.engine.generate(request))
+            begun = await asyncio.to_thread(self.engine.writer.begin, request)
+            with self.engine.writer.start(request, begun) as text:
+                async for update in streamed(self.engine, begun, text):
+                    yield update
 
-    def branch(
+    async def branch(
         self,
         prompt: str,
         ids: list,
@@ -88,7 +94,12 @@ class Endpoints:
             request = Request(prompt, max_new_tokens, sampling, stop)
             if not isinstance(ids, list):
                 raise ValueError("ids must be a list of token ids, as generate gives them")
-            yield from streamed(self.engine, self.engine.branch(request, ids, position, token))
+            writer = self.engine.writer
+            begun = await asyncio.to_thread(writer.begin, request)
+            forced = writer.forced(request, begun, ids, position, token)
+            with writer.start(request, begun, forced=forced) as text:
+                async for update in streamed(self.engine, begun, text):
+                    yield update
 
     @errors_in_words()
     def score(self, text: str) -> dict:
@@ -166,7 +177,10 @@ def build_api(engine: Engine) -> None:
     """Add the endpoints to the Blocks being built."""
     for group in (Endpoints(engine), LensEndpoints(engine)):
         for name in (name for name in vars(type(group)) if not name.startswith("_")):
-            gr.api(getattr(group, name), api_name=name, **MODEL_EVENTS)
+            endpoint = getattr(group, name)
+            writes = inspect.isasyncgenfunction(endpoint)
+            events = text_events(engine) if writes else MODEL_EVENTS
+            gr.api(endpoint, api_name=name, **events)
 
 
 def _whole(name: str, value: object, low: int, high: int) -> int:

@@ -46,7 +46,7 @@ def many_drawings(engine: Engine, asked: Asked) -> Iterator[dict[str, str]]:
     """The verdicts as they come."""
     texts = listed_texts(engine, asked.look.get("many"))
     verdicts: list[Verdict] = []
-    each = (engine.inspector.classify(text, classifier=asked.model) for text in texts)
+    each = (engine.inspector.classify(text, classifier=asked.model, bulk=True) for text in texts)
     for batch in on_a_clock(each, CLOCK):
         verdicts += batch
         yield {

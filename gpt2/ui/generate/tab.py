@@ -1,6 +1,6 @@
 """The Generate tab: left the text, right the inspector."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import gradio as gr
@@ -76,13 +76,16 @@ def build_generate(page: Page) -> Example:
             build_why(page, "generate")
             build_score(page)
 
-    def write(visitor: gr.Request, prompt, *rest) -> Iterator[dict[gr.HTML, str]]:
+    async def write(visitor: gr.Request, prompt, *rest) -> AsyncIterator[dict[gr.HTML, str]]:
         *values, raw = rest
-        yield from writing.write(lambda: Wanted(settings.request(prompt, values)), raw, visitor)
+        asked = writing.write(lambda: Wanted(settings.request(prompt, values)), raw, visitor)
+        async for lines in asked:
+            yield lines
 
-    def wanted(raw, visitor: gr.Request) -> Iterator[dict[gr.HTML, str]]:
+    async def wanted(raw, visitor: gr.Request) -> AsyncIterator[dict[gr.HTML, str]]:
         """A text that the page asks for by itself: with another token, or from a link."""
-        yield from writing.write(lambda: _wanted(writing, raw), raw, visitor)
+        async for lines in writing.write(lambda: _wanted(writing, raw), raw, visitor):
+            yield lines
 
     wire_text(
         page,

@@ -70,6 +70,6 @@ def limits_words(engine: Engine) -> str:
     limits = engine.limits
     return (
         f"Limits: {limits.prompt_chars:,} characters of prompt, {limits.new_tokens} new tokens and "
-        f"{limits.seconds:g} s a request, {limits.queue} requests waiting, {limits.models} models "
-        "of each kind in memory."
+        f"{limits.seconds:g} s a request, {limits.rows} texts written at once, {limits.queue} "
+        f"requests waiting, {limits.models} models of each kind in memory."
     )

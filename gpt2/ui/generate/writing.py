@@ -1,13 +1,13 @@
 """A text as it is written: what is asked for, checked, and sent to the page line by line."""
 
-from collections.abc import Callable, Iterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from typing import Any
 
 import gradio as gr
 
-from gpt2.engine import Request, Sampling
+from gpt2.engine import Request, Sampling, Stream
 from gpt2.figures import counted, level_legend
 from gpt2.records import Trace, Update
 from gpt2.ui.copying import copy_row
@@ -21,12 +21,11 @@ from gpt2.ui.generate.lines import (
     token_line,
 )
 from gpt2.ui.generate.words import drawn_words
-from gpt2.ui.page import ERRORS, Page, on_a_clock
+from gpt2.ui.page import CLOCK, ERRORS, Page
 from gpt2.ui.presets import Preset
 from gpt2.ui.record import Choice, moment_of
 
 SESSIONS = 10_000  # whose last Stop is remembered
-CLOCK = 0.08  # seconds from one batch of tokens to the next
 FINISHED = {
     "length": "stopped: length",
     "eos": "stopped: the model ended the text",
@@ -96,10 +95,11 @@ class Writing:
             elem_id="generate-text",
         )
         self._stopped: dict[str, int] = {}  # the moment of the last Stop, by session
+        self._running: dict[Stream, tuple[str, int]] = {}  # whose it is, and when it was asked for
 
-    def write(
+    async def write(
         self, wanted: Callable[[], Wanted], raw: object, visitor: gr.Request
-    ) -> Iterator[dict[gr.HTML, str]]:
+    ) -> AsyncIterator[dict[gr.HTML, str]]:
         """The lines of a text while it grows; one that is refused leaves the old text there.
 
         Args:
@@ -108,51 +108,66 @@ class Writing:
         """
         lines, moment = "", moment_of(raw)
         try:
-            for line in self.lines(wanted(), moment, visitor.session_hash or ""):
+            asked = await asyncio.to_thread(wanted)
+            async for line in self.lines(asked, moment, visitor.session_hash or ""):
                 lines += line
                 yield {self.strip: lines}
         except ERRORS as error:
             yield {self.strip: lines + refused_line(str(error), moment)}
 
-    def lines(self, wanted: Wanted, moment: int = 0, session: str = "") -> Iterator[str]:
+    async def lines(self, wanted: Wanted, moment: int = 0, session: str = "") -> AsyncIterator[str]:
         """The lines of a text, a few at a time; see lines.py."""
-        request, engine = wanted.request, self.engine
-        begun = engine.writer.begin(request)
+        request, engine, writer = wanted.request, self.engine, self.engine.writer
+        begun = await asyncio.to_thread(writer.begin, request)  # which may load a model
         spell = engine.catalog.speller(model=begun.model)
         texts = list(map(spell, begun.prompt_ids))
         yield text_line(engine, begun, request, texts, chosen=wanted.chosen, moment=moment)
-        updates = islice(engine.writer.follow(request, begun, wanted.chosen), wanted.most)
+        forced = await asyncio.to_thread(writer.chosen, request, begun, wanted.chosen)
         done: list[Update] = []
-        for batch in on_a_clock(self.until_stopped(updates, session, moment), CLOCK):
+        most = wanted.most or request.max_new_tokens
+        text = writer.start(request, begun, forced=forced)
+        async for batch in self.batches(text, session, moment):
+            batch = batch[: most - len(done)]
             done += batch
             lines = [token_line(update.step, spell(update.step.id)) for update in batch]
             yield "".join(lines) + said_line(status(begun, done, request.sampling))
-            if self._stopped.get(session, 0) > moment:
+            if len(done) == most:
                 break
+        ended = "cancelled" if self._stopped.get(session, 0) > moment else "link"
+        yield await asyncio.to_thread(self._end, wanted, begun, done, ended)
+
+    def _end(self, wanted: Wanted, begun: Trace, done: Sequence[Update], ended: str) -> str:
+        """The last line of a text; see status."""
         first, written = len(begun.prompt_ids), [update.step.id for update in done]
         selected = wanted.selected
         if selected is None:
             selected = max((place for place, _ in wanted.chosen), default=first)
         selected = max(1, min(selected, first + len(written) - 1))
-        more = {"verdict": wanted.verdict(written, first), "look": wanted.look}
+        more: dict[str, Any] = {"verdict": wanted.verdict(written, first), "look": wanted.look}
         completion = "".join(update.text for update in done)
         more["selected"] = selected
         if wanted.preset:
             steps = tuple(update.step for update in done)
-            more |= end_of(wanted.preset, engine, replace(begun, steps=steps))
-        stopped = self._stopped.get(session, 0) > moment
-        ended = "cancelled" if stopped else "link"
-        words = status(begun, done, request.sampling, ended=ended)
-        yield end_line(words, completion=completion, ids=written, **more)
+            more |= end_of(wanted.preset, self.engine, replace(begun, steps=steps))
+        words = status(begun, done, wanted.request.sampling, ended=ended)
+        return end_line(words, completion=completion, ids=written, **more)
 
-    def until_stopped(
-        self, updates: Iterator[Update], session: str, began: int
-    ) -> Iterator[Update]:
-        """A text's tokens, until its visitor stops it."""
-        for update in updates:
-            yield update
-            if self._stopped.get(session, 0) > began:
-                return
+    async def batches(self, text: Stream, session: str, began: int) -> AsyncIterator[list[Update]]:
+        """A text's tokens on a clock, until its visitor stops it or is gone.
+
+        Args:
+            session: the visitor's.
+            began: when the page asked for it.
+        """
+        self._running[text] = session, began
+        try:
+            with text:
+                async for batch in text.batches(CLOCK):
+                    yield batch
+                    if self._stopped.get(session, 0) > began:
+                        return
+        finally:
+            del self._running[text]
 
     def preset(self, preset: Preset, model: str) -> Wanted:
         """What a preset asks for, of a model that is here."""
@@ -164,9 +179,13 @@ class Writing:
         Not through Gradio's cancels: what was under way would overwrite the last words, or end in
         an error.
         """
-        self._stopped[visitor.session_hash or ""] = moment_of(raw)
+        session, moment = visitor.session_hash or "", moment_of(raw)
+        self._stopped[session] = moment
         if len(self._stopped) > SESSIONS:
             self._stopped.pop(next(iter(self._stopped)))
+        for text, (whose, began) in list(self._running.items()):
+            if whose == session and began < moment and text.begun:  # else after its first token
+                text.close()
 
 
 def status(begun: Trace, done: Sequence[Update], sampling: Sampling, *, ended: str = "") -> str:
@@ -191,6 +210,9 @@ def status(begun: Trace, done: Sequence[Update], sampling: Sampling, *, ended: s
         begun.model,
         FINISHED[reason or ended],
     ]
+    guessed, right = done[-1].guessed
+    if guessed:
+        words.append(f"{right:,} of {guessed:,} guesses right")
     if begun.truncated:
         words.append(f"the first {begun.truncated:,} tokens of the prompt were dropped")
     return " · ".join(words)

@@ -1,6 +1,7 @@
 """Switch parts off: what a token owes to each, and the text written without some."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
 
 import gradio as gr
@@ -11,8 +12,8 @@ from gpt2.engine import Engine, Scales
 from gpt2.figures import AblationGrid, BeforeAfter
 from gpt2.records import AblationMap
 from gpt2.ui.controls import row, stepper
-from gpt2.ui.generate.writing import CLOCK, Writing
-from gpt2.ui.page import Page, note, on_a_clock, paced
+from gpt2.ui.generate.writing import Writing
+from gpt2.ui.page import Page, note, paced
 from gpt2.ui.picture import Drawing, compare
 from gpt2.ui.record import RELOAD, Asked, moment_of
 from gpt2.ui.view import Drawn, Extra, View, beside, left_width, slot
@@ -108,9 +109,9 @@ def instead_drawing(engine: Engine, asked: Asked, parts: Parts) -> Drawing | str
     return Drawing(picture, width, f"switched-token-{asked.selected}")
 
 
-def write_again(
+async def write_again(
     engine: Engine, writing: Writing, asked: Asked, raw: object, visitor: gr.Request
-) -> Iterator[str]:
+) -> AsyncIterator[str]:
     """The text, and the same request written with the parts as they are set, as it grows.
 
     What was chosen by hand stays, and so does what was drawn before it.
@@ -124,8 +125,8 @@ def write_again(
     yield note("Writing …")
     drawn = asked.ids[text.prompt_length :]
     last = max((place + 1 for place, _ in text.chosen), default=text.prompt_length)
-    begun = engine.writer.begin(text.request)
-    updates = engine.writer.write(
+    begun = await asyncio.to_thread(engine.writer.begin, text.request)
+    again = engine.writer.start(
         text.request,
         begun,
         scales=scales_of(engine, asked.model, parts),
@@ -135,7 +136,7 @@ def write_again(
     if text.request.stop:
         before = before.split(text.request.stop)[0]
     names, session = ("As trained", "Like this"), visitor.session_hash or ""
-    for batch in on_a_clock(writing.until_stopped(updates, session, moment_of(raw)), CLOCK):
+    async for batch in writing.batches(again, session, moment_of(raw)):
         after += "".join(update.text for update in batch)
         yield compare(before[: len(after)], after, names)
     yield compare(before, after, names)
