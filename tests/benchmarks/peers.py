@@ -13,6 +13,7 @@ import os
 import statistics
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,9 +21,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
 from contest import models, news, picture, race
-from contest.contender import CLASSIFIERS, WRITERS, Program
+from contest.contender import CLASSIFIERS, OURS, WRITERS, Program
 from contest.plan import PARTS, PROMPT, Plan, tasks
-from contest.race import Task
+from contest.race import Agreement, Line, Task
 from contest.table import Report, machine
 from contest.worker import Worker
 
@@ -59,11 +60,10 @@ def main() -> int:
         work = args.work or Path(passing)
         work.mkdir(parents=True, exist_ok=True)
         plan = planned(args, work)
-        report = measure(plan)
-    text = report.markdown()
-    print(text)
-    if args.out:
-        args.out.write_text(text, encoding="utf-8")
+        for report in measure(plan):
+            if args.out:  # what there is, so that a run that is stopped leaves it
+                args.out.write_text(report.markdown(), encoding="utf-8")
+    print(report.markdown())
     lines = [line for line in report.lines if line.limit]
     if args.picture and lines:
         task = lines[0].task  # of several lengths the shortest
@@ -102,27 +102,29 @@ def _listed(words: str) -> tuple[str, ...]:
     return tuple(word for word in words.split(",") if word)
 
 
-def measure(plan: Plan) -> Report:
-    """All that the plan names."""
+def measure(plan: Plan) -> Iterator[Report]:
+    """All that the plan names; the report so far after each line of it."""
     report = Report(plan.device, plan.threads, plan.rounds)
     memory = Worker(MEMORY, plan.entry(plan.models[0]))
     try:
         if {"decode", "prefill", "batch"} & {*plan.parts}:
             for model in plan.models:
-                write_and_read(plan, model, report, memory)
+                for _ in write_and_read(plan, model, report, memory):
+                    yield report
         if "classify" in plan.parts:
             classify(plan, report)
+            yield report
         if "page" in plan.parts:
             from contest.clients import ask_page  # a GPU's machine may have no page
 
             report.page = ask_page(plan)
+        yield report
     finally:
         memory.close()
-    return report
 
 
-def write_and_read(plan: Plan, model: str, report: Report, memory: Worker) -> None:
-    """One model in all numbers."""
+def write_and_read(plan: Plan, model: str, report: Report, memory: Worker) -> Iterator[Line]:
+    """One model in all numbers; its lines as they are added to the report."""
     directory = models.directory_of(model, plan.work)
     prompt, n_ctx = Tokenizer(directory).encode(PROMPT), weights.read_config(directory).n_ctx
     text = (prompt * COMPARED)[: min(COMPARED, n_ctx - GREEDY)]
@@ -146,12 +148,14 @@ def write_and_read(plan: Plan, model: str, report: Report, memory: Worker) -> No
                     speed = statistics.mean(report.bandwidth[-2:])
                     line.limit = speed / models.bytes_read(entry.directory, numbers)
                 report.lines.append(line)
+                yield line
 
 
 def classify(plan: Plan, report: Report) -> None:
     """News, by this project and by each way of a peer."""
     texts = news.rows(plan.rows, plan.data)
     ours, *ways = CLASSIFIERS
+    classes = Agreement("mini-agnews", "float32", len(texts))
     for way in plan.those(ways):
         with race.started([ours, way], plan.entry("mini-agnews")) as workers:
             name = f"classify {len(texts)} rows, {way.name} {way.way}"
@@ -160,9 +164,12 @@ def classify(plan: Plan, report: Report) -> None:
                 workers, task, plan.rounds, model="mini-agnews", numbers="float32"
             )
             report.lines.append(line)
-            labels = [found[worker.program.name] for worker in workers]
-            if any(a != b for a, b in zip(*labels, strict=True)):
-                race.say(f"{way.name} {way.way} finds other classes")
+            for worker in workers:
+                name = worker.program.name
+                same = sum(a == b for a, b in zip(found[OURS], found[name], strict=True))
+                classes.equal[name] = min(same, classes.equal.get(name, same))
+    if classes.equal:
+        report.agreements.append(classes)
 
 
 if __name__ == "__main__":

@@ -90,10 +90,12 @@ class Plan:
 
 def tasks(plan: Plan, prompt: list[int], *, n_ctx: int) -> Iterator[Task]:
     """What is written and read with a model of this context."""
+    whole = plan.device == "cuda"  # there each length may be compiled or captured by itself
     if "decode" in plan.parts:
         for count in plan.decode:
+            args = [prompt], count
             name = f"decode, {count} tokens"
-            yield Task(name, "write", ([prompt], count), count, ([prompt], 8))
+            yield Task(name, "write", args, count, args if whole else ([prompt], 8))
     if "prefill" in plan.parts:
         count = min(plan.prefill, n_ctx - 1)
         text = (prompt * count)[:count]
@@ -101,5 +103,6 @@ def tasks(plan: Plan, prompt: list[int], *, n_ctx: int) -> Iterator[Task]:
     if "batch" in plan.parts:
         for rows in plan.batch:
             texts, count = [prompt] * rows, plan.batch_tokens
+            args = texts, count
             name = f"{rows} texts of {count} tokens"
-            yield Task(name, "write", (texts, count), rows * count, (texts, 2))
+            yield Task(name, "write", args, rows * count, args if whole else (texts, 2))

@@ -66,7 +66,7 @@ class Agreement:
 
     Args:
         error: of the logits after a text, root mean square, as a share of their deviation.
-        equal: how many of the first greedy tokens are the same, of `wanted`.
+        equal: how many of the first greedy tokens, or of the classes, are the same, of `wanted`.
     """
 
     model: str

@@ -40,10 +40,12 @@ class Report:
         rows = [head, ["---"] * 3 + ["---:"] * (len(head) - 3)]
         rows += [self._line(line, names) for line in self.lines]
         rows += [_agreement(found, names) for found in self.agreements]
+        parts = [machine(self.device, self.threads)]
+        if self.lines:
+            parts.append(_markdown(rows))
         if self.page:
-            rows += [[*row, *[""] * (len(head) - len(row))] for row in _page_rows(self.page)]
-        table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-        return f"{machine(self.device, self.threads)}\n\n{table}\n\n{self._notes()}\n"
+            parts.append(_page(self.page))
+        return "\n\n".join([*parts, self._notes()]) + "\n"
 
     def _names(self) -> list[str]:
         """Who took part, in the order in which they were started."""
@@ -75,7 +77,7 @@ class Report:
                 "peers draw likewise (temperature 0.8, top-k 50) and keep the token alone. Same "
                 "computation: by how much the logits after a text differ from our plain model's "
                 "in float32 (root mean square, in percent of their deviation), and how many of "
-                "the first greedy tokens are the same."
+                "the first greedy tokens are the same; of news, how many classes are."
             )
         return " ".join(notes)
 
@@ -83,11 +85,14 @@ class Report:
 def _agreement(found: Agreement, names: Sequence[str]) -> list[str]:
     cells = []
     for name in names:
-        if name not in found.error:
+        if name not in found.equal:
             cells.append("")
             continue
-        same = "" if found.error[name] <= SAME[found.numbers] else "NOT: "
-        cells.append(f"{same}{_percent(found.error[name])}, {found.equal[name]}/{found.wanted}")
+        equal, error = f"{found.equal[name]}/{found.wanted}", found.error.get(name)
+        if error is not None:
+            same = "" if error <= SAME[found.numbers] else "NOT: "
+            equal = f"{same}{_percent(error)}, {equal}"
+        cells.append(equal)
     return ["same computation?", found.model, found.numbers, *cells, "", ""]
 
 
@@ -95,28 +100,31 @@ def _percent(share: float) -> str:
     return f"{100 * share:.2g} %" if share >= 1e-6 else "0 %"
 
 
-def _page_rows(page: PageTimes) -> Iterable[list[str]]:
-    alone = statistics.median(page.alone) if page.alone else None
-    if alone:
-        yield [f"no page, the model alone, {page.tokens} tokens", "", "", f"{alone:,.0f} tokens/s"]
+def _page(page: PageTimes) -> str:
+    """The page's own table, and what is beside it."""
+    alone = statistics.median(page.alone)
+    head = ["clients of the page", "tokens of a text", "tokens/s together", "of the model alone"]
+    head += ["first token p50", "p95", "end p50", "p95", "slowest / median client"]
+    rows = [head, ["---:"] * len(head)]
     for (clients, tokens), crowds in page.crowds.items():
         rate = statistics.median(crowd.rate for crowd in crowds)
         texts = [text for crowd in crowds for one in crowd.texts for text in one]
         first, last = [text.first for text in texts], [text.last for text in texts]
+        times = [_ms(each, place) for each in (first, last) for place in (50, 95)]
         slowest = statistics.median(crowd.slowest for crowd in crowds)
-        who = "1 client" if clients == 1 else f"{clients} clients"
-        told = (
-            f"{rate:,.0f} tokens/s together; first token p50 {_ms(first, 50)}, p95 "
-            f"{_ms(first, 95)}; end p50 {_ms(last, 50)}, p95 {_ms(last, 95)}"
-        )
-        if clients > 1:
-            told += f"; slowest client / median {slowest:.2f}"
-        if clients == 1 and alone and tokens == page.tokens:
-            told += f"; {rate / alone:.2f} of the model alone"
-        yield [f"page, {who}, {tokens} tokens", "", "", told]
+        row = [f"{clients}", f"{tokens}", f"{rate:,.0f}", f"{rate / alone:.2f}", *times]
+        rows.append([*row, f"{slowest:.2f}"])
+    told = f"The model alone, without a page: {alone:,.0f} tokens/s ({page.tokens} tokens)."
     if page.views:
-        told = f"p50 {_ms(page.views, 50)}, p95 {_ms(page.views, 95)}"
-        yield [f"page, a view while {page.writers} texts are written", "", "", told]
+        told += (
+            f" A view while {page.writers} texts are written: p50 {_ms(page.views, 50)}, "
+            f"p95 {_ms(page.views, 95)}."
+        )
+    return f"{_markdown(rows)}\n\n{told}"
+
+
+def _markdown(rows: Iterable[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _ms(seconds: Sequence[float], percentile: int) -> str:
