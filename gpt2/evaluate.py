@@ -44,7 +44,7 @@ def agnews(
     """
     read_in = fast.computed_in(dtype, device)
     model = weights.load_classifier(directory, device=device, dtype=read_in)
-    model.transformer = fast.stored(model.transformer, dtype)
+    model.transformer = fast.reader(fast.stored(model.transformer, dtype))
     config = model.transformer.config
     rows_of_classes(config.labels, given=labels)  # refuses before the work
     tokenizer = load_tokenizer(directory, rows=config.vocab_size)
@@ -119,7 +119,7 @@ def evaluate(
         )
     read_in = fast.computed_in(numbers, where)
     loaded = weights.load_language_model(directory, device=where, dtype=read_in)
-    loaded = fast.stored(loaded, numbers)
+    loaded = fast.reader(fast.stored(loaded, numbers))
     tokenizer = load_tokenizer(directory, rows=loaded.config.vocab_size)
     if lambada_file:
         shown = partial(tqdm, unit="row", disable=None)

@@ -4,6 +4,7 @@ from gpt2.fast.build import library
 from gpt2.fast.decoder import Decoder, Draw, Feed, PlainDecoder
 from gpt2.fast.gpu import GraphDecoder
 from gpt2.fast.native import NativeDecoder
+from gpt2.fast.reader import reader
 from gpt2.fast.speculation import Speculation
 from gpt2.fast.stored import computed_in, stored
 from gpt2.model import GPT2
@@ -19,6 +20,7 @@ __all__ = [
     "computed_in",
     "decoder",
     "library",
+    "reader",
     "stored",
 ]
 

@@ -148,14 +148,12 @@ class NativeDecoder:
         return KVCache(self.model.config, capacity, device=cpu, dtype=torch.float32)
 
     def read(self, feeds: Sequence[Feed]) -> Tensor:
-        hidden = self.hidden(feeds)
+        return self.logits(self.hidden(feeds))
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """The head's answer: [n, C], contiguous, to [n, V]."""
         logits = torch.empty(len(hidden), self._V)
-        self._library.model_logits(
-            self._native.place,
-            _place(hidden),
-            len(hidden),
-            _place(logits),
-        )
+        self._library.model_logits(self._native.place, _place(hidden), len(hidden), _place(logits))
         return logits
 
     def hidden(self, feeds: Sequence[Feed]) -> Tensor:

@@ -169,6 +169,27 @@ def test_parts_are_turned_down_as_by_the_lens(decoder, texts):
         decoder.scaled(scales.factors[1:])
 
 
+def test_a_reader_says_what_the_model_says(decoder):
+    model, reader = decoder.model, fast.reader(decoder.model)
+    assert reader is not model
+    assert reader.state_dict().keys() == model.state_dict().keys()
+    ids = torch.tensor([[5, 8, 13, 21], [1, 2, 3, 4]])
+    with torch.inference_mode():
+        torch.testing.assert_close(reader(ids), model(ids), atol=1e-4, rtol=0)
+        with pytest.raises(ValueError, match="65 tokens; the context holds 64"):
+            reader.hidden(torch.zeros(1, 65, dtype=torch.long))
+    gradients = []
+    for one in (model, reader):
+        one.zero_grad()
+        one(ids)[0, -1, 3].backward()
+        gradients.append(model.wpe.weight.grad.clone())
+    assert torch.equal(*gradients)
+    model.zero_grad()
+    bfloat16 = fast.stored(model, torch.bfloat16)
+    with torch.inference_mode():
+        torch.testing.assert_close(fast.reader(bfloat16)(ids), bfloat16(ids), atol=1e-4, rtol=0)
+
+
 def test_other_models_are_written_by_torch(make_model):
     assert isinstance(fast.decoder(make_model(CONFIG)), NativeDecoder)
     assert isinstance(fast.decoder(make_model(CONFIG).bfloat16()), fast.PlainDecoder)

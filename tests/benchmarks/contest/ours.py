@@ -74,6 +74,7 @@ class OurClassifier:
 
     def __init__(self, entry: Entry) -> None:
         model = weights.load_classifier(entry.directory, device=entry.device)
+        model.transformer = fast.reader(model.transformer)
         config = model.transformer.config
         self._tokenizer = load_tokenizer(entry.directory, rows=config.vocab_size)
         self._length = reading_length(self._tokenizer, config)
