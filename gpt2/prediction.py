@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from gpt2.model import GPT2
 from gpt2.records import Step
@@ -47,7 +48,6 @@ def describe(logits: Tensor, probs: Tensor, token: int, *, finish_reason: str = 
     )
 
 
-@torch.inference_mode()
 def score_tokens(
     model: GPT2, ids: Sequence[int], *, last: int | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -60,9 +60,25 @@ def score_tokens(
     Returns:
         Log-probability (natural), rank (1 = most likely) and entropy (nats), each [last].
     """
-    last = last or len(ids) - 1
-    before = torch.tensor([list(ids[:-1])], device=model.device)
-    return score_hidden(model, model.hidden(before)[0, -last:], ids[-last:])
+    return score_texts(model, [(ids, last or len(ids) - 1)])[0]
+
+
+@torch.inference_mode()
+def score_texts(
+    model: GPT2, texts: Sequence[tuple[Sequence[int], int]]
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """score_tokens of several texts, read at once: of each its ids, and `last`."""
+    before = [torch.tensor(ids[:-1]) for ids, _ in texts]
+    # Padding stands on the right, where no token of the text can see it.
+    hidden = model.hidden(pad_sequence(before, batch_first=True).to(model.device))  # [B,T,C]
+    rows = [
+        own[len(ids) - 1 - last : len(ids) - 1]
+        for own, (ids, last) in zip(hidden, texts, strict=True)
+    ]
+    targets = [token for ids, last in texts for token in ids[-last:]]
+    columns = score_hidden(model, torch.cat(rows), targets)
+    edges = np.cumsum([last for _, last in texts])[:-1]
+    return list(zip(*(np.split(column, edges) for column in columns), strict=True))
 
 
 @torch.inference_mode()
@@ -79,6 +95,23 @@ def score_hidden(
         torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True)
     )
     return logprobs, ranks, entropies
+
+
+def by_length(lengths: Sequence[int], *, device: torch.device) -> Iterator[list[int]]:
+    """The places of texts in batches of similar length, short ones first, to be read at once.
+
+    Args:
+        device: how many tokens at once it likes decides how large the batches are.
+    """
+    most = 1024 if device.type == "cpu" else 8192  # with padding; more leave a processor's cache
+    batch: list[int] = []
+    for place in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if batch and (len(batch) + 1) * lengths[place] > most:
+            yield batch
+            batch = []
+        batch.append(place)
+    if batch:
+        yield batch
 
 
 def logits_in_parts(model: GPT2, hidden: Tensor) -> Iterator[Tensor]:

@@ -109,6 +109,16 @@ def test_the_shipped_models_perplexity_is_transformers(
     assert found["perplexity"] < 200
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "int8"])
+def test_fewer_bits_hardly_change_the_shipped_models_perplexity(tmp_path, capsys, dtype):
+    """By a tenth of a percent on long texts; so short a one varies more."""
+    (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
+    words = ("--model", "mini", "--device", "cpu", "--text", tmp_path / "text.txt")
+    exact, found = run(capsys, *words), run(capsys, *words, "--dtype", dtype)
+    assert found["perplexity"] != exact["perplexity"]
+    assert found["perplexity"] == pytest.approx(exact["perplexity"], rel=0.01)
+
+
 # --- LAMBADA ----------------------------------------------------------------------------------
 
 

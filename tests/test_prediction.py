@@ -10,7 +10,7 @@ from transformers import GPT2LMHeadModel
 from gpt2 import weights
 from gpt2.generate import generate
 from gpt2.lens import Reading
-from gpt2.prediction import score_tokens
+from gpt2.prediction import by_length, score_texts, score_tokens
 from gpt2.sampling import Sampling
 
 TOLERANCE = 1e-4
@@ -95,3 +95,23 @@ def test_a_long_text_is_scored_as_if_at_once(make_model, tiny_config):
     whole = all_logits(model, [0, *ids[:-1]]).log_softmax(dim=-1)
     expected = whole[torch.arange(300), torch.tensor(ids)].numpy()
     np.testing.assert_allclose(logprobs, expected, atol=TOLERANCE)
+
+
+def test_texts_read_together_are_scored_as_alone(pair):
+    texts = [(IDS, 3), (IDS[:2], 1), (IDS[3:9], 5), (IDS[::-1], 11)]
+    for (ids, last), found in zip(texts, score_texts(pair[0], texts), strict=True):
+        for ours, alone in zip(found, score_tokens(pair[0], ids, last=last), strict=True):
+            assert ours.shape == (last,)
+            np.testing.assert_allclose(ours, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize(("device", "most"), [("cpu", 1024), ("cuda", 8192)])
+def test_batches_by_length_hold_every_text_once_and_stay_small(device, most):
+    lengths = [*np.random.default_rng(0).integers(1, 600, 500).tolist(), 9999, 1024, 1, 1]
+    batches = list(by_length(lengths, device=torch.device(device)))
+    assert sorted(place for batch in batches for place in batch) == list(range(504))
+    taken = [len(batch) * max(lengths[place] for place in batch) for batch in batches]
+    assert all(size <= most for size in taken[:-1])
+    assert [lengths[place] for place in batches[-1]] == [9999]  # a long one is read alone
+    assert sum(taken) < 1.1 * sum(lengths)
+    assert list(by_length([], device=torch.device(device))) == []

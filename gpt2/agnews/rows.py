@@ -1,6 +1,7 @@
 """AG News as tokens: batches of texts of similar length, and a classifier's answers to them."""
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor
 from gpt2.agnews.metrics import metrics_of
 from gpt2.agnews.news import AGNEWS_LABELS, News, rows_of_classes
 from gpt2.classifier import GPT2Classifier
+from gpt2.prediction import by_length
 from gpt2.tokenizer import Tokenizer
 from gpt2.training.losses import low_precision
 from gpt2.training.processes import rank, sum_over_processes, world_size
@@ -65,18 +67,17 @@ def pad_right(rows: Sequence[Sequence[int]], *, pad: int = 0) -> np.ndarray:
 
 
 @torch.no_grad()
-def predict(model: GPT2Classifier, rows: Rows, *, batch_size: int = 64) -> np.ndarray:
+def predict(model: GPT2Classifier, rows: Rows) -> np.ndarray:
     """Class probabilities of every row: [N, C] in float32; several processes share the work."""
     model.eval()
     device = model.score.weight.device
     probs = torch.zeros(len(rows), model.score.out_features, device=device)
-    order = np.argsort(rows.lengths, kind="stable")
-    for start in range(rank() * batch_size, len(order), world_size() * batch_size):
-        chosen = order[start : start + batch_size]
-        ids, lengths, _ = rows.batch(chosen, device)
+    batches = by_length(rows.lengths.tolist(), device=device)
+    for batch in islice(batches, rank(), None, world_size()):
+        ids, lengths, _ = rows.batch(batch, device)
         with low_precision(device):
             logits = model(ids, lengths)
-        probs[torch.from_numpy(chosen).to(device)] = logits.float().softmax(dim=-1)
+        probs[torch.tensor(batch, device=device)] = logits.float().softmax(dim=-1)
     sum_over_processes([probs])  # a row is zero in all processes but one
     return probs.cpu().numpy()
 

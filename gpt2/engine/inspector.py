@@ -280,13 +280,12 @@ class Inspector:
         for method in METHODS[: 1 if quick else None]:
             *_, whole = self._scheduler.parts(lens.attribute(target, reading, index, method))
             shares[method] = whole.scores
-
-        def test() -> Faithfulness:
-            shares["attention rollout"] = reading.rollout()[index - 1, :index]
-            seeds = 0 if quick else lens.SEEDS
-            return lens.faithfulness(target, ids[:index], shares, seeds=seeds)
-
-        return self._scheduler.run(test, bulk=True)
+        rollout = self._scheduler.run(reading.rollout)
+        shares["attention rollout"] = rollout[index - 1, :index]
+        seeds = 0 if quick else lens.SEEDS
+        tested = lens.faithfulness(target, ids[:index], shares, seeds=seeds)
+        *_, found = self._scheduler.parts(tested)
+        return found
 
     def _asked(
         self, ids: Sequence[int], index: int, answer: int, instead_of: int | None, model: str

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
-from itertools import zip_longest
 
 from torch import Tensor
 
@@ -79,7 +78,9 @@ class Row:
         for step in draft.steps:
             if not self.done:
                 self._gain(step)
-        if not draft.steps:  # all that is there is read
+        if self.done:
+            self.close()
+        elif not draft.steps:  # all that is there is read
             self.take(self.decoder.choose(draft.first[None], self.draws()), draft.first)
 
     @property
@@ -132,15 +133,14 @@ class Row:
         if self._first is None:
             self._first = logits.clone()
         guesses, self._guesses = self._guesses, []
-        own = len(self._steps) >= len(self.order.forced)  # guesses, and not what is forced
         right = 0
-        for step, guess in zip_longest(steps, guesses):
-            self._gain(step)
-            if self.done or step.id != guess:
-                break
+        while right < len(guesses) and steps[right].id == guesses[right]:
             right += 1
-        if guesses and own:
-            self._speculation.learn(len(guesses), right, len(self._ids))
+        if guesses and len(self._steps) >= len(self.order.forced):  # these were not forced
+            self._speculation.learn(len(guesses), right, len(self._ids) + right + 1)
+        for step in steps[: right + 1]:
+            if not self.done:
+                self._gain(step)
         self.cache.rewind(min(self.cache.length, len(self._ids) - 1))
         if self.done:
             self.close()

@@ -108,13 +108,17 @@ class Scheduler:
     # --- the thread -----------------------------------------------------------------------------
 
     def _work(self) -> None:
-        while self._wait():
-            self._round()
-        for row in (*self._rows, *self._waiting):
-            row.stream.end(RuntimeError(CLOSED))
-        for job in (*self._short, *self._long):
-            if job.result.set_running_or_notify_cancel():
-                job.result.set_exception(RuntimeError(CLOSED))
+        try:
+            while self._wait():
+                self._round()
+        finally:  # at the end, and if ever a round failed: nobody is to wait for ever
+            with self._news:
+                self._closing = True
+            for row in (*self._rows, *self._waiting):
+                row.stream.end(RuntimeError(CLOSED))
+            for job in (*self._short, *self._long):
+                if job.result.set_running_or_notify_cancel():
+                    job.result.set_exception(RuntimeError(CLOSED))
 
     def _wait(self) -> bool:
         """Until there is something to do; whether there is, and not the end."""
@@ -127,7 +131,7 @@ class Scheduler:
         for _ in range(len(self._short)):  # not those that come meanwhile: texts would stand still
             self._short.popleft().do()
         for row in (*self._rows, *self._waiting):
-            if row.stream.closed:
+            if row.stream.closed and not row.done:
                 row.close()
         self._rows = [row for row in self._rows if not row.done]
         while self._waiting and len(self._rows) < self._most:
@@ -151,26 +155,26 @@ class Scheduler:
         if not row.done:
             self._rows.append(row)
 
-    def _advance(self, decoder: Decoder, portions: Sequence[tuple[Row, int]]) -> None:
+    def _advance(self, decoder: Decoder, parts: Sequence[tuple[Row, int]]) -> None:
         """Read some tokens of each text, and choose one more for those that are read whole.
 
         Args:
-            portions: texts, and how many of its tokens are read of each.
+            parts: texts, and how many of its tokens are read of each.
         """
         guesses = WIDEST // len(self._rows) - 1 if decoder.in_parts else 0
-        lengths = [row.cache.length for row, _ in portions]
+        lengths = [row.cache.length for row, _ in parts]
         try:
-            feeds = [row.feed(count, guesses) for row, count in portions]
+            feeds = [row.feed(count, guesses) for row, count in parts]
             logits = decoder.read(feeds)
-            drawing = [row for (row, _), feed in zip(portions, feeds, strict=True) if feed.wanted]
+            drawing = [row for (row, _), feed in zip(parts, feeds, strict=True) if feed.wanted]
             steps = decoder.choose(logits, [draw for row in drawing for draw in row.draws()])
         except Exception as error:
-            for (row, _), length in zip(portions, lengths, strict=True):
+            for (row, _), length in zip(parts, lengths, strict=True):
                 row.cache.rewind(length)
-            if len(portions) == 1:
-                portions[0][0].close(error)
+            if len(parts) == 1:
+                parts[0][0].close(error)
                 return
-            for portion in portions:  # again one by one: where it fails it ends, the others go on
+            for portion in parts:  # again one by one: where it fails it ends, the others go on
                 self._advance(decoder, [portion])
             return
         first = 0

@@ -24,9 +24,10 @@ def attribute(target: Target, reading: Reading, count: int, method: str) -> Iter
     """One of METHODS by name, for the answer after the first `count` tokens; the last is whole."""
     if method == OCCLUSION:
         yield from occlusion(target, reading, count)
+    elif method == GRADIENT:
+        yield gradient_x_input(target, reading.ids[:count])
     else:
-        gradient = gradient_x_input if method == GRADIENT else integrated_gradients
-        yield gradient(target, reading.ids[:count])
+        yield from integrated_gradients(target, reading.ids[:count])
 
 
 def gradient_x_input(target: Target, ids: Sequence[int]) -> Attribution:

@@ -5,11 +5,10 @@ at once when only they are put in. Source: Petsiuk et al. 2018, "RISE", section 
 insertion); DeYoung et al. 2020, "ERASER", section 4 (the same for text).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from gpt2.lens.target import Target
 from gpt2.records import RANDOM_ORDER, Faithfulness
@@ -26,7 +25,7 @@ def faithfulness(
     shares: Mapping[str, np.ndarray],
     *,
     seeds: int = SEEDS,
-) -> Faithfulness:
+) -> Iterator[Faithfulness]:
     """Both curves of each method and of a random order, on this very text.
 
     Tokens go in the order of their shares, the largest first; a token that is away is replaced by
@@ -37,6 +36,9 @@ def faithfulness(
         shares: [T] by name of a method.
         seeds: random orders whose mean is shown last, 0 for none.
 
+    Yields:
+        The curves of the orders that were tried, after each of them; the last has all.
+
     Raises:
         ValueError: a method has not one share for each token.
     """
@@ -45,14 +47,16 @@ def faithfulness(
             raise ValueError(f"{name} has {len(values)} shares for {len(ids)} tokens")
     orders = [np.argsort(-np.asarray(values), kind="stable") for values in shares.values()]
     orders += [np.random.default_rng(seed).permutation(len(ids)) for seed in range(seeds)]
-    kept = np.stack([_masks(order) for order in orders])  # [M,2,F,T]
-    probs = _probs(target, ids, torch.from_numpy(kept).flatten(0, 2)).reshape(kept.shape[:3])
-    names, curves = tuple(shares), probs[: len(shares)]
-    if seeds:
-        chance = probs[len(shares) :].mean(axis=0, keepdims=True)
-        names, curves = (*names, RANDOM_ORDER), np.concatenate([curves, chance])
-    deletion, insertion = curves.swapaxes(0, 1)
-    return Faithfulness(names, FRACTIONS, deletion, insertion)
+    known: dict[bytes, float] = {}  # probabilities by what was kept; orders have ends in common
+    curves: list[np.ndarray] = []  # [2,F] of each order
+    for count, order in enumerate(orders, start=1):
+        curves.append(_probs(target, ids, _masks(order), known))
+        names, shown = tuple(shares)[:count], np.stack(curves[: len(shares)])
+        if count > len(shares):
+            chance = np.mean(curves[len(shares) :], axis=0, keepdims=True)
+            names, shown = (*names, RANDOM_ORDER), np.concatenate([shown, chance])
+        deletion, insertion = shown.swapaxes(0, 1)
+        yield Faithfulness(names, FRACTIONS, deletion, insertion)
 
 
 def _masks(order: np.ndarray) -> np.ndarray:
@@ -62,12 +66,20 @@ def _masks(order: np.ndarray) -> np.ndarray:
     return np.stack([~gone, gone])
 
 
-def _probs(target: Target, ids: Sequence[int], kept: Tensor) -> np.ndarray:
-    """The answer's probability with only some tokens there: [N, T] to [N]; equal rows run once."""
+def _probs(
+    target: Target, ids: Sequence[int], kept: np.ndarray, known: dict[bytes, float]
+) -> np.ndarray:
+    """The answer's probability with only some tokens there: [..., T] to [...].
+
+    Args:
+        known: by the bytes of a row, gains those that are new.
+    """
+    rows = kept.reshape(-1, len(ids))
+    new = list({row.tobytes(): row for row in rows if row.tobytes() not in known}.items())
     x, empty = target.embed(ids), target.removed()
-    different, which = kept.to(empty.device).unique(dim=0, return_inverse=True)
-    parts = [
-        target.prob(target.hidden(torch.where(some[..., None], x, empty)))
-        for some in different.split(ROWS)
-    ]
-    return torch.cat(parts)[which].cpu().numpy()
+    for start in range(0, len(new), ROWS):
+        keys, masks = zip(*new[start : start + ROWS], strict=True)
+        some = torch.from_numpy(np.stack(masks)).to(empty.device)[..., None]
+        probs = target.prob(target.hidden(torch.where(some, x, empty)))
+        known.update(zip(keys, probs.tolist(), strict=True))
+    return np.array([known[row.tobytes()] for row in rows]).reshape(kept.shape[:-1])

@@ -3,7 +3,7 @@
 Source: Sundararajan et al. 2017, "Axiomatic Attribution for Deep Networks".
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,7 @@ STRETCHES = ((0.0, 0.15, 3), (0.15, 0.3, 4), (0.3, 0.5, 3), (0.5, 1.0, 3))
 MOST_STEPS = 160
 
 
-def integrated_gradients(target: Target, ids: Sequence[int]) -> Attribution:
+def integrated_gradients(target: Target, ids: Sequence[int]) -> Iterator[Attribution]:
     """The straight way from a text without tokens to this one, its gradients added up.
 
     They are complete: the T shares add up to the change of the logit along the way. On each stretch
@@ -30,6 +30,9 @@ def integrated_gradients(target: Target, ids: Sequence[int]) -> Attribution:
 
     Args:
         ids: the T tokens before the prediction.
+
+    Yields:
+        What is known after each halving; the last is as complete as it gets.
     """
     way = _Way(target, ids)
     parts = way.integrals(STRETCHES)
@@ -39,15 +42,15 @@ def integrated_gradients(target: Target, ids: Sequence[int]) -> Attribution:
         shares = torch.stack([part.shares for part in parts]).sum(dim=0)
         error = abs(float(shares.sum()) - change)
         steps = sum(part.steps for part in parts)
+        relative = error / abs(change) if change else float("nan")
+        yield Attribution(INTEGRATED, shares.cpu().numpy(), logit, empty, relative, steps)
         if error <= max(COMPLETE * abs(change), CLOSE) or steps >= MOST_STEPS:
-            break
+            return
         way.logits(*(part.end for part in parts))  # all at once
         worst = max(parts, key=way.error)
         middle = (worst.start + worst.end) / 2
         halves = ((worst.start, middle, worst.steps), (middle, worst.end, worst.steps))
         parts = [part for part in parts if part is not worst] + way.integrals(halves)
-    relative = error / abs(change) if change else float("nan")
-    return Attribution(INTEGRATED, shares.cpu().numpy(), logit, empty, relative, steps)
 
 
 @dataclass(frozen=True, eq=False)

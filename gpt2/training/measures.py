@@ -125,9 +125,8 @@ def lambada(
     Args:
         shown: passes the rows on, and may tell how far it is.
     """
-    token_hits = word_hits = rows = 0
-    total = 0.0
-    for context, word in shown(read_lambada(path)):
+    texts = []
+    for context, word in read_lambada(path):
         answer = tokenizer.encode(" " + word)
         if len(answer) > model.config.n_ctx:
             raise ValueError(
@@ -135,13 +134,21 @@ def lambada(
                 f"{model.config.n_ctx}: {word[:20]}…"
             )
         ids = (tokenizer.encode(context) + answer)[-model.config.n_ctx - 1 :]
-        logprobs, ranks, _ = prediction.score_tokens(model, ids, last=len(answer))
+        texts.append((ids, len(answer)))
+    if not texts:
+        raise ValueError(f"{path} has no rows")
+    lengths, rows = [len(ids) for ids, _ in texts], len(texts)
+    scores = (
+        score
+        for batch in prediction.by_length(lengths, device=model.device)
+        for score in prediction.score_texts(model, [texts[place] for place in batch])
+    )
+    token_hits = word_hits = 0
+    total = 0.0
+    for logprobs, ranks, _ in shown(scores):
         token_hits += int(ranks[-1] == 1)
         word_hits += int((ranks == 1).all())
         total -= float(logprobs.sum())
-        rows += 1
-    if not rows:
-        raise ValueError(f"{path} has no rows")
     nll = finite(total / rows)
     return {
         "protocol": "greedy, no stop-word filter; perplexity is of the last word",

@@ -87,8 +87,9 @@ class Trainer:
             {"params": decay, "weight_decay": settings.weight_decay},
             {"params": rest, "weight_decay": 0.0},
         ]
+        fused = self.trained[0].device.type in ("cpu", "cuda")  # torch 2.4 has no other
         self.optimizer = torch.optim.AdamW(
-            groups, lr=settings.lr, betas=(0.9, settings.beta2), fused=self.trained[0].is_cuda
+            groups, lr=settings.lr, betas=(0.9, settings.beta2), fused=fused
         )
         self._average = [p.detach().clone() for p in self.trained] if settings.average else []
         if state is not None and state.holds(stage):

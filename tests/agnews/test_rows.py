@@ -74,11 +74,12 @@ def test_rows_keep_the_first_tokens(rows, tokenizer):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("batch_size", [1, 3, 64])
-def test_predictions_are_those_of_each_text_alone(classifier_directory, rows, batch_size):
-    """To 1e-5, float32."""
+@pytest.mark.parametrize("times", [1, 100])
+def test_predictions_are_those_of_each_text_alone(classifier_directory, tokenizer, rows, times):
+    """In one batch and in several, to 1e-5, float32."""
     model = weights.load_classifier(classifier_directory)
-    probs = predict(model, rows, batch_size=batch_size)
+    rows = Rows(News(times * TEXTS, np.tile(rows.labels, times)), tokenizer, max_length=8)
+    probs = predict(model, rows)
     for ids, found in zip(rows.ids, probs, strict=True):
         alone = model(torch.tensor([ids]), torch.tensor([len(ids)]))[0].softmax(-1).numpy()
         np.testing.assert_allclose(found, alone, atol=1e-5)

@@ -53,7 +53,7 @@ def views(model: GPT2, ids: list[int], answer: int) -> dict[str, Callable[[], ob
         "logit lens, all positions": lambda: lens.logit_lens(reading, range(count)),
         "model heads": lambda: lens.model_heads(model),
         "ablation map": lambda: list(lens.ablation_maps(reading, count, answer)),
-        "faithfulness": lambda: lens.faithfulness(target, ids, shares),
+        "faithfulness": lambda: list(lens.faithfulness(target, ids, shares)),
     }
     for method in METHODS:
         timed[method] = lambda method=method: list(lens.attribute(target, reading, count, method))

@@ -69,7 +69,7 @@ def test_a_classifier_is_asked_for_a_class(make_classifier):
         prob = alone.prob(alone.hidden(alone.embed(IDS)[None]))
     assert float(logit) == pytest.approx(float(logits[2] - logits[0]), abs=TOLERANCE)
     assert float(prob) == pytest.approx(float(logits.softmax(dim=-1)[1]), abs=1e-5)
-    found = integrated_gradients(target, IDS)
+    *_, found = integrated_gradients(target, IDS)
     assert found.scores.sum() == pytest.approx(found.score - found.empty, rel=COMPLETE, abs=CLOSE)
 
 
@@ -135,7 +135,7 @@ def test_occlusion_of_the_last_tokens_has_their_scores_alone(pair, monkeypatch):
 @pytest.mark.parametrize(("answer", "instead_of"), QUESTIONS)
 def test_integrated_gradients_are_complete(pair, answer, instead_of):
     model, theirs = pair
-    found = integrated_gradients(Target(model, answer, instead_of=instead_of), IDS[:T])
+    *_, found = integrated_gradients(Target(model, answer, instead_of=instead_of), IDS[:T])
     table = theirs.transformer.wte.weight
     with torch.inference_mode():
         full = theirs_score(theirs, table[IDS[:T]], answer, instead_of)
@@ -149,11 +149,12 @@ def test_integrated_gradients_are_complete(pair, answer, instead_of):
 def test_integrated_gradients_take_more_steps_until_they_are_complete(pair, monkeypatch):
     monkeypatch.setattr("gpt2.lens.integrated.STRETCHES", ((0.0, 1.0, 1),))
     target = Target(pair[0], 42)
-    found = integrated_gradients(target, IDS[:T])
+    *before, found = integrated_gradients(target, IDS[:T])
+    assert [part.steps for part in before] == list(range(1, found.steps))
     assert found.steps > 1
-    assert found.error <= COMPLETE
+    assert found.error <= COMPLETE < min(part.error for part in before)
     monkeypatch.setattr("gpt2.lens.integrated.MOST_STEPS", 1)
-    rough = integrated_gradients(target, IDS[:T])
+    *_, rough = integrated_gradients(target, IDS[:T])
     assert rough.steps == 1
     assert rough.error > COMPLETE
 
@@ -161,7 +162,7 @@ def test_integrated_gradients_take_more_steps_until_they_are_complete(pair, monk
 def test_integrated_gradients_of_the_shipped_model_are_complete(shipped):
     model, ids = shipped
     for end in (12, len(ids) - 1):
-        found = integrated_gradients(Target(model, ids[end]), ids[:end])
+        *_, found = integrated_gradients(Target(model, ids[end]), ids[:end])
         assert found.error <= COMPLETE
         assert len(found.scores) == end
 
@@ -169,7 +170,7 @@ def test_integrated_gradients_of_the_shipped_model_are_complete(shipped):
 def test_a_text_of_one_token_is_explained_by_it(pair):
     target, reading = Target(pair[0], 3), Reading.of(pair[0], IDS)
     (lost,) = occlusion(target, reading, 1)
-    whole = integrated_gradients(target, IDS[:1])
+    *_, whole = integrated_gradients(target, IDS[:1])
     assert lost.scores[0] == pytest.approx(whole.score - whole.empty, abs=TOLERANCE)
 
 
@@ -179,7 +180,13 @@ def test_a_text_of_one_token_is_explained_by_it(pair):
 def test_curves_are_one_pass_of_transformers_for_each_point(pair):
     model, theirs = pair
     scores = {"down": -np.arange(float(T)), "up": np.arange(float(T))}
-    found = lens.faithfulness(Target(model, 42), IDS[:T], scores)
+    *parts, found = lens.faithfulness(Target(model, 42), IDS[:T], scores)
+    for part in parts:
+        rows = [found.names.index(name) for name in part.names]
+        sure = [row for row in rows if found.names[row] != "random order"]
+        np.testing.assert_array_equal(part.deletion[: len(sure)], found.deletion[sure])
+        np.testing.assert_array_equal(part.insertion[: len(sure)], found.insertion[sure])
+    assert [len(part.names) for part in parts] == [1, 2, 3, 3]
     assert found.names == ("down", "up", "random order")
     assert found.fractions == FRACTIONS
     table = theirs.transformer.wte.weight
@@ -208,13 +215,14 @@ def test_the_methods_are_truer_than_a_random_order_on_the_shipped_model(shipped)
     target = Target(model, ids[end])
     scores = {
         "gradient": gradient_x_input(target, ids[:end]).scores,
-        "integrated": integrated_gradients(target, ids[:end]).scores,
+        "integrated": list(integrated_gradients(target, ids[:end]))[-1].scores,
         "occlusion": list(occlusion(target, Reading.of(model, ids), end))[-1].scores,
     }
-    *methods, chance = lens.faithfulness(target, ids[:end], scores).areas
+    *_, found = lens.faithfulness(target, ids[:end], scores)
+    *methods, chance = found.areas
     assert min(methods) > chance
 
 
 def test_shares_of_another_text_are_refused(pair):
     with pytest.raises(ValueError, match="rollout has 3 shares for 18 tokens"):
-        lens.faithfulness(Target(pair[0], 3), IDS[:T], {"rollout": np.ones(3)})
+        next(lens.faithfulness(Target(pair[0], 3), IDS[:T], {"rollout": np.ones(3)}))

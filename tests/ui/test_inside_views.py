@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from dataclasses import replace
 from html import escape
 from types import SimpleNamespace
@@ -304,9 +305,17 @@ def test_as_trained_there_is_nothing_to_write_again(engine):
         written_again(engine, asked(engine))
 
 
-def test_stop_ends_what_is_written_again(engine):
-    found = asked(engine, parts=[HEAD_OFF])
-    assert len(written_again(engine, found)) > len(written_again(engine, found, stopped=True))
+def test_stop_ends_what_is_written_again(engine, monkeypatch):
+    kind, found = type(engine.library.get("tiny").decoder), asked(engine, parts=[HEAD_OFF])
+    choose = kind.choose
+
+    def slow(decoder, logits, draws):
+        time.sleep(0.02)
+        return choose(decoder, logits, draws)
+
+    monkeypatch.setattr(kind, "choose", slow)
+    whole, stopped = (written_again(engine, found, stopped=flag)[-1] for flag in (False, True))
+    assert len(stopped) < len(whole)
 
 
 # --- the views and their controls ------------------------------------------------------------

@@ -94,6 +94,9 @@ def test_the_status_tells_seed_model_end_and_what_was_dropped(written):
     assert status(begun, updates[:1], how).startswith("1 token · ")
     assert "writing" in status(begun, updates[:2], how)
     assert "stopped: by you" in status(begun, updates[:2], how, ended="cancelled")
+    guessed = [*updates[:1], replace(updates[1], guessed=(40, 31))]
+    assert "31 of 40 guesses right" in status(begun, guessed, how)
+    assert "guesses" not in status(begun, updates[:1], how)
     dropped = status(replace(begun, truncated=1234), updates, how)
     assert dropped.endswith("the first 1,234 tokens of the prompt were dropped")
 

@@ -141,6 +141,12 @@ def test_the_app_hides_its_own_handlers(app):
         assert limits == {most}, place
 
 
+def test_an_idle_page_leaves_the_machine_alone(app):
+    """Gradio looks for events a thousand times a second, 6 % of a core."""
+    assert app._queue.sleep_when_free >= 0.005
+    assert app._queue.progress_update_sleep_when_free >= 1
+
+
 def test_no_template_is_filled_with_text(app):
     """Gradio runs {{...}} and ${...} of its HTML component as code, whatever fills them."""
     for block in app.blocks.values():
