@@ -19,6 +19,8 @@ PACKAGES = ("torch", "transformers", "ctranslate2", "llama-cpp-python", "vllm", 
 # Logits further from float32's than this share of their deviation are another computation.
 SAME = {"float32": 0.005, "bfloat16": 0.03, "int8": 0.1}
 
+BUSY = 0.4  # load average for each thread, above which a machine is not idle
+
 
 @dataclass
 class Report:
@@ -64,6 +66,11 @@ class Report:
             f"Medians of {self.rounds} rounds, in which the programs took turns; load average "
             f"before {self.load:.1f}."
         ]
+        if self.load > BUSY * self.threads:
+            notes.append(
+                "OTHER PROGRAMS RAN: each slows a peer that waits for all its threads by more than "
+                "its share, so these ratios say little; measure again on an idle machine."
+            )
         if self.bandwidth:
             speed = statistics.median(self.bandwidth) / 1e9
             notes.append(
