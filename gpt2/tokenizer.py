@@ -53,6 +53,7 @@ class Tokenizer:
 
     Attributes:
         vocab_size: the highest id + 1, 50,257 of GPT-2's own vocabulary.
+        words: what each id stands for, as bytes.
         start_id: the token that a text may be conditioned on, 50256 there; None if there is none.
         end_id: the token that ends a text, likewise.
         max_length: tokens of the texts that the model was trained on, None if that is not said.
@@ -67,7 +68,7 @@ class Tokenizer:
         """
         vocabulary = read_vocabulary(directory)
         try:
-            self._words = vocabulary.words()
+            self.words = vocabulary.words()
         except ValueError as error:
             raise ValueError(f"{find_vocabulary(directory)[0]}: {error}") from error
         self.vocab_size = vocabulary.size
@@ -152,7 +153,7 @@ class Tokenizer:
     def _word(self, token: int) -> bytes | None:
         if token < 0:
             raise ValueError(f"token {token} is below 0")
-        return self._words[token] if token < self.vocab_size else None
+        return self.words[token] if token < self.vocab_size else None
 
 
 def load_tokenizer(directory: str | Path, *, rows: int) -> Tokenizer:

@@ -133,6 +133,19 @@ class Catalog:
                 words = f"{Path(error.filename).name}: {error.strerror}"
             raise ValueError(words.replace(str(directory), name)) from None
 
+    def smaller(self, name: str, *, times: int) -> str | None:
+        """The smallest language model of the same vocabulary that is so many times smaller."""
+        most = parameter_count(self.config(name)) / times
+        found: list[tuple[int, str]] = []
+        for other in self.models:
+            try:
+                count = parameter_count(self.config(other))
+                if count <= most and self.tokenizer(other).words == self.tokenizer(name).words:
+                    found.append((count, other))
+            except ValueError:
+                continue  # it can't be read, which is told where it is asked for
+        return min(found)[1] if found else None
+
     def describe(self, name: str, *, dtype: str) -> dict[str, str | int]:
         """A model's shape and fingerprint as its files are now.
 

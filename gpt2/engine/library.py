@@ -45,6 +45,7 @@ class Library:
         """
         self.catalog, self.device, self.dtype, self._keep = catalog, device, dtype, keep
         self._loaded: dict[str, Loaded] = {}  # in the order of last use
+        self._smaller: dict[str, str | None] = {}  # whose guesses are tried, by model
         self._lock, self._reading = threading.Lock(), threading.Lock()
         self.scheduler = Scheduler(catalog.limits.rows)
         self.close = weakref.finalize(self, self.scheduler.close)  # called at exit at the latest
@@ -62,6 +63,23 @@ class Library:
             return loaded
         with self._reading, self.catalog.unlocated(name):  # one at a time; others can be had
             return self._in_memory(name) or self._remember(self._read(name))
+
+    def smaller(self, name: str) -> fast.Decoder | None:
+        """A much smaller model of the same vocabulary, which guesses what this one says.
+
+        None if there is none that is worth it, or it can't be loaded.
+        """
+        if not self.get(name).decoder.in_parts:
+            return None
+        if name not in self._smaller:
+            self._smaller[name] = self.catalog.smaller(name, times=fast.SMALLER)
+        other = self._smaller[name]
+        try:
+            return None if other is None else self.get(other).decoder
+        except ValueError as error:
+            log.warning("%s is not guessed by %s: %s", name, other, error)
+            self._smaller[name] = None
+            return None
 
     def _in_memory(self, name: str) -> Loaded | None:
         with self._lock:

@@ -10,7 +10,7 @@ from gpt2.cache import KVCache
 from gpt2.engine.drafts import Draft, Drafts
 from gpt2.engine.request import Request
 from gpt2.engine.stream import Stream
-from gpt2.fast import Decoder, Draw, Feed, Speculation
+from gpt2.fast import Decoder, Drafter, Draw, Feed, Speculation
 from gpt2.records import Step, Trace, Update
 from gpt2.tokenizer import Tokenizer
 
@@ -25,6 +25,7 @@ class Order:
         forced: tokens that it begins with.
         name: of the model and of all that changes what it computes.
         decoder: gives what writes it, called on the model thread.
+        smaller: of a smaller model that guesses what it says, if there is one.
         tokenizer: of the model.
         drafts: may hold its beginning, and keep it.
         seconds: wall time it may take.
@@ -35,6 +36,7 @@ class Order:
     forced: Sequence[int]
     name: Hashable
     decoder: Callable[[], Decoder]
+    smaller: Decoder | None
     tokenizer: Tokenizer
     drafts: Drafts
     seconds: float
@@ -64,6 +66,9 @@ class Row:
         self.decoder = order.decoder()
         n_ctx = self.decoder.model.config.n_ctx
         capacity = min(n_ctx, len(prompt) + order.request.max_new_tokens)
+        if order.smaller is not None:
+            drafter = Drafter(order.smaller, order.request.sampling, capacity=capacity)
+            self._speculation = Speculation(drafter)
         draft = order.drafts.open(
             order.name,
             prompt,

@@ -133,6 +133,7 @@ class Writer:
                 forced=forced,
                 name=(begun.model, scales),
                 decoder=decoder,
+                smaller=self.library.smaller(begun.model),
                 tokenizer=self.catalog.tokenizer(begun.model),
                 drafts=self.drafts,
                 seconds=self.limits.seconds,

@@ -2,6 +2,7 @@
 
 from gpt2.fast.build import library
 from gpt2.fast.decoder import Decoder, Draw, Feed, PlainDecoder
+from gpt2.fast.drafter import SMALLER, Drafter
 from gpt2.fast.gpu import GraphDecoder
 from gpt2.fast.native import NativeDecoder
 from gpt2.fast.reader import reader
@@ -10,7 +11,9 @@ from gpt2.fast.stored import computed_in, stored
 from gpt2.model import GPT2
 
 __all__ = [
+    "SMALLER",
     "Decoder",
+    "Drafter",
     "Draw",
     "Feed",
     "GraphDecoder",

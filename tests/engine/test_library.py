@@ -190,6 +190,27 @@ def test_a_classifier_as_model_and_a_model_as_classifier_are_refused(checkpoints
         make_library("a", "b")
 
 
+def test_a_much_smaller_model_of_the_same_vocabulary_guesses(
+    checkpoints, make_model, vocabulary, caplog
+):
+    """The smallest one; none where all are about as large, and none that can't be loaded."""
+    wide = GPT2Config(n_ctx=64, n_embd=160, n_layer=2, n_head=4)
+    weights.save(make_model(wide), checkpoints / "large", vocabulary=vocabulary)
+    library = make_library("large", keep=4)
+    assert library.catalog.smaller("large", times=4) == "a"
+    assert library.catalog.smaller("a", times=4) is None
+    assert library.catalog.smaller("large", times=1000) is None
+    assert library.smaller("a") is None
+    if not library.get("large").decoder.in_parts:
+        assert library.smaller("large") is None  # where guesses can't be checked at once
+        return
+    assert library.smaller("large") is library.get("a").decoder
+    again = make_library("large", keep=4)
+    cut_weights(checkpoints / "a")
+    assert again.smaller("large") is None
+    assert "large is not guessed by a" in caplog.text
+
+
 def change_config(path, **changes):
     raw = json.loads((path / "config.json").read_text())
     (path / "config.json").write_text(json.dumps(raw | changes))

@@ -478,6 +478,30 @@ def test_repetitions_are_guessed_and_save_steps(shared, reads):
         assert (guessed, right, count) == (0, 0, 40)
 
 
+@pytest.mark.parametrize("sampling", [GREEDY, LIVELY], ids=["greedy", "lively"])
+@pytest.mark.parametrize("alike", [True, False])
+def test_a_smaller_model_guesses_and_changes_nothing(
+    shared, reads, monkeypatch, make_model, sampling, alike
+):
+    """One that thinks alike saves steps; another one is soon not asked any more."""
+    loaded = shared.library.get("tiny")
+    model = loaded.backbone if alike else make_model(loaded.backbone.config, seed=77)
+    smaller = type(loaded.decoder)(model) if loaded.decoder.in_parts else None
+    monkeypatch.setattr(shared.library, "smaller", lambda name: smaller)
+    request = Request("It was", 40, sampling)
+    updates = write(shared, request)
+    count = len(reads)
+    assert found(updates) == answer_of(alone(shared, request))
+    guessed, right = updates[-1].guessed
+    if smaller is None:
+        assert (guessed, right) == (0, 0)
+    elif alike:
+        assert 20 < right <= guessed  # repetitions are guessed first, and may be wrong
+        assert count < 20
+    elif sampling == LIVELY:
+        assert right < guessed < 20
+
+
 # --- on a clock ------------------------------------------------------------------------------
 
 
