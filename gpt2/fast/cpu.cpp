@@ -156,7 +156,9 @@ inline Floats gelu(Floats x) {
 // while, and then sleeps.
 class Pool {
   public:
-    explicit Pool(int threads) {
+    const int threads;
+
+    explicit Pool(int count) : threads(count) {
         for (int i = 1; i < threads; i++) std::thread([this] { serve(); }).detach();
     }
 
@@ -354,16 +356,33 @@ void block(const Matrix& m, const float* x, int64_t x_step, int rows, float* y, 
     }
 }
 
-constexpr int PART_BYTES = 1 << 17;    // of weights in a part of a product: small, to be shared well
+constexpr int LONG_BYTES = 1 << 21;   // of a matrix that takes a thread a tenth of a millisecond
+constexpr int PART_BYTES = 1 << 17;   // of weights that many rows are multiplied with
 constexpr int INPUT_BYTES = 1 << 18;   // of rows in a part: they stay in a core's own cache
+
+int64_t row_bytes(const Matrix& m) {
+    return int64_t(m.in) * (m.kind == FLOAT32 ? 4 : m.kind == BFLOAT16 ? 2 : 1);
+}
+
+// Outputs in a part of a product with few rows, which takes as long as reading the weights does:
+// memory is quickest in long stretches. A matrix that takes long is cut once more, lest a thread
+// that was held up is waited for.
+int outs_in_a_row(const Matrix& m, int threads) {
+    const int parts = m.out * row_bytes(m) > LONG_BYTES ? 2 * threads : threads;
+    return ((m.out + parts - 1) / parts + STEP - 1) / STEP * STEP;
+}
+
+// Outputs in a part of a product with many rows: their weights stay in a core's own cache.
+int outs_in_cache(const Matrix& m) {
+    const int least = m.in > DEPTH ? 4 * STEP : STEP;
+    return std::max<int>(least, PART_BYTES / row_bytes(m) / STEP * STEP);
+}
 
 // y = x w^T + bias for all rows; then(r, from, to) is called for each row's piece as it is done.
 template <typename Then>
 void product(Pool& pool, const Matrix& m, const float* x, int64_t x_step, int rows, float* y,
              int64_t y_step, const Then& then) {
-    const int bytes = m.kind == FLOAT32 ? 4 : m.kind == BFLOAT16 ? 2 : 1;
-    const int least = rows > 4 && m.in > DEPTH ? 4 * STEP : STEP;
-    const int outs = std::max(least, PART_BYTES / (m.in * bytes) / STEP * STEP);
+    const int outs = rows > ROWS ? outs_in_cache(m) : outs_in_a_row(m, pool.threads);
     const int most = std::max(ROWS, INPUT_BYTES / (m.in * 4) / ROWS * ROWS);
     const int across = (m.out + outs - 1) / outs, down = (rows + most - 1) / most;
     pool.run(across * down, [&](int part) {

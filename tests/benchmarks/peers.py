@@ -43,6 +43,7 @@ def main() -> int:
     made.add_argument("--peers", help="who takes part, with commas; all that are installed")
     made.add_argument("--models", help="with commas; mini and one of 124M's shape")
     made.add_argument("--numbers", help="float32,bfloat16,int8; on a GPU bfloat16")
+    made.add_argument("--tokens", help="to decode, with commas; 64,512")
     made.add_argument("--rounds", type=int, help="of which medians are taken")
     made.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     made.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of the CPU")
@@ -94,6 +95,7 @@ def planned(args: argparse.Namespace, work: Path) -> Plan:
         plan,
         models=_listed(args.models) if args.models else plan.models,
         numbers=_listed(args.numbers) if args.numbers else plan.numbers,
+        decode=tuple(map(int, _listed(args.tokens))) if args.tokens else plan.decode,
         rounds=args.rounds or plan.rounds,
     )
 
