@@ -12,6 +12,8 @@ from typing import Protocol
 LONGEST, SHORTEST = 4, 2  # tokens that must have stood there before in the same order
 FIRST, MOST = 4, 7  # guesses at a time: at the beginning, and where they keep being right
 REST = 64  # tokens without a guess, once guessing has not paid; then one more try
+# The same of a smaller model, whose guesses take time: a sixth of a step each.
+FIRST_DRAFTED, REST_DRAFTED = 2, 256
 
 
 class Source(Protocol):
@@ -27,7 +29,9 @@ class Speculation:
     def __init__(self, drafter: Source | None = None) -> None:
         """Guess by a text's repetitions, and by another source where there are none."""
         self.guessed = self.right = 0
-        self._sources = [_Paced(source) for source in (Lookup(), drafter) if source is not None]
+        self._sources = [_Paced(Lookup(), first=FIRST, rest=REST)]
+        if drafter is not None:
+            self._sources.append(_Paced(drafter, first=FIRST_DRAFTED, rest=REST_DRAFTED))
         self._last = self._sources[0]
 
     def guess(self, ids: Sequence[int], most: int) -> list[int]:
@@ -59,8 +63,8 @@ class Speculation:
 class _Paced:
     """A source that guesses more where it is right, fewer where it is not, and soon rests."""
 
-    def __init__(self, source: Source) -> None:
-        self._source, self._width, self._resting = source, FIRST, 0
+    def __init__(self, source: Source, *, first: int, rest: int) -> None:
+        self._source, self._width, self._rest, self._resting = source, first, rest, 0
 
     def guess(self, ids: Sequence[int], most: int) -> list[int]:
         if self._resting > len(ids):
@@ -75,7 +79,7 @@ class _Paced:
         else:
             self._width //= 2
             if not self._width:
-                self._width, self._resting = 1, length + REST
+                self._width, self._resting = 1, length + self._rest
 
 
 class Lookup:
