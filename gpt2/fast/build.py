@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -61,15 +62,19 @@ def _built(compiler: str) -> Path:
 
 
 def _directory() -> Path:
-    """Where what was compiled is kept: the user's cache, or for this process alone."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    try:
-        directory = Path(home, "gpt2-cpu")
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if os.access(directory, os.W_OK):
-            return directory
-    except (OSError, RuntimeError):
-        pass
+    """Where what was compiled is kept: the user's cache, else a place for temporary files.
+
+    Neither is used if it is somebody else's, who could have put another program there.
+    """
+    home, user = os.environ.get("XDG_CACHE_HOME"), getattr(os, "getuid", lambda: 0)()
+    places = [Path(tempfile.gettempdir(), f"gpt2-cpu-{user}")]
+    with suppress(RuntimeError):  # there is no home
+        places.insert(0, Path(home or Path.home() / ".cache", "gpt2-cpu"))
+    for place in places:
+        with suppress(OSError):
+            place.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if os.access(place, os.W_OK) and place.stat().st_uid == user:
+                return place
     return Path(tempfile.mkdtemp(prefix="gpt2-cpu-"))
 
 

@@ -295,7 +295,10 @@ inline void finish(const Floats (&sums)[R][O], float* y, int64_t y_step) {
     for (int i = 0; i < R * O; i += 4) {
         auto at = [&](int j) { return flat[std::min(j, R * O - 1)]; };
         Four four = sums_of(at(i), at(i + 1), at(i + 2), at(i + 3));
-        for (int j = i; j < std::min(i + 4, R * O); j++) y[j / O * y_step + j % O] = four[j - i];
+        if constexpr (O == 4)
+            memcpy(y + i / O * y_step, &four, sizeof four);
+        else
+            for (int j = i; j < std::min(i + 4, R * O); j++) y[j / O * y_step + j % O] = four[j - i];
     }
 }
 
@@ -357,8 +360,8 @@ void block(const Matrix& m, const float* x, int64_t x_step, int rows, float* y, 
 }
 
 constexpr int LONG_BYTES = 1 << 21;   // of a matrix that takes a thread a tenth of a millisecond
-constexpr int PART_BYTES = 1 << 17;   // of weights that many rows are multiplied with
-constexpr int INPUT_BYTES = 1 << 18;   // of rows in a part: they stay in a core's own cache
+constexpr int PART_BYTES = 1 << 18;   // of weights that many rows are multiplied with
+constexpr int INPUT_BYTES = 3 << 17;   // of rows in a part: they stay in a core's own cache
 
 int64_t row_bytes(const Matrix& m) {
     return int64_t(m.in) * (m.kind == FLOAT32 ? 4 : m.kind == BFLOAT16 ? 2 : 1);
@@ -444,7 +447,7 @@ struct Buffer {
     }
 };
 
-constexpr int AT_ONCE = 256;  // rows; more are read in parts
+constexpr int AT_ONCE = 512;  // rows; more are read in parts
 constexpr int TOGETHER = 4;   // queries of one text
 constexpr int WIDEST_HEAD = 1024;
 

@@ -236,3 +236,19 @@ def test_what_was_compiled_is_kept(no_library, monkeypatch):
     monkeypatch.setattr(build.subprocess, "run", None)  # it would be called in vain
     assert build.library() is not None
     assert list(no_library.glob("gpt2-cpu/*")) == [kept]
+
+
+def test_where_the_cache_cannot_be_written_it_is_kept_among_temporary_files(
+    no_library, monkeypatch
+):
+    """Not compiled anew by each process."""
+    blocked = no_library / "file"
+    blocked.write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
+    monkeypatch.setattr(build.tempfile, "tempdir", str(no_library))
+    assert build.library() is not None
+    (kept,) = no_library.glob("gpt2-cpu-*/*.so")
+    build.library.cache_clear()
+    monkeypatch.setattr(build.subprocess, "run", None)
+    assert build.library() is not None
+    assert list(no_library.glob("gpt2-cpu-*/*.so")) == [kept]
