@@ -4,6 +4,8 @@ import copy
 import ctypes
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}  # cpu.cpp's Kind
 GPT2_PARTS = (GPT2, Block, CausalSelfAttention, MLP, LayerNorm)
 TORCH_PARTS = (nn.Embedding, nn.Linear, nn.Dropout, nn.ModuleList)
 PARTS = (*GPT2_PARTS, *TORCH_PARTS, StoredModel, StoredLinear, StoredEmbedding)
+CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")  # microseconds of a period, of Linux's cgroups
 WIDEST_HEAD = 1024  # numbers of a query that cpu.cpp has room for
 
 
@@ -89,7 +92,7 @@ class _Native:
             config.n_layer,
             config.n_head,
             config.layer_norm_epsilon,
-            torch.get_num_threads(),
+            cores(),
             0,
             _matrix(model.wte),
             model.wpe.weight.data_ptr(),
@@ -101,6 +104,18 @@ class _Native:
 
     def __del__(self) -> None:
         self._compiled.model_free(self.place)
+
+
+def cores() -> int:
+    """Threads that read a model: torch's number, or the fewer that a container may use.
+
+    More threads than cores wait for one another, and torch counts the cores of the machine.
+    """
+    count = torch.get_num_threads()
+    with suppress(OSError, ValueError):  # there is no such file, or "max" in it: no limit
+        quota, period = map(int, CPU_LIMIT.read_text().split())
+        count = min(count, max(1, quota // period))
+    return count
 
 
 class NativeDecoder:

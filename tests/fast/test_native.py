@@ -87,6 +87,20 @@ def test_the_number_of_threads_changes_no_bit(decoder, texts, threads, tmp_path,
     assert torch.equal(logits_of(other, texts[-1]), logits_of(decoder, texts[-1]))
 
 
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [("max 100000", 6), ("200000 100000", 2), ("50000 100000", 1), ("900000 100000", 6), (None, 6)],
+)
+def test_a_container_may_use_fewer_cores_than_the_machine_has(
+    limit, expected, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 6)
+    monkeypatch.setattr(native, "CPU_LIMIT", tmp_path / "cpu.max")
+    if limit:
+        (tmp_path / "cpu.max").write_text(f"{limit}\n")
+    assert native.cores() == expected
+
+
 def test_random_numbers_are_numpys(decoder):
     """Of 997 tokens alike the drawn one tells the number."""
     logits = torch.zeros(1, CONFIG.vocab_size)
