@@ -241,7 +241,7 @@ Pool& pool_of(int threads) {
 
 enum Kind { FLOAT32, BFLOAT16, INT8 };
 
-struct Matrix {  // as native.py fills it
+struct Matrix {  // as native_model.py fills it
     const void* weights;  // [out, in]
     const float* scale;   // [out] of int8, else null
     const float* bias;    // [out] or null
@@ -406,14 +406,14 @@ struct Norm {
     const float *weight, *bias;
 };
 
-struct Layer {  // as native.py fills it
+struct Layer {  // as native_model.py fills it
     Norm ln_1;
     Matrix c_attn, attn_proj;
     Norm ln_2;
     Matrix c_fc, mlp_proj;
 };
 
-struct Shape {  // as native.py fills it
+struct Shape {  // as native_model.py fills it
     int32_t vocab_size, n_ctx, n_embd, n_layer, n_head;
     float epsilon;
     int32_t threads, unused;

@@ -20,7 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from gpt2.cache import KVCache
 from gpt2.fast import batch_sampling
 from gpt2.fast.decoder import Draw, Feed
-from gpt2.fast.native import GPT2_PARTS, TORCH_PARTS
+from gpt2.fast.native_model import GPT2_PARTS, TORCH_PARTS
 from gpt2.fast.slots import Slots
 from gpt2.model import GPT2, Block
 from gpt2.records import Step

@@ -11,7 +11,7 @@ import torch
 
 from gpt2 import fast
 from gpt2.config import GPT2Config
-from gpt2.fast import Draw, Feed, NativeDecoder, build, native
+from gpt2.fast import Draw, Feed, NativeDecoder, build, native, native_model
 from gpt2.lens import Scales, scaled_model
 from gpt2.prediction import describe
 from gpt2.sampling import Sampling, distribution, draw, uniform
@@ -95,10 +95,10 @@ def test_a_container_may_use_fewer_cores_than_the_machine_has(
     limit, expected, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 6)
-    monkeypatch.setattr(native, "CPU_LIMIT", tmp_path / "cpu.max")
+    monkeypatch.setattr(native_model, "CPU_LIMIT", tmp_path / "cpu.max")
     if limit:
         (tmp_path / "cpu.max").write_text(f"{limit}\n")
-    assert native.cores() == expected
+    assert native_model.cores() == expected
 
 
 def test_random_numbers_are_numpys(decoder):
