@@ -24,6 +24,7 @@ from gpt2.ui.generate.words import drawn_words
 from gpt2.ui.page import CLOCK, ERRORS, Page
 from gpt2.ui.presets import Preset
 from gpt2.ui.record import Choice, moment_of
+from gpt2.ui.visitors import TURN
 
 SESSIONS = 10_000  # whose last Stop is remembered
 FINISHED = {
@@ -122,6 +123,10 @@ class Writing:
         spell = engine.catalog.speller(model=begun.model)
         texts = list(map(spell, begun.prompt_ids))
         yield text_line(engine, begun, request, texts, chosen=wanted.chosen, moment=moment)
+        async for place in _places():
+            if self._stopped.get(session, 0) > moment:
+                raise ValueError("stopped before its turn had come")
+            yield said_line(f"All places are taken; this text is number {place} in the queue …")
         forced = await asyncio.to_thread(writer.chosen, request, begun, wanted.chosen)
         done: list[Update] = []
         most = wanted.most or request.max_new_tokens
@@ -186,6 +191,14 @@ class Writing:
         for text, (whose, began) in list(self._running.items()):
             if whose == session and began < moment and text.begun:  # else after its first token
                 text.close()
+
+
+async def _places() -> AsyncIterator[int]:
+    """The places in the queue that the text of this task has until its turn comes."""
+    turn = TURN.get()
+    if turn is not None:
+        async for place in turn.places():
+            yield place
 
 
 def status(begun: Trace, done: Sequence[Update], sampling: Sampling, *, ended: str = "") -> str:
