@@ -20,6 +20,7 @@ from starlette.types import Scope
 from gpt2.engine import Engine
 from gpt2.ui.api.endpoints import build_api
 from gpt2.ui.classify.tab import build_classify
+from gpt2.ui.connections import Heartbeats
 from gpt2.ui.generate.tab import build_generate
 from gpt2.ui.guard import Guard, refuse_form
 from gpt2.ui.opening import Opening, snapshot
@@ -67,7 +68,11 @@ def launch_options() -> dict:
     return {
         "theme": _theme(),
         "app_kwargs": {
-            "middleware": [Middleware(Guard), Middleware(Opening, head=_own, body=_snapshot)],
+            "middleware": [
+                Middleware(Guard),
+                Middleware(Heartbeats),
+                Middleware(Opening, head=_own, body=_snapshot),
+            ],
             "exception_handlers": {RequestValidationError: refuse_form},
             "docs_url": None,
             "openapi_url": None,

@@ -16,6 +16,7 @@ from gradio.block_function import BlockFunction
 from gradio.exceptions import InvalidPathError
 
 from gpt2.engine import check_text
+from gpt2.ui.connections import bounded_connections
 from gpt2.ui.mailbox import forget_state
 from gpt2.ui.queue import FairQueue
 from gpt2.ui.visitors import Places
@@ -31,6 +32,12 @@ class Served(gr.Blocks):
 
     example: Any = None  # what the page opens with (ui/example.py)
     skeleton = ""  # what the page looks like (ui/skeleton.py)
+    trusted_proxies = ""  # see ui/connections.py
+
+    def launch(self, *args: Any, **options: Any) -> Any:
+        """As of Blocks, with connections that end when nothing comes of them."""
+        with bounded_connections(self.trusted_proxies):
+            return super().launch(*args, **options)
 
     def queue_fairly(self, places: Mapping[str, Places]) -> None:
         """Queue events fairly, by the places there are for each kind (their concurrency_id)."""

@@ -133,7 +133,9 @@ class Line:
             Refused: the queue is full, or the visitor's address has its share.
         """
         places, what = self.places, self.places.what
-        theirs = sum(turn.visitor.address == visitor.address for turn in self.everyone)
+        theirs = _of(visitor.address, self.everyone)
+        runs = len(self.running) < places.running
+        runs = runs and _of(visitor.address, self.running) < places.running_share
         seconds = math.ceil(self._seconds * (len(self.waiting) + 1) / places.running)
         seconds = max(1, min(LONGEST_WAIT, seconds))
         if theirs >= places.share:
@@ -143,7 +145,7 @@ class Line:
                 status=429,
                 seconds=seconds,
             )
-        if len(self.waiting) >= places.waiting:
+        if len(self.waiting) >= places.waiting and not runs:
             raise Refused(
                 f"{len(self.running)} {what} are worked on and {len(self.waiting)} wait, so yours "
                 f"would be number {len(self.waiting) + 1} in a queue that holds {places.waiting}; "
@@ -184,6 +186,10 @@ class Line:
             first.move(0)
         for place, turn in enumerate(self.waiting, 1):
             turn.move(place)
+
+
+def _of(address: str, turns: Sequence[Turn]) -> int:
+    return sum(turn.visitor.address == address for turn in turns)
 
 
 def fair_order(waiting: Sequence[Turn], running: Sequence[Turn]) -> list[Turn]:

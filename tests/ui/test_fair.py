@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 
 import httpx
 import pytest
+from programs import free_port
 
 from gpt2.engine import Engine, Limits
 from gpt2.ui import build_app, launch_options, queue
@@ -43,7 +44,8 @@ class Site:
 
         decoder.cache = remembered
         self.app = build_app(engine)
-        self.app.launch(server_name="127.0.0.1", prevent_thread_lock=True, **launch_options())
+        where = {"server_name": "127.0.0.1", "server_port": free_port()}
+        self.app.launch(prevent_thread_lock=True, **where, **launch_options())
         self.lines = self.app._queue.lines
 
     def visitor(self, address):
