@@ -134,7 +134,7 @@ def questions(site):
         asked[name] = lambda: function(*args, **values)
 
     for seed, prompt in enumerate(PROMPTS * 2):
-        more = {"prompt": prompt, "seed": seed, "max_new_tokens": 20 + 15 * seed % 180}
+        more = {"prompt": prompt, "seed": seed, "max_new_tokens": 10 + 7 * seed}
         add(f"generate {seed}", site.call, "generate", **more)
         if seed >= 4:
             continue
@@ -170,7 +170,7 @@ def test_a_crowd_gets_the_answers_of_single_users(site):
     alone = {name: ask() for name, ask in asked.items()}
     before, log = files(site.directory), site.said()
     end, seconds, memory = time.monotonic() + SECONDS, {}, []
-    wrong, refused, lock = [], Counter(), threading.Lock()
+    wrong, late, refused, lock = [], [], Counter(), threading.Lock()
 
     def client(number):
         dice = random.Random(number)
@@ -184,13 +184,19 @@ def test_a_crowd_gets_the_answers_of_single_users(site):
                 memory.append(site.megabytes())
                 if isinstance(found, dict) and "refused" in found:
                     refused[found["refused"]] += 1
+                elif isinstance(found, dict) and found.get("finish_reason") == "deadline":
+                    late.append(name)  # on a machine that is busy otherwise
+                    assert alone[name]["completion"].startswith(found["completion"])
                 elif found != alone[name]:
                     wrong.append((name, difference(found, alone[name])))
 
     with ThreadPoolExecutor(CLIENTS) as pool:
         list(pool.map(client, range(CLIENTS)))
     count = sum(map(len, seconds.values()))
-    print(f"\n{CLIENTS} clients, {SECONDS} s: {count} answers, {len(wrong)} wrong, {refused=}")
+    print(
+        f"\n{CLIENTS} clients, {SECONDS} s: {count} answers, {len(wrong)} wrong, {len(late)} late"
+    )
+    print(f"refused: {dict(refused)}")
     print(f"memory {max(memory):.0f} MB at most, {site.megabytes():.0f} MB at the end")
     for kind, times in sorted(seconds.items()):
         print(f"{kind:20} {len(times):5} median {statistics.median(times):.2f} s {max(times):.2f}")
@@ -206,7 +212,7 @@ def test_memory_is_flat_over_500_texts_and_500_views(site):
     def text_and_view(_):
         seed = next(number)
         prompt = PROMPTS[seed % len(PROMPTS)]
-        count = random.Random(seed).randrange(20, 200)
+        count = random.Random(seed).randrange(10, 100)
         answer = site.call("generate", prompt=prompt, seed=seed, max_new_tokens=count)
         view = views[seed % len(views)]
         if view.startswith("classify"):

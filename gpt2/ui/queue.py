@@ -125,6 +125,7 @@ class FairQueue(Queue):
         def done(_: object) -> None:
             del self._work[event._id]
             self._turns.pop(event._id).leave()
+            self.pending_messages_per_session.trim_soon()
 
         work.add_done_callback(done)
         try:

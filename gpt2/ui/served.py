@@ -16,6 +16,7 @@ from gradio.block_function import BlockFunction
 from gradio.exceptions import InvalidPathError
 
 from gpt2.engine import check_text
+from gpt2.ui.collector import share_arenas
 from gpt2.ui.connections import bounded_connections
 from gpt2.ui.mailbox import forget_state
 from gpt2.ui.queue import FairQueue
@@ -35,7 +36,8 @@ class Served(gr.Blocks):
     trusted_proxies = ""  # see ui/connections.py
 
     def launch(self, *args: Any, **options: Any) -> Any:
-        """As of Blocks, with connections that end when nothing comes of them."""
+        """As of Blocks, with connections that end when nothing comes of them, in little memory."""
+        share_arenas()
         with bounded_connections(self.trusted_proxies):
             return super().launch(*args, **options)
 
