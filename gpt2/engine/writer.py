@@ -1,7 +1,6 @@
 """Writing: a request is checked, and the model thread has its text among those that it writes."""
 
 from collections.abc import Generator, Sequence
-from itertools import islice
 
 import numpy as np
 
@@ -141,29 +140,3 @@ class Writer:
         )
         self._scheduler.write(row)
         return row.stream
-
-    def chosen(
-        self, request: Request, begun: Trace, chosen: Sequence[tuple[int, int]]
-    ) -> tuple[int, ...]:
-        """The tokens that a completion begins with in which some were chosen by hand.
-
-        All others were drawn as ever: up to the last choice it is written anew, or remembered.
-
-        Args:
-            begun: what `begin` gave for the request.
-            chosen: places in the whole text, in order, and the token at each.
-
-        Raises:
-            ValueError: a place or a token is none.
-        """
-        first = len(begun.prompt_ids)
-        forced: tuple[int, ...] = ()
-        for place, token in chosen:
-            written = [*begun.prompt_ids, *forced]
-            if len(written) < place:
-                updates = self.write(request, begun, forced=forced)
-                more = islice(updates, len(forced), place - first)
-                written += [update.step.id for update in more]
-                updates.close()
-            forced = self.forced(request, begun, (*written, token), place, token)
-        return forced

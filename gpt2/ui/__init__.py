@@ -20,10 +20,11 @@ from starlette.types import Scope
 from gpt2.engine import Engine
 from gpt2.ui.api.endpoints import build_api
 from gpt2.ui.classify.tab import build_classify
+from gpt2.ui.connections import Heartbeats
 from gpt2.ui.generate.tab import build_generate
 from gpt2.ui.guard import Guard, refuse_form
 from gpt2.ui.opening import Opening, snapshot
-from gpt2.ui.page import Page
+from gpt2.ui.page import Page, places_of
 from gpt2.ui.served import Served
 from gpt2.ui.skeleton import skeleton
 from gpt2.ui.style import script, style
@@ -58,8 +59,7 @@ def build_app(engine: Engine) -> gr.Blocks:
                     build_classify(page)
         app.skeleton = skeleton(app)
         build_api(engine)
-    # api_open=False: without it, /gradio_api/run/* would go past the queue.
-    app.queue(max_size=engine.limits.queue, default_concurrency_limit=4, api_open=False)
+    app.queue_fairly(places_of(engine.limits))
     return app
 
 
@@ -68,7 +68,11 @@ def launch_options() -> dict:
     return {
         "theme": _theme(),
         "app_kwargs": {
-            "middleware": [Middleware(Guard), Middleware(Opening, head=_own, body=_snapshot)],
+            "middleware": [
+                Middleware(Guard),
+                Middleware(Heartbeats),
+                Middleware(Opening, head=_own, body=_snapshot),
+            ],
             "exception_handlers": {RequestValidationError: refuse_form},
             "docs_url": None,
             "openapi_url": None,
