@@ -14,6 +14,7 @@ os.environ.setdefault("GRADIO_SSR_MODE", "False")
 
 import gradio as gr
 from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.types import Scope
 
@@ -21,7 +22,7 @@ from gpt2.engine import Engine
 from gpt2.ui.api.endpoints import build_api
 from gpt2.ui.classify.tab import build_classify
 from gpt2.ui.generate.tab import build_generate
-from gpt2.ui.guard import Guard, refuse_form
+from gpt2.ui.guard import Guard, refuse_form, refuse_plainly
 from gpt2.ui.opening import Opening, snapshot
 from gpt2.ui.page import Page
 from gpt2.ui.served import Served
@@ -69,7 +70,10 @@ def launch_options() -> dict:
         "theme": _theme(),
         "app_kwargs": {
             "middleware": [Middleware(Guard), Middleware(Opening, head=_own, body=_snapshot)],
-            "exception_handlers": {RequestValidationError: refuse_form},
+            "exception_handlers": {
+                RequestValidationError: refuse_form,
+                HTTPException: refuse_plainly,
+            },
             "docs_url": None,
             "openapi_url": None,
         },

@@ -1,0 +1,97 @@
+"""The routes of the running page: what it does not need answers nobody."""
+
+import re
+
+import httpx
+import pytest
+
+from gpt2.ui import build_app, launch_options
+from gpt2.ui.routes import OPEN
+
+# What Gradio brings along; whatever else it may bring one day is found by walking its routes.
+CLOSED = [
+    *("gradio_api/upload", "gradio_api/deep_link", "gradio_api/run/score", "gradio_api/api/score"),
+    *("monitoring", "monitoring/summary", "gradio_api/component_server", "gradio_api/vibe-code"),
+    *("gradio_api/file=README.md", "gradio_api/file/README.md", "gradio_api/token"),
+    *("gradio_api/proxy=https://example.com/a", "gradio_api/process_recording", "gradio_api/runs"),
+    *("gradio_api/stream/a", "gradio_api/dev/reload", "gradio_api/openapi.json", "docs", "redoc"),
+    *("openapi.json", "//gradio_api/upload", "gradio_api/../gradio_api/upload", "svelte/a.js"),
+]
+
+
+@pytest.fixture(scope="module")
+def http(page_server):
+    with httpx.Client(base_url=page_server.url, timeout=30) as made:
+        yield made
+
+
+def walked(routes):
+    """(method, path) of every route of a Gradio app, those of its routers too."""
+    for route in routes:
+        for method in getattr(route, "methods", None) or ():
+            yield method, route.path
+        inner = getattr(route, "original_router", None)
+        yield from walked(inner.routes if inner else getattr(route, "routes", None) or ())
+
+
+@pytest.fixture(scope="module")
+def routes(engine):
+    """Those of the page, as it is launched; another one than the tests talk to, and the same."""
+    from gradio.routes import App
+
+    options = launch_options()["app_kwargs"]
+    return {*walked(App.create_app(build_app(engine), app_kwargs=dict(options)).routes)}
+
+
+def filled(path):
+    """An address of a route with something in its places."""
+    return re.sub(r"{[^}]*}", "1", path).lstrip("/")
+
+
+def test_of_gradios_routes_only_those_that_the_page_needs_answer(http, routes):
+    """A route that a new version of Gradio brings is closed until somebody needs it."""
+    listed = {(method, path) for method, paths in OPEN.items() for path in paths}
+    assert len(routes) > 60
+    for method, path in sorted(routes):
+        bare = re.sub(r"{(\w+)(:path)?}", r"{\2}", path.rstrip("/") or "/")
+        needed = {(m, re.sub(r"{(\w+)(:path)?}", r"{\2}", p)) for m, p in listed}
+        if ({"HEAD": "GET"}.get(method, method), bare) in needed:
+            continue
+        answer = http.request(method, filled(path))
+        assert answer.status_code in (404, 405), (method, path)
+        if method != "HEAD":
+            assert re.match(r"th(ere|is) .* address", answer.json()["detail"]), (method, path)
+
+
+@pytest.mark.parametrize("path", CLOSED)
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
+def test_what_the_page_does_not_need_is_not_there(http, method, path):
+    answer = http.request(method, path, json={"data": ["x"], "fn_index": 0})
+    assert (answer.status_code, answer.json()["detail"][:8]) == (404, "there is")
+
+
+@pytest.mark.parametrize("query", ["page=x", "deep_link=abc", "a=b&page=x"])
+@pytest.mark.parametrize("path", ["", "config"])
+def test_a_page_that_is_not_there_is_told_in_words(http, path, query):
+    answer = http.get(f"{path}?{query}")
+    assert (answer.status_code, answer.json()["detail"][:8]) == (404, "there is")
+
+
+def test_another_method_is_told_in_words(http):
+    answer = http.post("config")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
+    assert answer.json()["detail"] == "this address takes GET alone"
+
+
+def test_an_address_under_the_page_that_holds_nothing_is_told_in_words(http):
+    answer = http.get("static/nothing.js")
+    assert (answer.status_code, answer.json()["detail"]) == (
+        404,
+        "there is nothing at this address",
+    )
+
+
+def test_the_page_and_what_it_is_made_of_answer(http):
+    for path in ("", "config", "theme.css", "manifest.json", "gradio_api/info", "favicon.ico"):
+        assert http.get(path).status_code == 200, path
+    assert http.head("").status_code == 200
