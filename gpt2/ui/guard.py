@@ -105,8 +105,8 @@ def check_call(scope: Scope, body: bytes) -> None:
     if method == "POST" and way == "call" and rest:
         named = rest[0] == "v2" and len(rest) > 1
         _check_call(app, rest[1] if named else rest[0], _json(body), named=named)
-    elif method == "POST" and (way, rest) == ("queue", ["join"]):
-        _check_join(app, _json(body))
+    elif method == "POST" and (way, *rest) in (("queue", "join"), ("run", "predict")):
+        _check_event(app, _json(body), queued=way == "queue")
     elif method == "GET" and way == "call" and len(rest) > 1:
         queue = app._queue
         waiting = (*queue.event_ids_to_events, *queue.pending_messages_per_session)
@@ -144,12 +144,16 @@ def _check_call(app: gr.Blocks, name: str, body: dict, *, named: bool) -> None:
         raise ValueError(f'send {{"data": [...]}} with the values in this order: {order}')
 
 
-def _check_join(app: gr.Blocks, body: dict) -> None:
+def _check_event(app: gr.Blocks, body: dict, *, queued: bool) -> None:
     index = body.get("fn_index")
     if isinstance(index, bool) or not isinstance(index, int) or index not in app.fns:
         raise ValueError(
             f"fn_index is {shortened(index)}; it must be the id of a function in /config"
         )
+    if app.fns[index].fn is None:
+        raise ValueError(f"fn_index is {index}; that function is the browser's own")
+    if app.fns[index].queue and not queued:
+        raise Refused(f"fn_index is {index}; that function is asked by joining the queue", 404)
     if not isinstance(body.get("session_hash"), str):
         raise ValueError("send a session_hash: a string of your own that /queue/data repeats")
     if not isinstance(body.get("data"), list):

@@ -40,6 +40,7 @@ OPEN = {
         "/gradio_api/queue/join",
         "/gradio_api/call/{name}",
         "/gradio_api/call/v2/{name}",
+        "/gradio_api/run/predict",  # of the page, for what needs no queue: Stop, two lines of text
         "/gradio_api/cancel",
         "/gradio_api/reset",  # does nothing; Gradio's page calls it after each cancelling
         "/gradio_api/mcp",

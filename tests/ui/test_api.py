@@ -564,6 +564,8 @@ def told(http, path, body):
         ("queue/join", '{"data": [], "session_hash": "x"}', "fn_index is None"),
         ("queue/join", '{"data": [], "fn_index": 1}', "send a session_hash"),
         ("run/nothing", '{"data": []}', "nothing at this address"),
+        ("run/predict", '{"data": []}', "fn_index is None"),
+        ("run/predict", '{"data": [], "fn_index": 0}', "the browser's own"),
         ("upload", "{}", "nothing at this address"),
     ],
 )
@@ -696,6 +698,10 @@ def test_every_answer_has_the_two_headers(http):
 @pytest.mark.parametrize("way", ["run", "api"])
 def test_nothing_goes_past_the_queue(http, name, way):
     assert http.post(f"gradio_api/{way}/{name}", json={"data": ["x"]}).status_code == 404
+    functions = http.get("config").json()["dependencies"]
+    (index,) = [one["id"] for one in functions if one["api_name"] == name]
+    body = {"data": ["x"], "fn_index": index, "session_hash": "x"}
+    assert "joining the queue" in told(http, "run/predict", json.dumps(body))
 
 
 @pytest.mark.parametrize("path", ["/etc/hostname", "app.py", "checkpoints/mini/config.json"])
