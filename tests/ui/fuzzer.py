@@ -28,6 +28,9 @@ NASTY: tuple[Any, ...] = (
 )
 EXTRAS = ("session_hash", "fn_index", "event_id", "event_data", "trigger_id", "simple_format")
 EXTRAS += ("batched", "request", "oauth_token", "data", MARK)
+VIEWS = ("next", "attention", "layers", "switch", "why", "score", "decided", "many", "topic")
+SETTINGS = {"temperature": 0.7, "top_k": 40, "top_p": 1, "min_p": 0, "repetition_penalty": 1.2}
+SETTINGS |= {"seed": 3, "max_new_tokens": 4, "stop": ""}
 TYPES = ("application/json", "text/plain", "multipart/form-data; boundary=x", "", MARK)
 QUERIES = ("", "session_hash=x", "all_endpoints=1", "page=x", "deep_link=..", f"{MARK}=%00", "%%%")
 HEADERS = (
@@ -61,6 +64,8 @@ class Fuzzer:
         endpoints = self.http.get("gradio_api/info").json()["named_endpoints"]
         self.endpoints = {name[1:]: found["parameters"] for name, found in endpoints.items()}
         self.functions = self.http.get("config").json()["dependencies"]
+        models = [self._model(kind) for kind in ("models", "classifiers")]
+        self.models = dict(zip(("generate", "classify"), models, strict=True))
 
     def complaints(self, calls: int) -> Iterator[str]:
         """What is wrong with the answers to so many calls, and to which."""
@@ -95,6 +100,25 @@ class Fuzzer:
         """One of the values that are no good."""
         return self.random.choice(NASTY)
 
+    def record(self) -> Any:
+        """What the page sends of itself, most of the time with something in it spoilt."""
+        tab = self.random.choice(("generate", "classify"))
+        look = {"view": self.random.choice(VIEWS), "token": 2, "layer": 1, "head": 0, "width": 700}
+        settings = dict(SETTINGS)
+        text = {"model": self.models[tab], "prompt": "Hi", "settings": settings}
+        text |= {"chosen": [[2, 5]], "ids": [17250, 995, 5, 7], "prompt_length": 1}
+        found: Any = {"key": "[1]", "tab": tab, "text": text, "look": look, "moment": 9, "kept": []}
+        wanted = {"link": f"#v=1.{tab}.{MARK}", "preset": MARK, "typed": "a b", "place": 3} | text
+        for name in self.random.sample(("link", "preset", "typed"), self.random.randint(1, 3)):
+            del wanted[name]
+        found |= {"slot": "map", "file": "csv", "wanted": wanted}
+        if self.random.random() < 0.2:
+            return self.nasty()
+        for _ in range(self.random.choice((0, 1, 1, 2))):
+            part = self.random.choice((found, text, look, wanted, settings))
+            part[self.random.choice(list(part))] = self.nasty()
+        return found
+
     def by_order(self) -> str | None:
         name = self.random.choice(list(self.endpoints))
         data = list(self.values(name).values())
@@ -112,7 +136,7 @@ class Fuzzer:
     def joined(self) -> str | None:
         """As the page itself calls, its own functions too."""
         function, session = self.random.choice(self.functions), f"s{self.random.random()}"
-        data = [self.nasty() for _ in function["inputs"]]
+        data = [self.record() for _ in function["inputs"]]
         if self.random.random() < 0.2:
             data = data[: self.random.randint(0, 3)] + [self.nasty()] * self.random.randint(0, 3)
         body = {"data": data, "fn_index": function["id"], "session_hash": session}
@@ -184,6 +208,11 @@ class Fuzzer:
         except ValueError as error:  # Gradio's AppError is one
             return _no_sentence(str(error), f"{name} {str(values)[:300]}") or _told(str(error))
         return None
+
+    def _model(self, kind: str) -> str:
+        sent = self._post("call/models", '{"data": []}').json()
+        text = self.http.get(f"gradio_api/call/models/{sent['event_id']}").text
+        return json.loads(text.rpartition("data: ")[2])[0][kind][0]["name"]
 
     def _post(self, path: str, content: str | bytes) -> httpx.Response:
         headers = {"content-type": "application/json"}
