@@ -20,7 +20,9 @@ from starlette.types import Scope
 
 from gpt2.engine import Engine
 from gpt2.ui.api.endpoints import build_api
+from gpt2.ui.calls import Calls
 from gpt2.ui.classify.tab import build_classify
+from gpt2.ui.door import Door
 from gpt2.ui.generate.tab import build_generate
 from gpt2.ui.guard import Guard, refuse_form, refuse_plainly
 from gpt2.ui.opening import Opening, snapshot
@@ -69,7 +71,12 @@ def launch_options() -> dict:
     return {
         "theme": _theme(),
         "app_kwargs": {
-            "middleware": [Middleware(Guard), Middleware(Opening, head=_own, body=_snapshot)],
+            "middleware": [
+                Middleware(Guard),
+                Middleware(Door),
+                Middleware(Calls),
+                Middleware(Opening, head=_own, body=_snapshot),
+            ],
             "exception_handlers": {
                 RequestValidationError: refuse_form,
                 HTTPException: refuse_plainly,

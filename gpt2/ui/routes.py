@@ -22,6 +22,7 @@ OPEN = {
         "/manifest.json",
         "/favicon.ico",
         "/robots.txt",
+        "/login",
         "/logout",
         "/health",
         "/metrics",
