@@ -22,12 +22,12 @@ from gpt2.engine import Engine
 from gpt2.ui.api.endpoints import build_api
 from gpt2.ui.calls import Calls
 from gpt2.ui.classify.tab import build_classify
-from gpt2.ui.door import Door
 from gpt2.ui.generate.tab import build_generate
 from gpt2.ui.guard import Guard, refuse_form, refuse_plainly
 from gpt2.ui.opening import Opening, snapshot
 from gpt2.ui.page import Page
 from gpt2.ui.served import Served
+from gpt2.ui.sign_in import SignIn
 from gpt2.ui.skeleton import skeleton
 from gpt2.ui.style import script, style
 
@@ -73,7 +73,7 @@ def launch_options() -> dict:
         "app_kwargs": {
             "middleware": [
                 Middleware(Guard),
-                Middleware(Door),
+                Middleware(SignIn),
                 Middleware(Calls),
                 Middleware(Opening, head=_own, body=_snapshot),
             ],

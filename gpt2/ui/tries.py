@@ -20,7 +20,7 @@ class _Tried:
     def until(self) -> float:
         """When the next try is looked at."""
         over = self.wrong - FREE
-        return self.last + min(2.0**over, LONGEST) if over >= 0 else -math.inf
+        return self.last + min(2.0**over, LONGEST) if over >= 0 else 0.0
 
 
 class Tries:

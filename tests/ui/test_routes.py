@@ -4,8 +4,8 @@ import re
 
 import httpx
 import pytest
+from walked import filled, routes_of
 
-from gpt2.ui import build_app, launch_options
 from gpt2.ui.routes import OPEN
 
 # What Gradio brings along; whatever else it may bring one day is found by walking its routes.
@@ -25,27 +25,10 @@ def http(page_server):
         yield made
 
 
-def walked(routes):
-    """(method, path) of every route of a Gradio app, those of its routers too."""
-    for route in routes:
-        for method in getattr(route, "methods", None) or ():
-            yield method, route.path
-        inner = getattr(route, "original_router", None)
-        yield from walked(inner.routes if inner else getattr(route, "routes", None) or ())
-
-
 @pytest.fixture(scope="module")
 def routes(engine):
-    """Those of the page, as it is launched; another one than the tests talk to, and the same."""
-    from gradio.routes import App
-
-    options = launch_options()["app_kwargs"]
-    return {*walked(App.create_app(build_app(engine), app_kwargs=dict(options)).routes)}
-
-
-def filled(path):
-    """An address of a route with something in its places."""
-    return re.sub(r"{[^}]*}", "1", path).lstrip("/")
+    """Those of the page, as another one like it has them."""
+    return routes_of(engine)
 
 
 def test_of_gradios_routes_only_those_that_the_page_needs_answer(http, routes):
