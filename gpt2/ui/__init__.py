@@ -26,6 +26,7 @@ from gpt2.ui.generate.tab import build_generate
 from gpt2.ui.guard import Guard, refuse_form, refuse_plainly
 from gpt2.ui.opening import Opening, snapshot
 from gpt2.ui.page import Page
+from gpt2.ui.policy import page_policy
 from gpt2.ui.served import Served
 from gpt2.ui.sign_in import SignIn
 from gpt2.ui.skeleton import skeleton
@@ -75,7 +76,7 @@ def launch_options() -> dict:
                 Middleware(Guard),
                 Middleware(SignIn),
                 Middleware(Calls),
-                Middleware(Opening, head=_own, body=_snapshot),
+                Middleware(Opening, head=_own, body=_snapshot, policy=_policy),
             ],
             "exception_handlers": {
                 RequestValidationError: refuse_form,
@@ -123,6 +124,10 @@ def _snapshot(scope: Scope) -> str:
     app: Served = scope["app"].get_blocks()
     example = app.example.get() if app.example else None
     return snapshot(app.skeleton, example, f"gradio-container-{gr.__version__.replace('.', '-')}")
+
+
+def _policy(scope: Scope, html: bytes) -> bytes:
+    return page_policy(html, shared=scope["app"].get_blocks().share)
 
 
 def _page(engine: Engine) -> Page:

@@ -1,4 +1,4 @@
-"""A shield before the web server: what is no request is refused in words, two headers added.
+"""A shield before the web server: what is no request is refused in words, headers added.
 
 GPT-2 needs no upload, so nothing larger than a long prompt has business here, and no route but
 those of routes.py.
@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gpt2.ui.policy import with_policy
 from gpt2.ui.routes import Refused, check_route, fixed_part
 from gpt2.ui.served import UNFORESEEN, log_error
 
@@ -22,11 +23,6 @@ BARE = {
     404: "there is nothing at this address",
     405: "this address takes requests of another kind; the README shows which",
 }
-
-_HEADERS = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"strict-origin-when-cross-origin"),
-)
 
 
 class Guard:
@@ -45,7 +41,7 @@ class Guard:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                message["headers"] = [*message.get("headers", ()), *_HEADERS]
+                message["headers"] = with_policy(message.get("headers", ()))
             await send(message)
 
         try:
