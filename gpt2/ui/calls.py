@@ -25,6 +25,8 @@ class Calls:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if path_of(scope).rstrip("/") == f"{API}info":
+            scope["app"].api_info = None  # Gradio tells all what it told the first one: its address
         unread: list[Message] = []
         if scope["method"] == "POST":
             unread.append(await receive())  # the whole body, see guard.py

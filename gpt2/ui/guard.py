@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gpt2.ui.policy import with_policy
-from gpt2.ui.routes import Refused, check_route, fixed_part
+from gpt2.ui.routes import Refused, check_host, check_route, fixed_part
 from gpt2.ui.served import UNFORESEEN, log_error
 
 MAX_BODY = 256 * 1024  # bytes; a prompt of 20,000 characters, escaped as JSON, is under half of it
@@ -56,6 +56,7 @@ class Guard:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         check_route(scope)
+        check_host(scope)
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         if not declared.isdigit() or len(declared) > 18 or int(declared) > MAX_BODY:
             raise Refused(TOO_LARGE, 413)

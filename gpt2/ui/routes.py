@@ -53,6 +53,9 @@ _PATTERNS = {method: [compile_path(path)[0] for path in paths] for method, paths
 # Gradio's own page has these; the first finds no page, the second one that was written to disk.
 _QUERY = re.compile(rb"(?:^|&)(page|deep_link)=[^&]")
 
+# A name, or an address of IPv4 or, in brackets, IPv6; with a port or without.
+_HOST = re.compile(rb"(?:[\w.-]{1,253}|\[[0-9a-fA-F:.]{2,45}\])(?::\d{1,5})?", re.ASCII)
+
 
 class Refused(Exception):
     """A request that is not taken further; its words are for the visitor.
@@ -90,6 +93,20 @@ def check_route(scope: Scope) -> None:
     if path in ("/", "/config") and _QUERY.search(scope.get("query_string", b"")):
         words = "there is one page, without stored states; leave page= and deep_link= out"
         raise Refused(words, 404)
+
+
+def check_host(scope: Scope) -> None:
+    """Refuse a request that does not say where this page is: Gradio makes addresses of it.
+
+    Raises:
+        Refused: a header that names the host names none.
+    """
+    for name, value in scope["headers"]:
+        first = value.partition(b",")[0].strip()
+        if name in (b"host", b"x-forwarded-host") and first and not _HOST.fullmatch(first):
+            raise Refused(
+                f"the header {name.decode()} names no host; leave it to your browser", 400
+            )
 
 
 def fixed_part(scope: Scope) -> str:

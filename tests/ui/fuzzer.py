@@ -37,6 +37,12 @@ HEADERS = (
     {},
     {"origin": "http://evil.example"},
     {"x-forwarded-host": f"{MARK}.example"},
+    *(
+        {"x-forwarded-host": host}
+        for host in ("[::1", "a:x", f"{MARK}\u00e9", "[]:1", "a:99999", "")
+    ),
+    *({"host": host} for host in ("[::1", f"<{MARK}>", "a:x", "..", "xn--a", "-", "a" * 300)),
+    {"x-gradio-server": f"http://[{MARK}"},
     {"x-forwarded-proto": MARK},
     {"x-gradio-user": "mcp"},
     {"cookie": f"access-token-x={MARK}"},
@@ -162,7 +168,7 @@ class Fuzzer:
         return None if last.get("success") else _no_sentence(words, f"{str(body)[:300]}")
 
     def mangled(self) -> str | None:
-        """A body that is broken somewhere."""
+        """A body that is broken somewhere, with a header that may be too."""
         name = self.random.choice(list(self.endpoints))
         path = self.random.choice(
             (f"call/{name}", f"call/v2/{name}", "queue/join", "run/predict", "cancel", "reset")
@@ -173,7 +179,7 @@ class Fuzzer:
             at, length = self.random.randrange(len(raw) + 1), self.random.randint(0, 12)
             piece = self.random.choice((b"", b"\xff", b"[", b'"', b"{}", b"0" * 5000, b"\\ud800"))
             raw[at : at + length] = piece
-        answer = self._post(path, bytes(raw))
+        answer = self._post(path, bytes(raw), self.random.choice(HEADERS))
         return None if answer.status_code == 200 else _refused(answer)
 
     def raw(self) -> str | None:
@@ -214,8 +220,10 @@ class Fuzzer:
         text = self.http.get(f"gradio_api/call/models/{sent['event_id']}").text
         return json.loads(text.rpartition("data: ")[2])[0][kind][0]["name"]
 
-    def _post(self, path: str, content: str | bytes) -> httpx.Response:
-        headers = {"content-type": "application/json"}
+    def _post(
+        self, path: str, content: str | bytes, more: dict[str, str] | None = None
+    ) -> httpx.Response:
+        headers = {"content-type": "application/json"} | (more or {})
         return self.http.post(f"gradio_api/{path}", content=content, headers=headers)
 
     def _followed(self, name: str, path: str, body: Any) -> str | None:

@@ -78,3 +78,24 @@ def test_the_page_and_what_it_is_made_of_answer(http):
     for path in ("", "config", "theme.css", "manifest.json", "gradio_api/info", "favicon.ico"):
         assert http.get(path).status_code == 200, path
     assert http.head("").status_code == 200
+
+
+@pytest.mark.parametrize("host", ["[::1", "a:x", "<b>", "a b", "\xa3.example", "[]:1"])
+@pytest.mark.parametrize("name", ["host", "x-forwarded-host"])
+def test_a_host_that_is_none_is_told_in_words(page_server, http, name, host):
+    """Gradio made an address of it, and failed: a bare 500, and an event that never ended."""
+    header = {name: host.encode("latin-1")}
+    for answer in (
+        http.get("", headers=header),
+        http.post("gradio_api/call/models", json={"data": []}, headers=header),
+    ):
+        assert answer.status_code == 400
+        assert answer.json()["detail"].startswith(f"the header {name} names no host")
+    assert "Traceback" not in page_server.log()
+
+
+def test_nobody_is_told_the_address_that_somebody_else_used(page_server, http):
+    """Gradio kept the examples of its API as the first visitor's address made them."""
+    elsewhere = http.get("gradio_api/info", headers={"x-forwarded-host": "elsewhere.example"})
+    assert "elsewhere.example" in elsewhere.text
+    assert "elsewhere.example" not in http.get("gradio_api/info").text
