@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -33,13 +33,13 @@ SETTINGS = {"temperature": 0.7, "top_k": 40, "top_p": 1, "min_p": 0, "repetition
 SETTINGS |= {"seed": 3, "max_new_tokens": 4, "stop": ""}
 TYPES = ("application/json", "text/plain", "multipart/form-data; boundary=x", "", MARK)
 QUERIES = ("", "session_hash=x", "all_endpoints=1", "page=x", "deep_link=..", f"{MARK}=%00", "%%%")
-HEADERS = (
+HEADERS: tuple[dict[str, str | bytes], ...] = (
     {},
     {"origin": "http://evil.example"},
     {"x-forwarded-host": f"{MARK}.example"},
     *(
         {"x-forwarded-host": host}
-        for host in ("[::1", "a:x", f"{MARK}\u00e9", "[]:1", "a:99999", "")
+        for host in ("[::1", "a:x", f"{MARK}é".encode("latin-1"), "[]:1", "a:99999", "")
     ),
     *({"host": host} for host in ("[::1", f"<{MARK}>", "a:x", "..", "xn--a", "-", "a" * 300)),
     {"x-gradio-server": f"http://[{MARK}"},
@@ -221,9 +221,9 @@ class Fuzzer:
         return json.loads(text.rpartition("data: ")[2])[0][kind][0]["name"]
 
     def _post(
-        self, path: str, content: str | bytes, more: dict[str, str] | None = None
+        self, path: str, content: str | bytes, more: Mapping[str, str | bytes] | None = None
     ) -> httpx.Response:
-        headers = {"content-type": "application/json"} | (more or {})
+        headers = {"content-type": "application/json", **(more or {})}
         return self.http.post(f"gradio_api/{path}", content=content, headers=headers)
 
     def _followed(self, name: str, path: str, body: Any) -> str | None:

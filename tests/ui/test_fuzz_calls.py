@@ -22,7 +22,7 @@ def held(page, calls, seed):
         complaints = list(fuzzer.complaints(calls))
     finally:
         client.close()
-    assert complaints == []
+    assert not complaints, "\n".join(complaints)
     assert httpx.get(page.url).status_code == 200
     log = page.log()
     assert [word for word in (MARK, "Traceback", *PATHS) if word in log] == []

@@ -12,7 +12,7 @@ from gpt2.ui.copying import copy_row
 from gpt2.ui.generate.chips import end_of
 from gpt2.ui.generate.lines import end_line, news_line, read_line, refused_line
 from gpt2.ui.link import Link, made_with, read_link, verdict
-from gpt2.ui.page import ERRORS, Page
+from gpt2.ui.page import ERRORS, Page, template
 from gpt2.ui.presets import Preset
 from gpt2.ui.record import Asked, moment_of
 
@@ -30,7 +30,7 @@ class Reading:
     def __init__(self, page: Page) -> None:
         self.engine = page.engine
         self.strip = gr.HTML(
-            html_template=STRIP + copy_row(self.engine.catalog.classifiers[0]),
+            html_template=template(STRIP + copy_row(self.engine.catalog.classifiers[0])),
             # Gradio looks for the names of events in here.
             js_on_load="""const events = ["wanted", "fill"];
             gpt2.strip(element, watch, props, trigger, "classify")""",

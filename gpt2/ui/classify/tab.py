@@ -18,7 +18,7 @@ from gpt2.ui.generate.chips import preset_named
 from gpt2.ui.inside.attention import build_attention
 from gpt2.ui.inside.why import build_why
 from gpt2.ui.link import asked_link
-from gpt2.ui.page import Page, note
+from gpt2.ui.page import Page, note, template
 from gpt2.ui.picture import Drawing
 from gpt2.ui.presets import PRESETS, Preset
 from gpt2.ui.record import Asked
@@ -52,7 +52,7 @@ def build_classify(page: Page) -> None:
                     elem_id="news",
                 )
                 gr.HTML(
-                    html_template=examples_html(),
+                    html_template=template(examples_html()),
                     js_on_load="gpt2.presets.bind(element, 'classify')",
                     apply_default_css=False,
                 )
