@@ -600,18 +600,34 @@ def test_values_of_the_wrong_kind_are_told_on_every_way_in(http, way, endpoint, 
     if way == "call":
         assert words in refusal(events(http, endpoint, json.dumps({"data": data})))
         return
-    (index,) = [
-        one["id"]
-        for one in http.get("config").json()["dependencies"]
-        if one["api_name"] == endpoint
-    ]
-    body = {"data": data, "fn_index": index, "session_hash": f"{endpoint} {words}"}
-    assert http.post("gradio_api/queue/join", json=body).status_code == 200
-    found = http.get("gradio_api/queue/data", params={"session_hash": body["session_hash"]}).text
-    messages = [json.loads(line.removeprefix("data: ")) for line in found.strip().split("\n\n")]
-    (last,) = [one for one in messages if one["msg"] == "process_completed"]
+    last = joined(http, endpoint, data, session=f"{endpoint} {words}")
     assert words in last["output"]["error"]
     assert last["success"] is False
+
+
+def joined(http, name, data, *, session):
+    """The last message of an event that was asked as the page asks."""
+    functions = http.get("config").json()["dependencies"]
+    (index,) = [one["id"] for one in functions if one["api_name"] == name]
+    body = json.dumps({"data": data, "fn_index": index, "session_hash": session})
+    headers = {"content-type": "application/json"}
+    assert http.post("gradio_api/queue/join", content=body, headers=headers).status_code == 200
+    found = http.get("gradio_api/queue/data", params={"session_hash": session}).text
+    messages = [json.loads(line.removeprefix("data: ")) for line in found.strip().split("\n\n")]
+    (last,) = [one for one in messages if one["msg"] == "process_completed"]
+    return last
+
+
+def test_half_a_character_in_a_choice_of_the_page_is_told_in_words(http):
+    """Gradio repeats it, and could not send it: the stream broke off."""
+    last = joined(http, "read", ["a text", "half \ud800", {}], session="half")
+    assert "half \\ud800 is not in the list of choices" in last["output"]["error"]
+
+
+@pytest.mark.parametrize("name", ["wanted", "wanted_1"])
+def test_a_preset_that_is_not_there_is_told_where_its_text_would_stand(http, name):
+    last = joined(http, name, [{"wanted": {"preset": "nothing"}}], session=f"{name} nothing")
+    assert "there is no such preset" in str(last["output"]["data"])
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,11 @@ class Reading:
         try:
             return {self.strip: "".join(self._lines(news, classifier, moment, preset, link))}
         except ERRORS as error:
-            return {self.strip: refused_line(str(error), moment)}
+            return self.refused(error, raw)
+
+    def refused(self, error: Exception, raw: object) -> dict[gr.HTML, str]:
+        """Why a text can't be had."""
+        return {self.strip: refused_line(str(error), moment_of(raw))}
 
     def read_linked(self, fragment: object, raw: object) -> dict[gr.HTML, str]:
         """The lines of a text that a link asks for."""
@@ -69,7 +73,7 @@ class Reading:
             if link.tab != "classify":
                 raise ValueError("this link is of the other tab; load the page again")
         except ERRORS as error:
-            return {self.strip: refused_line(str(error), moment_of(raw))}
+            return self.refused(error, raw)
         return self.read(link.request.prompt, link.request.model, raw, link=link)
 
     def _lines(

@@ -84,7 +84,11 @@ def build_classify(page: Page) -> None:
         fragment = asked_link(raw)
         if fragment is not None:
             return reading.read_linked(fragment, raw)
-        return reading.read(*wanted_text(raw), raw, preset=wanted_preset(raw))
+        try:
+            preset = wanted_preset(raw)
+        except ValueError as error:
+            return reading.refused(error, raw)
+        return reading.read(*wanted_text(raw), raw, preset=preset)
 
     wire_text(
         page,
@@ -193,7 +197,11 @@ def wanted_text(raw: Any) -> tuple[Any, Any]:
 
 
 def wanted_preset(raw: Any) -> Preset | None:
-    """The preset that the page asks for, None for any other text."""
+    """The preset that the page asks for, None for any other text.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
     name = _wanted(raw).get("preset")
     return None if name is None else preset_named(PRESETS, "classify", name)
 
