@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
     made = parser()
     args = made.parse_args(argv)
     if args.auth is not None and not all(args.auth.partition(":")):
-        made.error(f"--auth is {args.auth!r}; it must be USER:PASSWORD")
+        made.error("--auth must be USER:PASSWORD, with a colon between the two and neither empty")
     if not 1 <= args.port <= 65535:
         made.error(f"--port is {args.port}; it must be 1 to 65535")
     if args.max_new_tokens < 1:

@@ -14,18 +14,22 @@ os.environ.setdefault("GRADIO_SSR_MODE", "False")
 
 import gradio as gr
 from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.types import Scope
 
 from gpt2.engine import Engine
 from gpt2.ui.api.endpoints import build_api
+from gpt2.ui.calls import Calls
 from gpt2.ui.classify.tab import build_classify
 from gpt2.ui.connections import Heartbeats
 from gpt2.ui.generate.tab import build_generate
-from gpt2.ui.guard import Guard, refuse_form
+from gpt2.ui.guard import Guard, refuse_form, refuse_plainly
 from gpt2.ui.opening import Opening, snapshot
 from gpt2.ui.page import Page, places_of
+from gpt2.ui.policy import page_policy
 from gpt2.ui.served import Served
+from gpt2.ui.sign_in import SignIn
 from gpt2.ui.skeleton import skeleton
 from gpt2.ui.style import script, style
 
@@ -71,9 +75,14 @@ def launch_options() -> dict:
             "middleware": [
                 Middleware(Guard),
                 Middleware(Heartbeats),
-                Middleware(Opening, head=_own, body=_snapshot),
+                Middleware(SignIn),
+                Middleware(Calls),
+                Middleware(Opening, head=_own, body=_snapshot, policy=_policy),
             ],
-            "exception_handlers": {RequestValidationError: refuse_form},
+            "exception_handlers": {
+                RequestValidationError: refuse_form,
+                HTTPException: refuse_plainly,
+            },
             "docs_url": None,
             "openapi_url": None,
         },
@@ -116,6 +125,10 @@ def _snapshot(scope: Scope) -> str:
     app: Served = scope["app"].get_blocks()
     example = app.example.get() if app.example else None
     return snapshot(app.skeleton, example, f"gradio-container-{gr.__version__.replace('.', '-')}")
+
+
+def _policy(scope: Scope, html: bytes) -> bytes:
+    return page_policy(html, shared=scope["app"].get_blocks().share)
 
 
 def _page(engine: Engine) -> Page:

@@ -23,6 +23,7 @@ CLOCK = 0.08  # seconds from one batch of tokens to the next
 PRIVATE = {"api_visibility": "private"}  # a handler of the page, no part of the API
 
 PATIENCE = 0.03  # seconds until a first picture is worth its time, of what can be shown in part
+_RUN = str.maketrans({sign: f"&#{ord(sign)};" for sign in "${}`\\"})
 
 Result = TypeVar("Result")
 
@@ -43,6 +44,11 @@ def errors_in_words() -> Iterator[None]:
         yield
     except ERRORS as error:
         raise gr.Error(str(error), print_exception=False) from error
+
+
+def template(html: str) -> str:
+    """HTML as a template of gr.HTML, of which Gradio would run ${...} and {{...}}."""
+    return html.translate(_RUN)
 
 
 def note(text: str) -> str:

@@ -9,6 +9,7 @@ from contextlib import redirect_stdout
 from gpt2.engine import Engine
 from gpt2.ui import build_app, launch_options
 from gpt2.ui.collector import spare_what_is_here
+from gpt2.ui.sign_in import let_tools_in
 
 EXAMPLE_SECONDS = 3.0  # that a slow machine or a large model may take for it
 
@@ -48,6 +49,8 @@ def serve(
             f"--mcp: the package mcp is missing here or does not fit Gradio ({app.mcp_error}); "
             "pip install --upgrade 'gradio[mcp]'"
         )
+    if mcp and auth:
+        let_tools_in(app)
     app.example.start(then=spare_what_is_here)
     try:
         app.example.wait(EXAMPLE_SECONDS)  # who follows the line below finds it there

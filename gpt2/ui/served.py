@@ -69,6 +69,8 @@ class Served(gr.Blocks):
             result = await super().process_api(block_fn, *args, **options)
         except gr.Error as error:
             error.print_exception = False
+            # Gradio repeats what it can't use, and can't send half a character.
+            error.message = str(error.message).encode("utf-8", "backslashreplace").decode()
             raise
         except Exception as error:
             log_error(error, f"/{block_fn.api_name or block_fn.name}")

@@ -21,7 +21,7 @@ from gpt2.ui.generate.lines import (
     token_line,
 )
 from gpt2.ui.generate.words import drawn_words
-from gpt2.ui.page import CLOCK, ERRORS, Page
+from gpt2.ui.page import CLOCK, ERRORS, Page, template
 from gpt2.ui.presets import Preset
 from gpt2.ui.record import Choice, moment_of
 from gpt2.ui.visitors import TURN
@@ -90,7 +90,7 @@ class Writing:
     def __init__(self, page: Page) -> None:
         self.page, self.engine = page, page.engine
         self.strip = gr.HTML(
-            html_template=strip_html() + copy_row(self.engine.catalog.models[0]),
+            html_template=template(strip_html() + copy_row(self.engine.catalog.models[0])),
             # Gradio looks for the names of events in here.
             js_on_load="""const events = ["wanted", "fill", "seeded"];
             gpt2.strip(element, watch, props, trigger, "generate")""",
