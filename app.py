@@ -1,9 +1,18 @@
-"""Open the GPT-2 page: python app.py. The entry point of the Space too."""
+"""Open the GPT-2 page: python app.py. The entry point of the Space too.
+
+Interrupted while it is starting it ends with status 1; a page that is open, with 0.
+"""
+
+import sys
+
+from gpt2.ending import end_at_once
+
+if __name__ == "__main__":  # before the imports that take a while
+    end_at_once("app.py")
 
 import argparse
 import logging
 import os
-import sys
 
 from gpt2.command import run_command
 from gpt2.config import DTYPES
@@ -13,7 +22,8 @@ from gpt2.flags import add_debug_flag
 def parser() -> argparse.ArgumentParser:
     """Command line; a Space passes no flags, so their defaults come from the environment."""
     made = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        description="Open the GPT-2 page.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add, env = made.add_argument, os.environ.get
     everyone = "0.0.0.0" if env("SPACE_ID") else "127.0.0.1"
@@ -91,7 +101,6 @@ def main(argv: list[str] | None = None) -> int:
             mcp=args.mcp,
         )
 
-    # Interrupted while it was starting, it failed; a page that is open ends with 0.
     return run_command("app.py", work, debug=args.debug)
 
 

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "gpt2"
 
 # The rooms: modules and folders of gpt2/, and beside it the programs.
 ROOMS = {
-    "basics": ["checks", "command", "flags", "records", "text_files"],
+    "basics": ["checks", "command", "ending", "flags", "records", "text_files"],
     "the model": [
         *("config", "model", "cache", "vocabulary", "visible", "tokenizer", "classifier"),
         *("sampling", "prediction", "generate"),

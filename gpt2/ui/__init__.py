@@ -20,6 +20,7 @@ from starlette.types import Scope
 from gpt2.engine import Engine
 from gpt2.ui.api.endpoints import build_api
 from gpt2.ui.classify.tab import build_classify
+from gpt2.ui.door import Door, Porter
 from gpt2.ui.generate.tab import build_generate
 from gpt2.ui.guard import Guard, refuse_form
 from gpt2.ui.opening import Opening, snapshot
@@ -56,7 +57,7 @@ def build_app(engine: Engine) -> gr.Blocks:
                     app.example = build_generate(page)
                 with gr.Tab("Classify"):
                     build_classify(page)
-        app.skeleton = skeleton(app)
+        app.skeleton, app.door = skeleton(app), Door()
         build_api(engine)
     # api_open=False: without it, /gradio_api/run/* would go past the queue.
     app.queue(max_size=engine.limits.queue, default_concurrency_limit=4, api_open=False)
@@ -68,7 +69,11 @@ def launch_options() -> dict:
     return {
         "theme": _theme(),
         "app_kwargs": {
-            "middleware": [Middleware(Guard), Middleware(Opening, head=_own, body=_snapshot)],
+            "middleware": [
+                Middleware(Porter),
+                Middleware(Guard),
+                Middleware(Opening, head=_own, body=_snapshot),
+            ],
             "exception_handlers": {RequestValidationError: refuse_form},
             "docs_url": None,
             "openapi_url": None,

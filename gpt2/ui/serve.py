@@ -3,11 +3,14 @@
 import errno
 import io
 import os
+import signal
 import socket
 from contextlib import redirect_stdout
 
+from gpt2.ending import end_soon, listen
 from gpt2.engine import Engine
 from gpt2.ui import build_app, launch_options
+from gpt2.ui.closing import DRAIN_SECONDS, drain, shut
 from gpt2.ui.collector import spare_what_is_here
 
 EXAMPLE_SECONDS = 3.0  # that a slow machine or a large model may take for it
@@ -22,7 +25,10 @@ def serve(
     auth: tuple[str, str] | None,
     mcp: bool,
 ) -> int:
-    """Serve the page until interrupted; the exit status.
+    """Serve the page until a signal ends it; the exit status.
+
+    At SIGINT it is closed at once. At SIGTERM no new request is taken, and it is closed when all
+    that were taken are answered, or at a second signal.
 
     Raises:
         OSError: the port is taken, or the address is not this machine's.
@@ -49,22 +55,26 @@ def serve(
             "pip install --upgrade 'gradio[mcp]'"
         )
     app.example.start(then=spare_what_is_here)
-    try:
-        app.example.wait(EXAMPLE_SECONDS)  # who follows the line below finds it there
-        print(f"Open {app.local_url.replace('[::]', '[::1]')}", flush=True)
-        if share and app.share_url:
-            print(f"Public link, for up to a week: {app.share_url}", flush=True)
-        elif share:
-            print(
-                "The public link could not be had (the tunnel's server can't be reached); "
-                "the page above keeps running.",
-                flush=True,
-            )
-        app.block_thread()  # until an interrupt, which it takes itself
-    except KeyboardInterrupt:  # before that
-        app.close(verbose=False)
-    finally:
-        app.example.stop()
+    app.example.wait(EXAMPLE_SECONDS)  # who follows the line below finds it there
+    heard = listen()
+    print(f"Open {app.local_url.replace('[::]', '[::1]')}", flush=True)
+    if share and app.share_url:
+        print(f"Public link, for up to a week: {app.share_url}", flush=True)
+    elif share:
+        print(
+            "The public link could not be had (the tunnel's server can't be reached); "
+            "the page above keeps running.",
+            flush=True,
+        )
+    if heard.get() == signal.SIGTERM:
+        print(f"Closing: what was asked has {DRAIN_SECONDS:g} seconds to be answered.", flush=True)
+        drain(app, stop=heard)
+    else:
+        print("Closing.", flush=True)
+    end_soon(0)
+    app.example.stop()
+    shut(app)
+    engine.close()
     return 0
 
 

@@ -30,6 +30,7 @@ class Served(gr.Blocks):
 
     example: Any = None  # what the page opens with (ui/example.py)
     skeleton = ""  # what the page looks like (ui/skeleton.py)
+    door: Any = None  # whether it takes new requests (ui/door.py)
 
     def queue(self, *args: Any, **options: Any) -> "Served":
         """As of Blocks, with mailboxes that are emptied; an idle page hardly costs anything."""
