@@ -1,5 +1,6 @@
 """app.py as a program: its flags, its refusals, its start, its end, and that it calls nobody."""
 
+import json
 import os
 import shutil
 import signal
@@ -140,7 +141,8 @@ def test_help_tells_every_flag_with_its_default(start):
     out, err = start("--help").communicate(timeout=60)
     for flag in ("model", "classifier", "device", "dtype", "host", "port", "share", "auth", "mcp"):
         assert f"--{flag} " in out
-    assert "--max-new-tokens N" in out
+    for flag in ("max-new-tokens N", "trusted-proxy ADDRESS", "metrics", "log-json"):
+        assert f"--{flag}" in out
     for default in ("mini", "mini-agnews", "127.0.0.1", "7860", "512"):
         assert f"(default: {default})" in out.replace("\n" + " " * 24, " ")
     assert err == ""
@@ -340,6 +342,8 @@ def test_sigterm_lets_texts_be_finished_and_refuses_new_ones_in_words(start):
         assert refused.headers["retry-after"] == "60"
         assert "is closing" in refused.json()["detail"]
         assert "is closing" in httpx.get(page).text
+        health = httpx.get(f"{page}/health")
+        assert (health.status_code, health.json()["status"]) == (503, "closing")
         ended_within(process, 10)
     assert all("event: complete" in text for text in got), [text[-100:] for text in got]
     assert process.returncode == 0
@@ -359,6 +363,33 @@ def test_sigint_amid_texts_ends_it_within_two_seconds_and_frees_the_port(start):
     with socket.socket() as again:
         again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         again.bind(("127.0.0.1", port))
+
+
+def test_metrics_and_log_count_what_was_done_and_never_say_what_was_typed(
+    start, model_directory, classifier_directory
+):
+    port = free_port()
+    models = ("--model", model_directory, "--classifier", classifier_directory)
+    process = start("--port", port, "--metrics", "--log-json", *models)
+    until_open(process, port)
+    process.stdout.readline()
+    page = f"http://127.0.0.1:{port}"
+    told = {"prompt": "My secret", "max_new_tokens": 7, "stop": "secret"}
+    id_ = httpx.post(f"{page}/gradio_api/call/v2/generate", json=told).json()["event_id"]
+    assert "event: complete" in httpx.get(f"{page}/gradio_api/call/generate/{id_}").text
+    assert httpx.post(f"{page}/gradio_api/call/secret?secret", json=told).status_code == 404
+    counted = httpx.get(f"{page}/metrics").text
+    found = dict(line.rsplit(" ", 1) for line in counted.splitlines() if line[0] != "#")
+    assert float(found["gpt2_up"]) == 1
+    assert float(found["gpt2_tokens_total"]) >= 7
+    assert float(found["gpt2_first_token_seconds_count"]) >= 1
+    assert float(found["gpt2_step_seconds_sum"]) > 0
+    route = "/gradio_api/call/v2/generate"
+    assert float(found[f'gpt2_requests_total{{route="{route}",status="200"}}']) == 1
+    process.send_signal(signal.SIGINT)
+    lines = [json.loads(line) for line in process.communicate(timeout=30)[1].splitlines()]
+    assert [line["status"] for line in lines if line.get("route") == route] == [200]
+    assert "secret" not in counted + str(lines)
 
 
 def descendants(process):

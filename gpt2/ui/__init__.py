@@ -6,6 +6,7 @@ engine, as pictures of gpt2.figures.
 """
 
 import os
+from collections.abc import Awaitable, Callable
 from html import escape
 
 # Before gradio is imported: no calls home, and no Node server in front of this one.
@@ -14,7 +15,10 @@ os.environ.setdefault("GRADIO_SSR_MODE", "False")
 
 import gradio as gr
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import Scope
 
 from gpt2.engine import Engine
@@ -23,12 +27,15 @@ from gpt2.ui.classify.tab import build_classify
 from gpt2.ui.door import Door, Porter
 from gpt2.ui.generate.tab import build_generate
 from gpt2.ui.guard import Guard, refuse_form
+from gpt2.ui.health import health
 from gpt2.ui.opening import Opening, snapshot
 from gpt2.ui.page import Page
 from gpt2.ui.served import Served
 from gpt2.ui.skeleton import skeleton
 from gpt2.ui.style import script, style
+from gpt2.ui.watch import Watch
 
+Endpoint = Callable[[Request], Awaitable[Response]]
 TITLE = "GPT-2, from scratch"
 # Gradio's files of weight 600 have some 60 letters; with them a word mixes two fonts.
 FONTS = {
@@ -57,23 +64,30 @@ def build_app(engine: Engine) -> gr.Blocks:
                     app.example = build_generate(page)
                 with gr.Tab("Classify"):
                     build_classify(page)
-        app.skeleton, app.door = skeleton(app), Door()
+        app.engine, app.skeleton, app.door = engine, skeleton(app), Door()
         build_api(engine)
     # api_open=False: without it, /gradio_api/run/* would go past the queue.
     app.queue(max_size=engine.limits.queue, default_concurrency_limit=4, api_open=False)
     return app
 
 
-def launch_options() -> dict:
-    """Keyword arguments of Blocks.launch that belong to the page rather than to the machine."""
+def launch_options(metrics: Endpoint | None = None) -> dict:
+    """Keyword arguments of Blocks.launch that belong to the page rather than to the machine.
+
+    Args:
+        metrics: answers at /metrics.
+    """
+    routes = {"/health": health, "/metrics": metrics}
     return {
         "theme": _theme(),
         "app_kwargs": {
             "middleware": [
+                Middleware(Watch),
                 Middleware(Porter),
                 Middleware(Guard),
                 Middleware(Opening, head=_own, body=_snapshot),
             ],
+            "routes": [APIRoute(path, answer) for path, answer in routes.items() if answer],
             "exception_handlers": {RequestValidationError: refuse_form},
             "docs_url": None,
             "openapi_url": None,

@@ -6,12 +6,17 @@ import os
 import signal
 import socket
 from contextlib import redirect_stdout
+from typing import TYPE_CHECKING
 
 from gpt2.ending import end_soon, listen
 from gpt2.engine import Engine
 from gpt2.ui import build_app, launch_options
 from gpt2.ui.closing import DRAIN_SECONDS, drain, shut
 from gpt2.ui.collector import spare_what_is_here
+from gpt2.ui.served import Served
+
+if TYPE_CHECKING:
+    from gpt2.ui.metrics import Meter
 
 EXAMPLE_SECONDS = 3.0  # that a slow machine or a large model may take for it
 
@@ -24,20 +29,29 @@ def serve(
     share: bool,
     auth: tuple[str, str] | None,
     mcp: bool,
+    metrics: bool,
+    trusted_proxies: str,
 ) -> int:
     """Serve the page until a signal ends it; the exit status.
 
     At SIGINT it is closed at once. At SIGTERM no new request is taken, and it is closed when all
     that were taken are answered, or at a second signal.
 
+    Args:
+        metrics: answer at /metrics.
+        trusted_proxies: addresses or networks, with commas between them, whose word is taken for
+            the address of a visitor (X-Forwarded-For).
+
     Raises:
         OSError: the port is taken, or the address is not this machine's.
-        ValueError: MCP was asked for and can't be served.
+        ValueError: MCP or metrics were asked for and can't be served.
     """
     host = host.strip("[]")  # of an IPv6 address
     check_address(host, port)
     go_past_proxy(host)
+    os.environ["FORWARDED_ALLOW_IPS"] = trusted_proxies  # as uvicorn takes it
     app = build_app(engine)
+    meter = _meter(app) if metrics else None
     with redirect_stdout(io.StringIO()):  # a tunnel that fails is told in many lines
         app.launch(
             server_name=f"[{host}]" if ":" in host else host,
@@ -46,7 +60,7 @@ def serve(
             auth=auth,
             mcp_server=mcp,
             prevent_thread_lock=True,
-            **launch_options(),
+            **launch_options(meter.answer if meter else None),
         )
     if mcp and app.mcp_error:  # Gradio goes on without it
         app.close(verbose=False)
@@ -76,6 +90,17 @@ def serve(
     shut(app)
     engine.close()
     return 0
+
+
+def _meter(app: Served) -> "Meter":
+    try:
+        from gpt2.ui.metrics import Meter
+    except ImportError as error:
+        raise ValueError(
+            "--metrics: the package prometheus-client is missing here; "
+            "pip install prometheus-client"
+        ) from error
+    return Meter(app)
 
 
 def check_address(host: str, port: int) -> None:
