@@ -392,6 +392,70 @@ def test_metrics_and_log_count_what_was_done_and_never_say_what_was_typed(
     assert "secret" not in counted + str(lines)
 
 
+def asked(port, endpoint, **told):
+    """What an endpoint answers: the last event, and its data."""
+    url = f"http://127.0.0.1:{port}/gradio_api/call"
+    id_ = httpx.post(f"{url}/v2/{endpoint}", json=told).json()["event_id"]
+    *_, event, data = httpx.get(f"{url}/{endpoint}/{id_}", timeout=60).text.strip().splitlines()
+    return event.removeprefix("event: "), json.loads(data.removeprefix("data: "))
+
+
+# Run by Python in the place of app.py, whose path is its last word: no file may hold a byte.
+ON_A_FULL_DISK = """
+import resource, runpy, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+sys.path[0] = sys.argv[-1].rpartition("/")[0]
+runpy.run_path(sys.argv.pop(), run_name="__main__")
+"""
+
+
+def test_without_a_disk_to_write_to_the_page_works(
+    environment, starter, model_directory, classifier_directory
+):
+    """It ended at the start: Gradio wants a directory for files that nobody sends."""
+    elsewhere = Path("/proc")  # where nobody may write, root neither
+    if not elsewhere.is_dir():
+        pytest.skip("this system has no /proc")
+    port = free_port()
+    flags = ["--port", port, "--model", model_directory, "--classifier", classifier_directory]
+    command = [sys.executable, "-c", ON_A_FULL_DISK, *map(str, flags), str(APP)]
+    options = {"env": environment[0], "cwd": elsewhere}
+    options.update(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with starter.start(command, **options) as process:
+        until_open(process, port)
+        assert asked(port, "generate", prompt="It rains")[0] == "complete"
+        assert asked(port, "classify", text="It rains")[0] == "complete"
+        assert process.stdout.readline().startswith("Open ")
+        process.send_signal(signal.SIGINT)
+        error = process.communicate(timeout=30)[1]
+    assert process.returncode == 0
+    assert "Traceback" not in error
+    assert all(line.startswith("WARNING: ") for line in error.splitlines())
+
+
+def test_weights_that_are_cut_while_it_runs_change_nothing_until_the_next_start(
+    start, model_directory, classifier_directory, tmp_path
+):
+    """A model that is read from its file as it is needed dies of this, without a word."""
+    model, classifier = tmp_path / "tiny", tmp_path / "tiny-news"
+    shutil.copytree(model_directory, model)
+    shutil.copytree(classifier_directory, classifier)
+    port = free_port()
+    flags = ("--port", port, "--model", model, "--classifier", classifier)
+    process = start(*flags)
+    until_open(process, port)
+    text = {"prompt": "It rains", "temperature": 0}
+    before = asked(port, "generate", **text), asked(port, "classify", text="It rains")
+    for directory in (model, classifier):
+        os.truncate(directory / "model.safetensors", 1000)
+        (directory / "config.json").write_text("{")
+    assert (asked(port, "generate", **text), asked(port, "classify", text="It rains")) == before
+    assert asked(port, "attention", text="It rains")[0] == "complete"
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=30)[1] == ""
+    assert "config.json is not JSON" in refused(start(*flags))
+
+
 def descendants(process):
     """What a program has started, and what that has (Linux)."""
     found = []

@@ -9,6 +9,7 @@ from torch import Tensor
 from gpt2.cache import KVCache
 from gpt2.engine.drafts import Draft, Drafts
 from gpt2.engine.request import Request
+from gpt2.engine.shortage import in_words
 from gpt2.engine.stream import Stream
 from gpt2.engine.tally import Tally
 from gpt2.fast import Decoder, Drafter, Draw, Feed, Speculation
@@ -190,7 +191,7 @@ class Row:
             draft = Draft(order.begun.prompt_ids, self._first, tuple(self._steps), self.cache)
             order.drafts.keep(order.name, order.request.sampling, draft)
         order.tally.ended(self._reason if error is None else "error")
-        self.stream.end(error)
+        self.stream.end(None if error is None else in_words(error))
 
 
 def overlap(text: str, stop: str) -> int:

@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from gpt2.engine.row import Row
+from gpt2.engine.shortage import in_words
 from gpt2.engine.tally import Tally
 from gpt2.fast import Decoder
 
@@ -40,7 +41,7 @@ class _Job:
         try:
             self.result.set_result(self.work())
         except Exception as error:
-            self.result.set_exception(error)
+            self.result.set_exception(in_words(error))
 
 
 class Scheduler:

@@ -9,9 +9,12 @@ import os
 from collections.abc import Awaitable, Callable
 from html import escape
 
-# Before gradio is imported: no calls home, and no Node server in front of this one.
+from gpt2.ui.scratch import scratch
+
+# Before gradio is imported: no calls home, no Node server in front of this one, no need of a disk.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("GRADIO_SSR_MODE", "False")
+os.environ.setdefault("GRADIO_TEMP_DIR", scratch())
 
 import gradio as gr
 from fastapi.exceptions import RequestValidationError
