@@ -1,5 +1,6 @@
 """app.py as a program: its flags, its refusals, its start, its end, and that it calls nobody."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -528,9 +529,52 @@ def test_an_mcp_package_that_does_not_fit_is_told_in_one_sentence(
     (tmp_path / "hook" / "mcp").mkdir()
     (tmp_path / "hook" / "mcp" / "__init__.py").write_text("")
     models = ("--model", model_directory, "--classifier", classifier_directory)
-    line = refused(start("--port", free_port(), "--mcp", *models))
+    line = refused(start("--port", free_port(), "--mcp", *models, cold=True))
     assert "--mcp" in line
     assert "gradio[mcp]" in line
+
+
+def test_the_official_client_lists_the_tools_and_calls_each(
+    start, model_directory, classifier_directory
+):
+    """Answers came as Python's repr, which is no JSON."""
+    mcp = pytest.importorskip("mcp")
+    streams = pytest.importorskip("mcp.client.streamable_http")
+    port = free_port()
+    models = ("--model", model_directory, "--classifier", classifier_directory)
+    process = start("--port", port, "--mcp", *models)
+    until_open(process, port)
+    url = f"http://127.0.0.1:{port}/gradio_api/mcp"
+
+    async def converse():
+        async with (
+            streams.streamable_http_client(url) as (read, write, _),
+            mcp.ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            listed = [tool.name for tool in (await session.list_tools()).tools]
+            told = {"prompt": "It rains", "max_new_tokens": 5, "details": True}
+            answers = {"generate": await session.call_tool("generate", told)}
+            written = json.loads(answers["generate"].content[0].text)
+            ids = [*written["prompt_ids"], *(token["id"] for token in written["tokens"])]
+            for name in listed[1:]:
+                told = {} if name == "models" else {"text": "It rains"}
+                if name == "branch":
+                    told = {"prompt": "It rains", "ids": ids, "position": 2, "token": 262}
+                answers[name] = await session.call_tool(name, told)
+            return answers, await session.call_tool("score", {"text": 3})
+
+    answers, wrong = asyncio.run(converse())
+    assert len(answers) == 9
+    for answer in answers.values():
+        assert not answer.isError
+        assert isinstance(json.loads(answer.content[0].text), dict)
+    assert wrong.isError
+    assert wrong.content[0].text == "text is 3; text must be a string"
+    assert "Model Context Protocol" in httpx.get(url).text
+    assert len(httpx.get(f"{url}/schema").json()) == 9
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=30)[1] == ""
 
 
 def test_a_host_that_is_none_is_told_in_one_sentence(start, model_directory, classifier_directory):

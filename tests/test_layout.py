@@ -52,6 +52,7 @@ HOMES = {
     "tensorflow": {"gpt2/conversion/tensorflow.py"},
     "gradio": {"gpt2/ui"},
     "prometheus_client": {"gpt2/ui/metrics.py"},
+    "mcp": {"gpt2/ui/api/mcp_server.py"},
     "matplotlib": {"gpt2/figures"},
     "tiktoken": {"gpt2/tokenizer.py"},
     "pandas": set(),

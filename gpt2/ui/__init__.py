@@ -6,8 +6,9 @@ engine, as pictures of gpt2.figures.
 """
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 from html import escape
+from typing import Any
 
 from gpt2.ui.scratch import scratch
 
@@ -20,9 +21,8 @@ import gradio as gr
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.types import Scope
+from starlette.routing import BaseRoute
+from starlette.types import Lifespan, Scope
 
 from gpt2.engine import Engine
 from gpt2.ui.api.endpoints import build_api
@@ -38,7 +38,6 @@ from gpt2.ui.skeleton import skeleton
 from gpt2.ui.style import script, style
 from gpt2.ui.watch import Watch
 
-Endpoint = Callable[[Request], Awaitable[Response]]
 TITLE = "GPT-2, from scratch"
 # Gradio's files of weight 600 have some 60 letters; with them a word mixes two fonts.
 FONTS = {
@@ -74,13 +73,13 @@ def build_app(engine: Engine) -> gr.Blocks:
     return app
 
 
-def launch_options(metrics: Endpoint | None = None) -> dict:
+def launch_options(routes: Sequence[BaseRoute] = (), lifespan: Lifespan[Any] | None = None) -> dict:
     """Keyword arguments of Blocks.launch that belong to the page rather than to the machine.
 
     Args:
-        metrics: answers at /metrics.
+        routes: that the server has beside the page's.
+        lifespan: of what answers there.
     """
-    routes = {"/health": health, "/metrics": metrics}
     return {
         "theme": _theme(),
         "app_kwargs": {
@@ -90,7 +89,8 @@ def launch_options(metrics: Endpoint | None = None) -> dict:
                 Middleware(Guard),
                 Middleware(Opening, head=_own, body=_snapshot),
             ],
-            "routes": [APIRoute(path, answer) for path, answer in routes.items() if answer],
+            "routes": [APIRoute("/health", health), *routes],
+            "lifespan": lifespan,
             "exception_handlers": {RequestValidationError: refuse_form},
             "docs_url": None,
             "openapi_url": None,

@@ -30,7 +30,8 @@ def busy(app: Served) -> bool:
         ids and session in boxes and boxes[session].awaited
         for session, ids in list(queue.pending_event_ids_session.items())
     )
-    return bool(len(queue) or any(queue.active_jobs) or fetched)
+    called = app.tools is not None and app.tools.running
+    return bool(len(queue) or any(queue.active_jobs) or fetched or called)
 
 
 def shut(app: Served) -> None:

@@ -6,17 +6,13 @@ import os
 import signal
 import socket
 from contextlib import redirect_stdout
-from typing import TYPE_CHECKING
 
 from gpt2.ending import end_soon, listen
 from gpt2.engine import Engine
 from gpt2.ui import build_app, launch_options
 from gpt2.ui.closing import DRAIN_SECONDS, drain, shut
 from gpt2.ui.collector import spare_what_is_here
-from gpt2.ui.served import Served
-
-if TYPE_CHECKING:
-    from gpt2.ui.metrics import Meter
+from gpt2.ui.extras import mcp_server, metrics_route
 
 EXAMPLE_SECONDS = 3.0  # that a slow machine or a large model may take for it
 
@@ -51,22 +47,19 @@ def serve(
     go_past_proxy(host)
     os.environ["FORWARDED_ALLOW_IPS"] = trusted_proxies  # as uvicorn takes it
     app = build_app(engine)
-    meter = _meter(app) if metrics else None
+    routes = [metrics_route(app)] if metrics else []
+    tools = mcp_server(app) if mcp else None
+    if tools is not None:
+        routes += tools.routes
     with redirect_stdout(io.StringIO()):  # a tunnel that fails is told in many lines
         app.launch(
             server_name=f"[{host}]" if ":" in host else host,
             server_port=port,
             share=share,
             auth=auth,
-            mcp_server=mcp,
+            mcp_server=False,  # a better one is among the routes
             prevent_thread_lock=True,
-            **launch_options(meter.answer if meter else None),
-        )
-    if mcp and app.mcp_error:  # Gradio goes on without it
-        app.close(verbose=False)
-        raise ValueError(
-            f"--mcp: the package mcp is missing here or does not fit Gradio ({app.mcp_error}); "
-            "pip install --upgrade 'gradio[mcp]'"
+            **launch_options(routes, tools and tools.lifespan),
         )
     app.example.start(then=spare_what_is_here)
     app.example.wait(EXAMPLE_SECONDS)  # who follows the line below finds it there
@@ -90,17 +83,6 @@ def serve(
     shut(app)
     engine.close()
     return 0
-
-
-def _meter(app: Served) -> "Meter":
-    try:
-        from gpt2.ui.metrics import Meter
-    except ImportError as error:
-        raise ValueError(
-            "--metrics: the package prometheus-client is missing here; "
-            "pip install prometheus-client"
-        ) from error
-    return Meter(app)
 
 
 def check_address(host: str, port: int) -> None:

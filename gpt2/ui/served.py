@@ -31,6 +31,7 @@ class Served(gr.Blocks):
     example: Any = None  # what the page opens with (ui/example.py)
     skeleton = ""  # what the page looks like (ui/skeleton.py)
     engine: Any = None  # answers
+    tools: Any = None  # as which an assistant calls it (ui/api/tools.py), with --mcp
     door: Any = None  # whether it takes new requests (ui/door.py)
 
     def queue(self, *args: Any, **options: Any) -> "Served":

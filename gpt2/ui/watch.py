@@ -7,6 +7,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 log = logging.getLogger("gpt2.requests")
 
+MOUNTED = ("/gradio_api/mcp", "/static", "/assets")  # of which the router tells no name
+
 
 class Watch:
     """ASGI middleware."""
@@ -40,7 +42,9 @@ class Watch:
 
 def route_of(scope: Scope) -> str:
     """What is asked, by the names that the page knows: the rest may be a visitor's words."""
-    found = getattr(scope.get("route"), "path", "other")
+    path = scope["path"].removeprefix(scope.get("root_path", ""))
+    mounted = next((place for place in MOUNTED if path.startswith(place)), "other")
+    found = getattr(scope.get("route"), "path", mounted)
     name = scope.get("path_params", {}).get("api_name")
     known = {fn.api_name for fn in scope["app"].get_blocks().fns.values()}
     return found.replace("{api_name}", name) if name in known else found
