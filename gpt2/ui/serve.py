@@ -7,6 +7,8 @@ import signal
 import socket
 from contextlib import redirect_stdout
 
+from gradio import http_server
+
 from gpt2.ending import end_soon, listen
 from gpt2.engine import Engine
 from gpt2.ui import build_app, launch_options
@@ -45,6 +47,7 @@ def serve(
     host = host.strip("[]")  # of an IPv6 address
     check_address(host, port)
     go_past_proxy(host)
+    do_not_reload()
     os.environ["FORWARDED_ALLOW_IPS"] = trusted_proxies  # as uvicorn takes it
     app = build_app(engine)
     routes = [metrics_route(app)] if metrics else []
@@ -106,6 +109,11 @@ def check_address(host: str, port: int) -> None:
             "machine alone, 0.0.0.0 for all that reach it, or an address of its own",
         )
         raise OSError(reason) from error
+
+
+def do_not_reload() -> None:
+    """On a Space Gradio would wait for changed files, with a package that may be missing."""
+    http_server.watchfn_spaces = lambda reloader: reloader.stop_event.wait()
 
 
 def go_past_proxy(host: str) -> None:
