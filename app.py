@@ -64,6 +64,12 @@ def parser() -> argparse.ArgumentParser:
     add("--auth", metavar="USER:PASSWORD", help="ask visitors for this name and password")
     add("--mcp", action="store_true", help="serve the API as MCP tools too (needs gradio[mcp])")
     add(
+        "--root-path",
+        default=env("GRADIO_ROOT_PATH", ""),
+        metavar="/PATH",
+        help="path under which a proxy serves the page (or GRADIO_ROOT_PATH)",
+    )
+    add(
         "--trusted-proxy",
         default=env("FORWARDED_ALLOW_IPS", "10.0.0.0/8" if env("SPACE_ID") else ""),
         metavar="ADDRESS",
@@ -87,6 +93,8 @@ def main(argv: list[str] | None = None) -> int:
         made.error(f"--port is {args.port}; it must be 1 to 65535")
     if args.max_new_tokens < 1:
         made.error(f"--max-new-tokens is {args.max_new_tokens}; it must be at least 1")
+    if args.root_path and not args.root_path.startswith(("/", "http://", "https://")):
+        made.error(f"--root-path is {args.root_path!r}; it must begin with /")
     start_log(as_json=args.log_json)
 
     def work() -> int:
@@ -109,6 +117,7 @@ def main(argv: list[str] | None = None) -> int:
             auth=tuple(args.auth.split(":", 1)) if args.auth else None,
             mcp=args.mcp,
             metrics=args.metrics,
+            root_path=args.root_path.rstrip("/"),
             trusted_proxies=args.trusted_proxy,
         )
 

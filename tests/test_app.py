@@ -142,7 +142,13 @@ def test_help_tells_every_flag_with_its_default(start):
     out, err = start("--help").communicate(timeout=60)
     for flag in ("model", "classifier", "device", "dtype", "host", "port", "share", "auth", "mcp"):
         assert f"--{flag} " in out
-    for flag in ("max-new-tokens N", "trusted-proxy ADDRESS", "metrics", "log-json"):
+    for flag in (
+        "max-new-tokens N",
+        "trusted-proxy ADDRESS",
+        "root-path /PATH",
+        "metrics",
+        "log-json",
+    ):
         assert f"--{flag}" in out
     for default in ("mini", "mini-agnews", "127.0.0.1", "7860", "512"):
         assert f"(default: {default})" in out.replace("\n" + " " * 24, " ")
@@ -162,6 +168,7 @@ def test_help_tells_every_flag_with_its_default(start):
         ["--max-new-tokens", "many"],
         ["--device", "tpu"],
         ["--dtype", "float64"],
+        ["--root-path", "gpt2"],
         ["--nonsense"],
         ["extra"],
     ],

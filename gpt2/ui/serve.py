@@ -28,6 +28,7 @@ def serve(
     auth: tuple[str, str] | None,
     mcp: bool,
     metrics: bool,
+    root_path: str,
     trusted_proxies: str,
 ) -> int:
     """Serve the page until a signal ends it; the exit status.
@@ -37,6 +38,7 @@ def serve(
 
     Args:
         metrics: answer at /metrics.
+        root_path: under which a proxy serves the page, empty for its own address.
         trusted_proxies: addresses or networks, with commas between them, whose word is taken for
             the address of a visitor (X-Forwarded-For).
 
@@ -60,6 +62,7 @@ def serve(
             server_port=port,
             share=share,
             auth=auth,
+            root_path=root_path,
             mcp_server=False,  # a better one is among the routes
             prevent_thread_lock=True,
             **launch_options(routes, tools and tools.lifespan),
