@@ -13,7 +13,7 @@ PACKAGE = ROOT / "gpt2"
 
 # The rooms: modules and folders of gpt2/, and beside it the programs.
 ROOMS = {
-    "basics": ["checks", "command", "flags", "records", "text_files"],
+    "basics": ["checks", "command", "ending", "flags", "log_lines", "records", "text_files"],
     "the model": [
         *("config", "model", "cache", "vocabulary", "visible", "tokenizer", "classifier"),
         *("sampling", "prediction", "generate"),
@@ -51,6 +51,8 @@ SEES["programs"] = [room for room in ROOMS if room != "programs"]
 HOMES = {
     "tensorflow": {"gpt2/conversion/tensorflow.py"},
     "gradio": {"gpt2/ui"},
+    "prometheus_client": {"gpt2/ui/metrics.py"},
+    "mcp": {"gpt2/ui/api/mcp_server.py"},
     "matplotlib": {"gpt2/figures"},
     "tiktoken": {"gpt2/tokenizer.py"},
     "pandas": set(),

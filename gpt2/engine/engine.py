@@ -9,7 +9,7 @@ from gpt2.engine.library import Library
 from gpt2.engine.request import Limits, Request
 from gpt2.engine.writer import Writer
 from gpt2.lens import Scales
-from gpt2.records import Trace, Update
+from gpt2.records import Pulse, Trace, Update
 
 
 class Engine:
@@ -95,6 +95,22 @@ class Engine:
         forced = self.writer.forced(request, begun, ids, position, token)
         traces = _traces(begun, self.writer.write(request, begun, scales=scales, forced=forced))
         return (trace for trace in traces if len(trace.steps) >= len(forced) or trace.finish_reason)
+
+    def pulse(self) -> Pulse:
+        """How it is and what it has done, for whoever watches; asks the model thread nothing."""
+        scheduler = self.library.scheduler
+        tally = scheduler.tally
+        return Pulse(
+            alive=scheduler.alive,
+            model=self.catalog.models[0],
+            classifier=self.catalog.classifiers[0],
+            writing=scheduler.writing,
+            waiting=scheduler.waiting,
+            texts=dict(tally.texts),
+            tokens=tally.tokens,
+            steps=tally.steps,
+            first=tally.first,
+        )
 
     def describe(self) -> dict[str, object]:
         """What is loaded and what can be asked for, as /models answers."""

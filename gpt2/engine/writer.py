@@ -136,6 +136,7 @@ class Writer:
                 tokenizer=self.catalog.tokenizer(begun.model),
                 drafts=self.drafts,
                 seconds=self.limits.seconds,
+                tally=self._scheduler.tally,
             )
         )
         self._scheduler.write(row)

@@ -18,6 +18,7 @@ from gpt2.ui.collector import trim_memory
 KEPT_SECONDS = 300  # that a message waits for a listener at least, if there is room
 KEPT_BYTES = 64 * 2**20  # of all that waits for nobody, packed
 LISTENING = 30  # seconds; who listens asks again every ten
+ON_THE_WAY = 2  # seconds from a call until somebody fetches its answer
 TRIM_SECONDS = 10  # after something was freed, with whatever was meanwhile
 
 
@@ -34,6 +35,11 @@ class Mailbox(asyncio.Queue):
     def listened(self) -> bool:
         """Whether somebody takes the messages out."""
         return self._listened and time.monotonic() - self.heard < LISTENING
+
+    @property
+    def awaited(self) -> bool:
+        """Whether somebody takes them out, or has just called and may be on the way."""
+        return self.listened or time.monotonic() - self.heard < ON_THE_WAY
 
     async def get(self) -> Any:
         """The next message."""

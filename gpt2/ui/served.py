@@ -34,6 +34,9 @@ class Served(gr.Blocks):
     example: Any = None  # what the page opens with (ui/example.py)
     skeleton = ""  # what the page looks like (ui/skeleton.py)
     trusted_proxies = ""  # see ui/connections.py
+    engine: Any = None  # answers
+    tools: Any = None  # as which an assistant calls it (ui/api/tools.py), with --mcp
+    door: Any = None  # whether it takes new requests (ui/door.py)
 
     def launch(self, *args: Any, **options: Any) -> Any:
         """As of Blocks, with connections that end when nothing comes of them, in little memory."""

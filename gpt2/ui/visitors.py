@@ -2,7 +2,7 @@
 
 A visitor is an address, and there a session: a page, or a program that calls. Who waits is taken
 by turns, first of the addresses, then of the sessions of one. Behind a proxy all visitors have its
-address, unless it is named in FORWARDED_ALLOW_IPS and so believed (see connections.py).
+address, unless --trusted-proxy names it (see connections.py).
 """
 
 import asyncio
