@@ -29,6 +29,7 @@ class Order:
         tokenizer: of the model.
         drafts: may hold its beginning, and keep it.
         seconds: wall time it may take.
+        spent: how much of that was taken elsewhere.
     """
 
     request: Request
@@ -40,6 +41,7 @@ class Order:
     tokenizer: Tokenizer
     drafts: Drafts
     seconds: float
+    spent: float = 0.0
 
 
 class Row:
@@ -62,7 +64,7 @@ class Row:
     def open(self) -> None:
         """Make it ready: a cache, and what is remembered of it."""
         order, prompt = self.order, self.order.begun.prompt_ids
-        self._start = time.perf_counter()
+        self._start = time.perf_counter() - order.spent
         self.decoder = order.decoder()
         n_ctx = self.decoder.model.config.n_ctx
         capacity = min(n_ctx, len(prompt) + order.request.max_new_tokens)

@@ -1,5 +1,6 @@
 """Writing: a request is checked, and the model thread has its text among those that it writes."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
 from itertools import islice
 
@@ -8,7 +9,7 @@ import numpy as np
 from gpt2 import fast
 from gpt2.checks import check_number, check_text
 from gpt2.engine.drafts import Drafts
-from gpt2.engine.library import Library
+from gpt2.engine.library import Library, Models
 from gpt2.engine.request import Limits, Request
 from gpt2.engine.row import Order, Row
 from gpt2.engine.stream import Stream
@@ -16,14 +17,12 @@ from gpt2.lens import Scales, scaled_model
 from gpt2.records import Trace, Update
 
 
-class Writer:
+class BaseWriter(ABC):
     """Writes completions; any number of threads may ask."""
 
-    def __init__(self, library: Library, limits: Limits) -> None:
+    def __init__(self, library: Models, limits: Limits) -> None:
         """Write with a library's models."""
-        self.library, self.catalog = library, library.catalog
-        self.limits, self._scheduler = limits, library.scheduler
-        self.drafts = Drafts(limits.draft_bytes)
+        self.library, self.catalog, self.limits = library, library.catalog, limits
 
     def begin(self, request: Request) -> Trace:
         """A completion of no tokens yet: the request in order, its prompt as tokens.
@@ -87,61 +86,6 @@ class Writer:
             )
         return (*ids[len(prompt) : position], *chosen)
 
-    def write(
-        self,
-        request: Request,
-        begun: Trace,
-        *,
-        scales: Scales | None = None,
-        forced: Sequence[int] = (),
-    ) -> Generator[Update, None, None]:
-        """A completion, token by token; closing the iterator ends the work at once.
-
-        What is drawn depends on the request, the place and the tokens before it alone. So a text
-        whose writer is gone goes on anywhere, forced to the tokens that it has.
-
-        Args:
-            begun: what `begin` gave for the request.
-            scales: parts of the model to turn off, down or up while writing.
-            forced: tokens that it begins with.
-        """
-        with self.start(request, begun, scales=scales, forced=forced) as stream:
-            yield from stream.updates()
-
-    def start(
-        self,
-        request: Request,
-        begun: Trace,
-        *,
-        scales: Scales | None = None,
-        forced: Sequence[int] = (),
-    ) -> Stream:
-        """The same for who waits without a thread; leaving the stream's context ends the work."""
-        loaded = self.library.get(begun.model)
-
-        def decoder() -> fast.Decoder:
-            if scales is None:
-                return loaded.decoder
-            if isinstance(loaded.decoder, fast.NativeDecoder):
-                return loaded.decoder.scaled(np.array(scales.factors))
-            return fast.decoder(scaled_model(loaded.backbone, scales))
-
-        row = Row(
-            Order(
-                request=request,
-                begun=begun,
-                forced=forced,
-                name=(begun.model, scales),
-                decoder=decoder,
-                smaller=self.library.smaller(begun.model),
-                tokenizer=self.catalog.tokenizer(begun.model),
-                drafts=self.drafts,
-                seconds=self.limits.seconds,
-            )
-        )
-        self._scheduler.write(row)
-        return row.stream
-
     def chosen(
         self, request: Request, begun: Trace, chosen: Sequence[tuple[int, int]]
     ) -> tuple[int, ...]:
@@ -167,3 +111,86 @@ class Writer:
                 updates.close()
             forced = self.forced(request, begun, (*written, token), place, token)
         return forced
+
+    def write(
+        self,
+        request: Request,
+        begun: Trace,
+        *,
+        scales: Scales | None = None,
+        forced: Sequence[int] = (),
+    ) -> Generator[Update, None, None]:
+        """A completion, token by token; closing the iterator ends the work at once.
+
+        What is drawn depends on the request, the place and the tokens before it alone. So a text
+        whose writer is gone goes on anywhere, forced to the tokens that it has.
+
+        Args:
+            begun: what `begin` gave for the request.
+            scales: parts of the model to turn off, down or up while writing.
+            forced: tokens that it begins with.
+        """
+        with self.start(request, begun, scales=scales, forced=forced) as stream:
+            yield from stream.updates()
+
+    @abstractmethod
+    def start(
+        self,
+        request: Request,
+        begun: Trace,
+        *,
+        scales: Scales | None = None,
+        forced: Sequence[int] = (),
+        spent: float = 0.0,
+    ) -> Stream:
+        """The same for who waits without a thread; leaving the stream's context ends the work.
+
+        Args:
+            request, begun, scales, forced: as of write.
+            spent: seconds that another writer has taken for the beginning; they count as its own.
+        """
+
+
+class Writer(BaseWriter):
+    """Writes with the models of this process."""
+
+    def __init__(self, library: Library, limits: Limits) -> None:
+        """Write with a library's models."""
+        super().__init__(library, limits)
+        self._library, self._scheduler = library, library.scheduler
+        self.drafts = Drafts(limits.draft_bytes)
+
+    def start(
+        self,
+        request: Request,
+        begun: Trace,
+        *,
+        scales: Scales | None = None,
+        forced: Sequence[int] = (),
+        spent: float = 0.0,
+    ) -> Stream:
+        loaded = self._library.get(begun.model)
+
+        def decoder() -> fast.Decoder:
+            if scales is None:
+                return loaded.decoder
+            if isinstance(loaded.decoder, fast.NativeDecoder):
+                return loaded.decoder.scaled(np.array(scales.factors))
+            return fast.decoder(scaled_model(loaded.backbone, scales))
+
+        row = Row(
+            Order(
+                request=request,
+                begun=begun,
+                forced=forced,
+                name=(begun.model, scales),
+                decoder=decoder,
+                smaller=self._library.smaller(begun.model),
+                tokenizer=self.catalog.tokenizer(begun.model),
+                drafts=self.drafts,
+                seconds=self.limits.seconds,
+                spent=spent,
+            )
+        )
+        self._scheduler.write(row)
+        return row.stream
