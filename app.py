@@ -4,6 +4,7 @@ import argparse
 import logging
 import os
 import sys
+from typing import Any
 
 from gpt2.command import run_command
 from gpt2.config import DTYPES
@@ -54,6 +55,13 @@ def parser() -> argparse.ArgumentParser:
     add("--auth", metavar="USER:PASSWORD", help="ask visitors for this name and password")
     add("--mcp", action="store_true", help="serve the API as MCP tools too (needs gradio[mcp])")
     add("--max-new-tokens", type=int, default=512, metavar="N", help="most tokens of a completion")
+    add(
+        "--replicas",
+        type=int,
+        metavar="N",
+        help="so many processes hold the models, and the page goes on where one is lost; with "
+        'RAY_ADDRESS in that Ray cluster (needs "ray[serve]"; without it the page\'s own process)',
+    )
     add_debug_flag(made)
     return made
 
@@ -68,18 +76,28 @@ def main(argv: list[str] | None = None) -> int:
         made.error(f"--port is {args.port}; it must be 1 to 65535")
     if args.max_new_tokens < 1:
         made.error(f"--max-new-tokens is {args.max_new_tokens}; it must be at least 1")
+    if args.replicas is not None and args.replicas < 1:
+        made.error(f"--replicas is {args.replicas}; it must be at least 1")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
 
     def work() -> int:
         from gpt2.engine import Engine, Limits
 
-        engine = Engine.load(
-            args.model,
-            args.classifier,
-            device=args.device,
-            dtype=args.dtype,
-            limits=Limits(new_tokens=args.max_new_tokens),
-        )
+        wanted: dict[str, Any] = {
+            "model": args.model,
+            "classifier": args.classifier,
+            "device": args.device,
+            "dtype": args.dtype,
+            "limits": Limits(new_tokens=args.max_new_tokens),
+        }
+        engine: Engine
+        if args.replicas is None:
+            engine = Engine.load(**wanted)
+        else:
+            from gpt2.engine.remote import RemoteEngine
+
+            engine = remote = RemoteEngine.load(**wanted, replicas=args.replicas)
+            remote.renew_on_hangup()
         from gpt2.ui.serve import serve
 
         return serve(

@@ -3,9 +3,12 @@
 Names, configurations and vocabularies are read here; no weights are.
 """
 
+import logging
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from inspect import isgeneratorfunction
+from threading import Thread
 from typing import Any, cast
 
 import torch
@@ -21,6 +24,8 @@ from gpt2.engine.stream import Stream
 from gpt2.engine.writer import BaseWriter
 from gpt2.lens import Scales, tokens_read
 from gpt2.records import Trace, Update
+
+log = logging.getLogger(__name__)
 
 
 class RemoteEngine(Engine):
@@ -72,6 +77,17 @@ class RemoteEngine(Engine):
         for name in (*self.catalog.models, *self.catalog.classifiers):
             self.catalog.read(name)
         self.replicas.renew()
+
+    def renew_on_hangup(self) -> None:
+        """Have SIGHUP do that, as it has a server read its files again. For the main thread."""
+
+        def renew() -> None:
+            try:
+                self.renew()
+            except (OSError, ValueError) as error:
+                log.error("the replicas were not renewed: %s", error)
+
+        signal.signal(signal.SIGHUP, lambda *_: Thread(target=renew, daemon=True).start())
 
 
 class RemoteLibrary:
