@@ -40,13 +40,8 @@ class Settings:
 class Replica:
     """Answers in records, so that it makes no difference where it runs."""
 
-    def __init__(self, settings: Settings, *, threads: int, renewal: int = 0) -> None:
-        """Load the models.
-
-        Args:
-            threads: that compute.
-            renewal: counts the times that all replicas were replaced.
-        """
+    def __init__(self, settings: Settings, *, threads: int) -> None:
+        """Load the models, and compute with so many threads."""
         torch.set_num_threads(threads)
         self._engine = Engine.load(
             settings.model,

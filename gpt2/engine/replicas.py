@@ -9,7 +9,6 @@ import logging
 import os
 import re
 import secrets
-import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -41,7 +40,7 @@ class Replicas:
     def __init__(self, settings: Settings, count: int, *, kind: type[Replica] = Replica) -> None:
         """Start them, and wait until they have loaded their models.
 
-        With RAY_ADDRESS they run in that cluster, and stay there for the next page.
+        With RAY_ADDRESS they run in that cluster and stay there; the next such page renews them.
 
         Raises:
             ValueError: Ray is missing, or the models can't be loaded.
@@ -54,7 +53,7 @@ class Replicas:
         self._loop = asyncio.new_event_loop()
         Thread(target=self._loop.run_forever, name="replicas", daemon=True).start()
         try:
-            self._handle = self._deploy(renewal=0)
+            self._handle = self._deploy()
         except BaseException:
             self.close()
             raise
@@ -65,7 +64,7 @@ class Replicas:
         Raises:
             ValueError: the models can't be loaded any more; the other replicas stay.
         """
-        self._deploy(renewal=time.time_ns())
+        self._deploy()
 
     def close(self) -> None:
         """Ask no more. A Ray of this process's own ends; a cluster's replicas stay."""
@@ -74,7 +73,8 @@ class Replicas:
         self._loop.call_soon_threadsafe(self._loop.stop)
         ray.shutdown()
 
-    def _deploy(self, *, renewal: int) -> Any:
+    def _deploy(self) -> Any:
+        """Whatever runs under this name is replaced, one process after another."""
         import ray
         from ray import serve
         from ray.serve.config import RequestRouterConfig
@@ -93,7 +93,7 @@ class Replicas:
             graceful_shutdown_timeout_s=settings.limits.seconds + 5,
             request_router_config=RequestRouterConfig(request_router_class=ROUTER),
         )
-        bound = deployment.bind(settings, threads=max(1, int(share)), renewal=renewal)
+        bound = deployment.bind(settings, threads=max(1, int(share)))
         try:
             return serve.run(bound, name=self.name, route_prefix=None)
         except RuntimeError as error:
