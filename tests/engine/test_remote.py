@@ -5,10 +5,13 @@ pip install "ray[serve]" && python -m pytest -n 0 -m soak tests/engine/test_remo
 
 import gc
 import os
+import shutil
 import signal
+import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
@@ -253,7 +256,56 @@ def test_a_request_that_ends_replicas_is_given_up_after_two(remote, alone):
     assert len(before - set(pids(remote.replicas))) <= 2
 
 
-def test_models_that_cannot_be_loaded_are_told_in_the_loader_s_words(remote, tmp_path):
-    settings = replace(remote.replicas.settings, dtype="int8", device="cuda")
-    with pytest.raises(ValueError, match="int8"):
-        Replicas(settings, 1)
+@pytest.fixture
+def started(root, tmp_path):
+    """started(flags): app.py with one replica, and what it prints."""
+    programs = []
+
+    def start(*flags):
+        command = [sys.executable, root / "app.py", "--replicas", "1", "--port", "8071", *flags]
+        program = subprocess.Popen(
+            list(map(str, command)),
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        programs.append(program)
+        return program
+
+    yield start
+    for program in programs:
+        program.kill()
+        program.communicate()
+
+
+def session_of(pid):
+    """All processes of a session."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(ProcessLookupError, PermissionError):
+            found += [int(path.name)] if os.getsid(int(path.name)) == pid else []
+    return found
+
+
+def test_a_page_with_replicas_ends_with_all_its_processes(started, model_directory):
+    page = started("--model", model_directory)
+    assert page.stdout.readline() == "Open http://127.0.0.1:8071/\n"
+    assert len(session_of(page.pid)) > 3
+    page.send_signal(signal.SIGINT)
+    assert page.wait(timeout=20) == 0
+    wait_until(lambda: not session_of(page.pid), seconds=10)
+
+
+def test_a_model_that_cannot_be_loaded_is_told_in_the_loader_s_words(
+    started, model_directory, tmp_path
+):
+    damaged = tmp_path / "damaged"
+    shutil.copytree(model_directory, damaged)
+    os.truncate(damaged / "model.safetensors", 1000)
+    page = started("--model", damaged)
+    assert page.wait(timeout=120) == 1
+    said = page.stderr.read()
+    assert said.startswith(f"app.py: {damaged / 'model.safetensors'} is damaged"), said
+    assert said.count("\n") == 1
