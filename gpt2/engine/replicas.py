@@ -13,10 +13,10 @@ from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from hashlib import sha256
-from pathlib import Path
 from threading import Thread
 from typing import Any, TypeVar
 
+from gpt2.engine.cluster import fitting, start_ray
 from gpt2.engine.replica import Replica, Settings
 from gpt2.engine.stream import Stream
 
@@ -25,10 +25,7 @@ Result = TypeVar("Result")
 Arguments = Callable[[list[Any]], tuple[Any, ...]]
 
 TRIES = 2  # replicas that may be lost in a row over one request
-ROOT = Path(__file__).resolve().parents[2]
-STORE = 128 * 2**20  # bytes of Ray's memory for what processes share; records are smaller
 ROUTER = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
-MISSING = '--replicas needs Ray, which is missing here; pip install "ray[serve]"'
 GIVEN_UP = (
     f"the processes that hold the models ended {TRIES} times over this request; it is given up"
 )
@@ -49,7 +46,8 @@ class Replicas:
         self.settings, self.count, self._kind = settings, count, kind
         self.name = f"gpt2-{sha256(repr((settings, count)).encode()).hexdigest()[:8]}"
         self._own = "RAY_ADDRESS" not in os.environ
-        start_ray()
+        start_ray("--replicas", "ray[serve]")
+        start_serve()
         self._loop = asyncio.new_event_loop()
         Thread(target=self._loop.run_forever, name="replicas", daemon=True).start()
         try:
@@ -204,54 +202,17 @@ def tried() -> Iterator[None]:
         log.warning("a replica was lost (%s); another one is asked", type(error).__name__)
 
 
-def fitting(share: float) -> float:
-    """What of a resource one replica reserves, so that all of them fit whatever machines there are.
-
-    Args:
-        share: of all that there is, if it were divided evenly.
-    """
-    return 1 if share >= 1 else share / 2
-
-
 def reason(said: str) -> str:
     """The error within Ray's account of a failure."""
     found = re.findall(r"^\s*(?:\w+\.)*\w*(?:Error|Exception)(?:\(\w+\))?: (.+)$", said, re.M)
     return found[-1] if found else " ".join(said.split())
 
 
-def start_ray() -> None:
-    """Join the cluster at RAY_ADDRESS, or start a Ray of this process's own.
+def start_serve() -> None:
+    """The part of Ray that keeps replicas; of its servers, none."""
+    from ray import serve
 
-    Raises:
-        ValueError: Ray is missing.
-        ConnectionError: no cluster answers.
-    """
-    address = os.environ.get("RAY_ADDRESS")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would phone home
-    if address is None:  # nobody else on this machine is to run code in it
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    try:
-        import ray
-        from ray import serve
-    except ImportError:
-        raise ValueError(MISSING) from None
-    if ray.is_initialized():
-        return
-    own = {} if address else {"include_dashboard": False, "object_store_memory": STORE}
-    try:
-        ray.init(
-            address=address or "local",
-            runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            **own,
-        )
-    except (ConnectionError, RuntimeError) as error:
-        raise ConnectionError(
-            f"no Ray cluster answers at RAY_ADDRESS {address} ({' '.join(str(error).split())}); "
-            "start one with ray start --head"
-        ) from None
-    logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    logger = logging.getLogger("ray.serve")
+    logger.setLevel(logging.ERROR)
     serve.start(proxy_location="Disabled", logging_config={"log_level": "ERROR"})
-    logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    logger.setLevel(logging.ERROR)

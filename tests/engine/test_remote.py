@@ -22,9 +22,10 @@ import pytest
 
 from gpt2.engine import Limits, Request, Scales
 from gpt2.engine.catalog import Catalog
+from gpt2.engine.cluster import start_ray
 from gpt2.engine.remote import RemoteEngine
 from gpt2.engine.replica import Replica, Settings
-from gpt2.engine.replicas import Replicas, start_ray
+from gpt2.engine.replicas import Replicas
 from gpt2.model import GPT2
 from gpt2.records import METHODS
 from gpt2.sampling import Sampling
@@ -89,7 +90,7 @@ def models_here():
 def remote(model_directory, classifier_directory):
     """Two replicas of the tiny models, which one prompt ends."""
     here = models_here()
-    start_ray()
+    start_ray("--replicas", "ray[serve]")
     import_module("ray.cloudpickle").register_pickle_by_value(sys.modules[__name__])
     limits, names = Limits(), (str(model_directory), str(classifier_directory))
     settings = Settings(*names, device="cpu", dtype="auto", limits=limits)
