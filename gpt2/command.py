@@ -101,7 +101,7 @@ def sentence(error: BaseException, *, room: str = "free some room") -> str:
         if isinstance(link, OSError) and link.errno in _FULL:
             where = f" at {link.filename}" if link.filename else ""
             return f"the disk is full{where} ({os.strerror(link.errno)}); {room}"
-    if isinstance(error, MemoryError) or kind == "OutOfMemoryError" or "allocate memory" in text:
+    if lacks_memory(error):
         return f"there is not enough memory{f' ({text})' if text else ''}; make the task smaller"
     if isinstance(error, BrokenPipeError):
         return "the reader of standard output has gone before everything was written"
@@ -113,6 +113,12 @@ def sentence(error: BaseException, *, room: str = "free some room") -> str:
         f"failed unexpectedly, with {kind}{f': {text}' if text else ''}; "
         f"--debug (or {DEBUG}=1) shows the traceback"
     )
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether something failed since it would have taken too much memory, of whatever device."""
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or "allocate memory" in str(error)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

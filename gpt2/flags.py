@@ -76,11 +76,16 @@ def _args_of(kind: type) -> dict[str, str]:
     """What the docstrings of a class and its bases say of each argument, in one line each."""
     found: dict[str, str] = {}
     for one in reversed(kind.__mro__):
-        text = inspect.cleandoc(one.__doc__ or "").partition("Args:\n")[2].partition("\n\n")[0]
-        told = re.findall(r"^    (\w[\w, ]*): (.*(?:\n     .*)*)", text, flags=re.M)
-        lines = ((name, " ".join(said.split()).removesuffix(".")) for name, said in told)
-        found |= {name.strip(): said for names, said in lines for name in names.split(",")}
+        found |= told_of(inspect.cleandoc(one.__doc__ or ""))
     return found
+
+
+def told_of(docstring: str) -> dict[str, str]:
+    """What a docstring says of each argument, in one line each."""
+    text = docstring.partition("Args:\n")[2].partition("\n\n")[0]
+    told = re.findall(r"^    (\w[\w, ]*): (.*(?:\n     .*)*)", text, flags=re.M)
+    lines = ((name, " ".join(said.split()).removesuffix(".")) for name, said in told)
+    return {name.strip(): said for names, said in lines for name in names.split(",")}
 
 
 def typed(program: str, argv: Sequence[str] | None) -> str:

@@ -1,12 +1,17 @@
 """app.py as a program: its flags, its refusals, its start, its end, and that it calls nobody."""
 
+import asyncio
+import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -137,7 +142,14 @@ def test_help_tells_every_flag_with_its_default(start):
     out, err = start("--help").communicate(timeout=60)
     for flag in ("model", "classifier", "device", "dtype", "host", "port", "share", "auth", "mcp"):
         assert f"--{flag} " in out
-    assert "--max-new-tokens N" in out
+    for flag in (
+        "max-new-tokens N",
+        "trusted-proxy ADDRESS",
+        "root-path /PATH",
+        "metrics",
+        "log-json",
+    ):
+        assert f"--{flag}" in out
     for default in ("mini", "mini-agnews", "127.0.0.1", "7860", "512"):
         assert f"(default: {default})" in out.replace("\n" + " " * 24, " ")
     assert err == ""
@@ -156,6 +168,7 @@ def test_help_tells_every_flag_with_its_default(start):
         ["--max-new-tokens", "many"],
         ["--device", "tpu"],
         ["--dtype", "float64"],
+        ["--root-path", "gpt2"],
         ["--nonsense"],
         ["extra"],
     ],
@@ -249,13 +262,233 @@ def test_it_starts_within_seconds_calls_nobody_and_ends_cleanly(start, environme
         again.bind(("127.0.0.1", port))
 
 
-def test_an_interrupt_while_it_starts_leaves_no_traceback(start, model_directory):
+# The same as HOOK: interrupts the program by itself, as it is about to import its n-th module.
+AT_AN_IMPORT = """
+import os, signal, sys
+
+left = int(os.environ["INTERRUPT_AT"])
+
+def count(event, args):
+    global left
+    if event == "import" and signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        left -= 1
+        if left == 0:
+            with open(os.environ["INTERRUPTED"], "w") as file:
+                file.write(args[0])
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.addaudithook(count)
+"""
+
+
+@pytest.mark.parametrize(
+    "moment", [10, 800, *(pytest.param(n, marks=pytest.mark.soak) for n in range(200, 3200, 200))]
+)
+def test_an_interrupt_while_it_imports_ends_it_in_one_sentence(
+    start, environment, tmp_path, model_directory, moment
+):
+    """pytest -m soak -k while_it_imports: one in each 200 of its imports; minutes."""
+    (tmp_path / "hook" / "sitecustomize.py").write_text(AT_AN_IMPORT)
+    told = tmp_path / "interrupted"
+    environment[0].update(INTERRUPT_AT=str(moment), INTERRUPTED=str(told))
     process = start("--model", model_directory, "--port", free_port(), cold=True)
-    until_it_imports("pydantic_core", process)  # a while into its start: gradio's imports
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    while not told.exists() and process.poll() is None:
+        time.sleep(0.01)
+    seconds = ended_within(process, 2)
+    print(f"ended {seconds:.2f} s after an interrupt as {told.read_text()} was imported")
     assert process.returncode == 1
-    assert err == "app.py: interrupted\n"
+    assert process.communicate() == ("", "app.py: interrupted\n")
+
+
+def ended_within(process, seconds):
+    """How long it took to end; longer than `seconds` it may take on a busy machine alone."""
+    begun = time.monotonic()
+    process.wait(timeout=60)
+    wall = time.monotonic() - begun
+    assert wall < seconds or os.getloadavg()[0] > os.cpu_count()
+    return wall
+
+
+@contextmanager
+def texts_being_written(port, count):
+    """Visitors wait for long texts, and have seen the beginning; gives what they got."""
+    url, begun = f"http://127.0.0.1:{port}/gradio_api", threading.Barrier(count + 1)
+    got = [""] * count
+
+    def visit(n):
+        told = {"prompt": "The president said", "max_new_tokens": 500, "seed": n, "top_k": 0}
+        id_ = httpx.post(f"{url}/call/v2/generate", json=told).json()["event_id"]
+        with (
+            suppress(httpx.RemoteProtocolError),
+            httpx.stream("GET", f"{url}/call/generate/{id_}", timeout=60) as answer,
+        ):
+            for line in answer.iter_lines():
+                if not got[n]:
+                    begun.wait(30)
+                got[n] += f"{line}\n"
+
+    with ThreadPoolExecutor(count) as visitors:
+        work = [visitors.submit(visit, n) for n in range(count)]
+        begun.wait(30)
+        yield got
+        for visited in work:
+            visited.result(60)
+
+
+def test_sigterm_lets_texts_be_finished_and_refuses_new_ones_in_words(start):
+    """Who was reading when the operator renewed the page got half a text, and a cut connection."""
+    port = free_port()
+    process = start("--port", port)
+    until_open(process, port)
+    process.stdout.readline()
+    page = f"http://127.0.0.1:{port}"
+    with texts_being_written(port, 4) as got:
+        process.send_signal(signal.SIGTERM)
+        assert "has 8 seconds" in process.stdout.readline()
+        refused = httpx.post(f"{page}/gradio_api/call/classify", json={"data": ["It rains"]})
+        assert refused.status_code == 503
+        assert refused.headers["retry-after"] == "60"
+        assert "is closing" in refused.json()["detail"]
+        assert "is closing" in httpx.get(page).text
+        health = httpx.get(f"{page}/health")
+        assert (health.status_code, health.json()["status"]) == (503, "closing")
+        ended_within(process, 10)
+    assert all("event: complete" in text for text in got), [text[-100:] for text in got]
+    assert process.returncode == 0
+    assert process.communicate() == ("", "")
+
+
+def test_sigint_amid_texts_ends_it_within_two_seconds_and_frees_the_port(start):
+    port = free_port()
+    process = start("--port", port)
+    until_open(process, port)
+    process.stdout.readline()
+    with texts_being_written(port, 4):
+        process.send_signal(signal.SIGINT)
+        ended_within(process, 2)
+    assert process.returncode == 0
+    assert process.communicate() == ("Closing.\n", "")
+    with socket.socket() as again:
+        again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        again.bind(("127.0.0.1", port))
+
+
+def test_metrics_and_log_count_what_was_done_and_never_say_what_was_typed(
+    start, model_directory, classifier_directory
+):
+    port = free_port()
+    models = ("--model", model_directory, "--classifier", classifier_directory)
+    process = start("--port", port, "--metrics", "--log-json", *models)
+    until_open(process, port)
+    process.stdout.readline()
+    page = f"http://127.0.0.1:{port}"
+    told = {"prompt": "My secret", "max_new_tokens": 7, "stop": "secret"}
+    id_ = httpx.post(f"{page}/gradio_api/call/v2/generate", json=told).json()["event_id"]
+    assert "event: complete" in httpx.get(f"{page}/gradio_api/call/generate/{id_}").text
+    assert httpx.post(f"{page}/gradio_api/call/secret?secret", json=told).status_code == 404
+    counted = httpx.get(f"{page}/metrics").text
+    found = dict(line.rsplit(" ", 1) for line in counted.splitlines() if line[0] != "#")
+    assert float(found["gpt2_up"]) == 1
+    assert float(found["gpt2_tokens_total"]) >= 7
+    assert float(found["gpt2_first_token_seconds_count"]) >= 1
+    assert float(found["gpt2_step_seconds_sum"]) > 0
+    route = "/gradio_api/call/v2/generate"
+    assert float(found[f'gpt2_requests_total{{route="{route}",status="200"}}']) == 1
+    process.send_signal(signal.SIGINT)
+    lines = [json.loads(line) for line in process.communicate(timeout=30)[1].splitlines()]
+    assert [line["status"] for line in lines if line.get("route") == route] == [200]
+    assert "secret" not in counted + str(lines)
+
+
+def asked(port, endpoint, **told):
+    """What an endpoint answers: the last event, and its data."""
+    url = f"http://127.0.0.1:{port}/gradio_api/call"
+    id_ = httpx.post(f"{url}/v2/{endpoint}", json=told).json()["event_id"]
+    *_, event, data = httpx.get(f"{url}/{endpoint}/{id_}", timeout=60).text.strip().splitlines()
+    return event.removeprefix("event: "), json.loads(data.removeprefix("data: "))
+
+
+# Run by Python in the place of app.py, whose path is its last word: no file may hold a byte.
+ON_A_FULL_DISK = """
+import resource, runpy, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+sys.path[0] = sys.argv[-1].rpartition("/")[0]
+runpy.run_path(sys.argv.pop(), run_name="__main__")
+"""
+
+
+def test_without_a_disk_to_write_to_the_page_works(
+    environment, starter, model_directory, classifier_directory
+):
+    """It ended at the start: Gradio wants a directory for files that nobody sends."""
+    elsewhere = Path("/proc")  # where nobody may write, root neither
+    if not elsewhere.is_dir():
+        pytest.skip("this system has no /proc")
+    port = free_port()
+    flags = ["--port", port, "--model", model_directory, "--classifier", classifier_directory]
+    command = [sys.executable, "-c", ON_A_FULL_DISK, *map(str, flags), str(APP)]
+    options = {"env": environment[0], "cwd": elsewhere}
+    options.update(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with starter.start(command, **options) as process:
+        until_open(process, port)
+        assert asked(port, "generate", prompt="It rains")[0] == "complete"
+        assert asked(port, "classify", text="It rains")[0] == "complete"
+        assert process.stdout.readline().startswith("Open ")
+        process.send_signal(signal.SIGINT)
+        error = process.communicate(timeout=30)[1]
+    assert process.returncode == 0
+    assert "Traceback" not in error
+    assert all(line.startswith("WARNING: ") for line in error.splitlines())
+
+
+def test_weights_that_are_cut_while_it_runs_change_nothing_until_the_next_start(
+    start, model_directory, classifier_directory, tmp_path
+):
+    """A model that is read from its file as it is needed dies of this, without a word."""
+    model, classifier = tmp_path / "tiny", tmp_path / "tiny-news"
+    shutil.copytree(model_directory, model)
+    shutil.copytree(classifier_directory, classifier)
+    port = free_port()
+    flags = ("--port", port, "--model", model, "--classifier", classifier)
+    process = start(*flags)
+    until_open(process, port)
+    text = {"prompt": "It rains", "temperature": 0}
+    before = asked(port, "generate", **text), asked(port, "classify", text="It rains")
+    for directory in (model, classifier):
+        os.truncate(directory / "model.safetensors", 1000)
+        (directory / "config.json").write_text("{")
+    assert (asked(port, "generate", **text), asked(port, "classify", text="It rains")) == before
+    assert asked(port, "attention", text="It rains")[0] == "complete"
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=30)[1] == ""
+    assert "config.json is not JSON" in refused(start(*flags))
+
+
+def descendants(process):
+    """What a program has started, and what that has (Linux)."""
+    found = []
+    with suppress(OSError):
+        for thread in Path(f"/proc/{process}/task").iterdir():
+            for child in (thread / "children").read_text().split():
+                found += [child, *descendants(child)]
+    return found
+
+
+def test_an_interrupt_while_it_compiles_leaves_no_compiler_behind(start, environment, tmp_path):
+    if not Path("/proc/self/task").is_dir() or not shutil.which("c++"):
+        pytest.skip("it takes Linux and a C++ compiler to see one")
+    environment[0]["XDG_CACHE_HOME"] = str(tmp_path / "cache")
+    process = start("--port", free_port())
+    while len(compiler := descendants(process.pid)) < 2:  # one that drives, one that compiles
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    ended_within(process, 2)
+    assert process.returncode == 1
+    end = time.monotonic() + 5
+    while any(Path("/proc", child).exists() for child in compiler):
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def test_sharing_without_a_network_says_so_and_keeps_serving(
@@ -303,9 +536,52 @@ def test_an_mcp_package_that_does_not_fit_is_told_in_one_sentence(
     (tmp_path / "hook" / "mcp").mkdir()
     (tmp_path / "hook" / "mcp" / "__init__.py").write_text("")
     models = ("--model", model_directory, "--classifier", classifier_directory)
-    line = refused(start("--port", free_port(), "--mcp", *models))
+    line = refused(start("--port", free_port(), "--mcp", *models, cold=True))
     assert "--mcp" in line
     assert "gradio[mcp]" in line
+
+
+def test_the_official_client_lists_the_tools_and_calls_each(
+    start, model_directory, classifier_directory
+):
+    """Answers came as Python's repr, which is no JSON."""
+    mcp = pytest.importorskip("mcp")
+    streams = pytest.importorskip("mcp.client.streamable_http")
+    port = free_port()
+    models = ("--model", model_directory, "--classifier", classifier_directory)
+    process = start("--port", port, "--mcp", *models)
+    until_open(process, port)
+    url = f"http://127.0.0.1:{port}/gradio_api/mcp"
+
+    async def converse():
+        async with (
+            streams.streamable_http_client(url) as (read, write, _),
+            mcp.ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            listed = [tool.name for tool in (await session.list_tools()).tools]
+            told = {"prompt": "It rains", "max_new_tokens": 5, "details": True}
+            answers = {"generate": await session.call_tool("generate", told)}
+            written = json.loads(answers["generate"].content[0].text)
+            ids = [*written["prompt_ids"], *(token["id"] for token in written["tokens"])]
+            for name in listed[1:]:
+                told = {} if name == "models" else {"text": "It rains"}
+                if name == "branch":
+                    told = {"prompt": "It rains", "ids": ids, "position": 2, "token": 262}
+                answers[name] = await session.call_tool(name, told)
+            return answers, await session.call_tool("score", {"text": 3})
+
+    answers, wrong = asyncio.run(converse())
+    assert len(answers) == 9
+    for answer in answers.values():
+        assert not answer.isError
+        assert isinstance(json.loads(answer.content[0].text), dict)
+    assert wrong.isError
+    assert wrong.content[0].text == "text is 3; text must be a string"
+    assert "Model Context Protocol" in httpx.get(url).text
+    assert len(httpx.get(f"{url}/schema").json()) == 9
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=30)[1] == ""
 
 
 def test_a_host_that_is_none_is_told_in_one_sentence(start, model_directory, classifier_directory):

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from disks import small_disk
 from runs import ENVIRONMENT, LAUNCHER, by_ranks, kill_when
 
 import finetune_agnews
@@ -281,6 +282,24 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bits(
     assert [point["step"] for point in ours] == [point["step"] for point in theirs]
     assert ours[-1]["loss"] == theirs[-1]["loss"]
     assert not state.exists()
+
+
+def test_on_a_full_disk_it_says_so_and_a_larger_disk_goes_on_to_the_same_bits(
+    command, finished, tmp_path, capsys
+):
+    disk = tmp_path / "disk"
+    command[command.index("--out") + 1] = str(disk / "out")
+    command += [*RUN, "--save-minutes", "0"]
+    with small_disk(disk, 16) as grow:  # the first state, but not the next one beside it
+        assert finetune_agnews.main(command) == 1
+        error = capsys.readouterr().err
+        assert "Traceback" not in error
+        (said,) = (line for line in error.splitlines() if line.startswith("finetune_agnews.py: "))
+        assert "the disk is full" in said
+        assert [path.name for path in disk.iterdir()] == ["out.state"]
+        grow(100)
+        assert finetune_agnews.main([*command, "--resume"]) == 0
+        assert torch.equal(parameters(disk / "out"), parameters(finished(RUN)))
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from disks import small_disk
 from runs import by_ranks, kill_when
 
 from gpt2 import pretrain, weights
@@ -208,6 +209,20 @@ def test_resuming_with_other_settings_or_data_ends_in_one_sentence(
 
 
 @pytest.mark.slow
+def test_on_a_full_disk_it_says_so_and_a_larger_disk_goes_on_to_the_same_bits(
+    command, finished, tmp_path, capsys
+):
+    disk = tmp_path / "disk"
+    command[command.index("--out") + 1] = str(disk / "out")
+    command += ["--save-minutes", "0"]
+    with small_disk(disk, 25) as grow:  # the first state, but not the next one beside it
+        assert_fails_in_one_sentence(capsys, command, "the disk is full", "--resume goes on")
+        assert [path.name for path in disk.iterdir()] == ["out.state"]
+        grow(100)
+        assert pretrain.main([*command, "--resume"]) == 0
+        assert torch.equal(parameters(disk / "out"), parameters(finished))
+
+
 def test_samples_on_the_way_are_shown_and_kept(command, tmp_path, capsys):
     words = ["--sample", "The cat", "--sample-tokens", "5"]
     assert pretrain.main([*command, *words]) == 0

@@ -4,8 +4,10 @@ import logging
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 
@@ -16,6 +18,20 @@ from gpt2.engine.scheduler import Scheduler
 from gpt2.model import GPT2
 
 log = logging.getLogger(__name__)
+
+
+class Models(Protocol):
+    """Models that can be asked, in this process (Library) or in others."""
+
+    catalog: Catalog
+    device: torch.device
+    close: Callable[[], object]
+
+    def get(self, name: str) -> object:
+        """Have a model in memory; a ValueError if it can't be."""
+
+    def describe(self, name: str) -> dict[str, str | int]:
+        """A model's shape and fingerprint; a ValueError if its files can't be read."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +64,8 @@ class Library:
         self._smaller: dict[str, str | None] = {}  # whose guesses are tried, by model
         self._lock, self._reading = threading.Lock(), threading.Lock()
         self.scheduler = Scheduler(catalog.limits.rows)
-        self.close = weakref.finalize(self, self.scheduler.close)  # called at exit at the latest
+        # called at exit at the latest
+        self.close: Callable[[], object] = weakref.finalize(self, self.scheduler.close)
         for name in (catalog.models[0], catalog.classifiers[0]):
             self._remember(self._read(name))  # whoever starts the page may read their paths
 

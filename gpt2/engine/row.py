@@ -9,7 +9,9 @@ from torch import Tensor
 from gpt2.cache import KVCache
 from gpt2.engine.drafts import Draft, Drafts
 from gpt2.engine.request import Request
+from gpt2.engine.shortage import in_words
 from gpt2.engine.stream import Stream
+from gpt2.engine.tally import Tally
 from gpt2.fast import Decoder, Drafter, Draw, Feed, Speculation
 from gpt2.records import Step, Trace, Update
 from gpt2.tokenizer import Tokenizer
@@ -29,6 +31,8 @@ class Order:
         tokenizer: of the model.
         drafts: may hold its beginning, and keep it.
         seconds: wall time it may take.
+        tally: counts it.
+        spent: how much of that was taken elsewhere.
     """
 
     request: Request
@@ -40,6 +44,8 @@ class Order:
     tokenizer: Tokenizer
     drafts: Drafts
     seconds: float
+    tally: Tally
+    spent: float = 0.0
 
 
 class Row:
@@ -57,12 +63,13 @@ class Row:
         self._guesses: list[int] = []  # that were read behind the last token
         self._speculation = Speculation()
         self._spell, self._text, self._shown = order.tokenizer.decoder(), "", 0
-        self._start = 0.0
+        self._asked, self._start = time.perf_counter(), 0.0
+        self._reason = "cancelled"  # that it ends for, if nothing else ends it
 
     def open(self) -> None:
         """Make it ready: a cache, and what is remembered of it."""
         order, prompt = self.order, self.order.begun.prompt_ids
-        self._start = time.perf_counter()
+        self._start = time.perf_counter() - order.spent
         self.decoder = order.decoder()
         n_ctx = self.decoder.model.config.n_ctx
         capacity = min(n_ctx, len(prompt) + order.request.max_new_tokens)
@@ -152,7 +159,7 @@ class Row:
 
     def _gain(self, step: Step) -> None:
         """One token more, and what its reader is told of it."""
-        request, tokenizer = self.order.request, self.order.tokenizer
+        order, request, tokenizer = self.order, self.order.request, self.order.tokenizer
         self._ids.append(step.id)
         reason = ""
         if step.id == tokenizer.end_id:
@@ -165,7 +172,7 @@ class Row:
             step = replace(step, finish_reason=reason)
         self._steps.append(step)
         seconds = time.perf_counter() - self._start
-        reason = reason or ("deadline" if seconds > self.order.seconds else "")
+        reason = reason or ("deadline" if seconds > order.seconds else "")
         if step.id != tokenizer.end_id:
             self._text += self._spell.feed(step.id)
         if reason:
@@ -174,6 +181,8 @@ class Row:
             self._text, reason = self._text[: self._text.index(request.stop)], "stop"
         end = len(self._text) - (0 if reason else overlap(self._text, request.stop))
         shown, self._shown, self.done = self._shown, end, bool(reason)
+        self._reason = reason or self._reason
+        order.tally.token(time.perf_counter() - self._asked if len(self._steps) == 1 else None)
         guessed = self._speculation.guessed, self._speculation.right
         self.stream.put(Update(step, self._text[shown:end], reason, seconds, guessed))
 
@@ -183,7 +192,8 @@ class Row:
         if self._first is not None:
             draft = Draft(order.begun.prompt_ids, self._first, tuple(self._steps), self.cache)
             order.drafts.keep(order.name, order.request.sampling, draft)
-        self.stream.end(error)
+        order.tally.ended(self._reason if error is None else "error")
+        self.stream.end(None if error is None else in_words(error))
 
 
 def overlap(text: str, stop: str) -> int:

@@ -6,6 +6,7 @@ short, then a step of all texts that are being written, then one part of what ta
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -14,6 +15,8 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from gpt2.engine.row import Row
+from gpt2.engine.shortage import in_words
+from gpt2.engine.tally import Tally
 from gpt2.fast import Decoder
 
 Result = TypeVar("Result")
@@ -38,7 +41,7 @@ class _Job:
         try:
             self.result.set_result(self.work())
         except Exception as error:
-            self.result.set_exception(error)
+            self.result.set_exception(in_words(error))
 
 
 class Scheduler:
@@ -57,6 +60,7 @@ class Scheduler:
         self._waiting: deque[Row] = deque()
         self._rows: list[Row] = []  # the texts that are being written
         self._closing = False
+        self.tally = Tally()
         self._thread = threading.Thread(target=self._work, name="model", daemon=True)
         self._thread.start()
 
@@ -90,6 +94,21 @@ class Scheduler:
         """Have a text written; its stream tells of it."""
         self._submit(self._waiting, row)
 
+    @property
+    def alive(self) -> bool:
+        """Whether it computes, or would if it were asked."""
+        return self._thread.is_alive() and not self._closing and not self.tally.stuck
+
+    @property
+    def writing(self) -> int:
+        """Texts that are being written."""
+        return len(self._rows)
+
+    @property
+    def waiting(self) -> int:
+        """Texts and other work that wait for their turn."""
+        return len(self._waiting) + len(self._short) + len(self._long)
+
     def close(self) -> None:
         """End the thread after what it does at the moment; who waits for more gets an error."""
         with self._news:
@@ -110,7 +129,9 @@ class Scheduler:
     def _work(self) -> None:
         try:
             while self._wait():
+                self.tally.round()
                 self._round()
+                self.tally.rest()
         finally:  # at the end, and if ever a round failed: nobody is to wait for ever
             with self._news:
                 self._closing = True
@@ -136,11 +157,14 @@ class Scheduler:
         self._rows = [row for row in self._rows if not row.done]
         while self._waiting and len(self._rows) < self._most:
             self._admit(self._waiting.popleft())
+        start = time.perf_counter()
         by_decoder: dict[Decoder, list[Row]] = {}
         for row in self._rows:
             by_decoder.setdefault(row.decoder, []).append(row)
         for decoder, rows in by_decoder.items():
             self._advance(decoder, portions(rows, in_parts=decoder.in_parts))
+        if self._rows:
+            self.tally.step(time.perf_counter() - start)
         self._rows = [row for row in self._rows if not row.done]
         if self._long:
             self._long.popleft().do()

@@ -1,6 +1,7 @@
 """What leaves torch: frozen records of numbers and strings, which can be pickled, drawn and sent.
 
-step has what was written, answers what was read, insight what went on inside the model meanwhile.
+step has what was written, answers what was read, insight what went on inside the model meanwhile,
+pulse how the engine is.
 They see numpy alone.
 """
 
@@ -21,9 +22,11 @@ from gpt2.records.insight import (
     Pooled,
     Waterfall,
 )
+from gpt2.records.pulse import BOUNDS, Pulse, Times
 from gpt2.records.step import FINISH_REASONS, Step, Trace, Update
 
 __all__ = [
+    "BOUNDS",
     "FINISH_REASONS",
     "GRADIENT",
     "HEAD_LABELS",
@@ -38,8 +41,10 @@ __all__ = [
     "HeadScores",
     "LogitLens",
     "Pooled",
+    "Pulse",
     "Score",
     "Step",
+    "Times",
     "Trace",
     "Update",
     "Verdict",

@@ -6,31 +6,42 @@ engine, as pictures of gpt2.figures.
 """
 
 import os
+from collections.abc import Sequence
 from html import escape
+from typing import Any
 
-# Before gradio is imported: no calls home, and no Node server in front of this one.
+from gpt2.ui.scratch import scratch
+
+# Before gradio is imported: no calls home, no Node server in front of this one, no need of a disk.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("GRADIO_SSR_MODE", "False")
+os.environ.setdefault("GRADIO_TEMP_DIR", scratch())
 
 import gradio as gr
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.types import Scope
+from starlette.routing import BaseRoute
+from starlette.types import Lifespan, Scope
 
 from gpt2.engine import Engine
 from gpt2.ui.api.endpoints import build_api
 from gpt2.ui.calls import Calls
 from gpt2.ui.classify.tab import build_classify
+from gpt2.ui.connections import Heartbeats
+from gpt2.ui.door import Door, Porter
 from gpt2.ui.generate.tab import build_generate
 from gpt2.ui.guard import Guard, refuse_form, refuse_plainly
+from gpt2.ui.health import health
 from gpt2.ui.opening import Opening, snapshot
-from gpt2.ui.page import Page
+from gpt2.ui.page import Page, places_of
 from gpt2.ui.policy import page_policy
 from gpt2.ui.served import Served
 from gpt2.ui.sign_in import SignIn
 from gpt2.ui.skeleton import skeleton
 from gpt2.ui.style import script, style
+from gpt2.ui.watch import Watch
 
 TITLE = "GPT-2, from scratch"
 # Gradio's files of weight 600 have some 60 letters; with them a word mixes two fonts.
@@ -60,24 +71,33 @@ def build_app(engine: Engine) -> gr.Blocks:
                     app.example = build_generate(page)
                 with gr.Tab("Classify"):
                     build_classify(page)
-        app.skeleton = skeleton(app)
+        app.engine, app.skeleton, app.door = engine, skeleton(app), Door()
         build_api(engine)
-    # api_open=False: without it, /gradio_api/run/* would go past the queue.
-    app.queue(max_size=engine.limits.queue, default_concurrency_limit=4, api_open=False)
+    app.queue_fairly(places_of(engine.limits))
     return app
 
 
-def launch_options() -> dict:
-    """Keyword arguments of Blocks.launch that belong to the page rather than to the machine."""
+def launch_options(routes: Sequence[BaseRoute] = (), lifespan: Lifespan[Any] | None = None) -> dict:
+    """Keyword arguments of Blocks.launch that belong to the page rather than to the machine.
+
+    Args:
+        routes: that the server has beside the page's.
+        lifespan: of what answers there.
+    """
     return {
         "theme": _theme(),
         "app_kwargs": {
             "middleware": [
+                Middleware(Watch),
+                Middleware(Porter),
                 Middleware(Guard),
+                Middleware(Heartbeats),
                 Middleware(SignIn),
                 Middleware(Calls),
                 Middleware(Opening, head=_own, body=_snapshot, policy=_policy),
             ],
+            "routes": [APIRoute("/health", health), *routes],
+            "lifespan": lifespan,
             "exception_handlers": {
                 RequestValidationError: refuse_form,
                 HTTPException: refuse_plainly,

@@ -3,13 +3,18 @@
 import errno
 import io
 import os
+import signal
 import socket
 from contextlib import redirect_stdout
 
+from gradio import http_server
+
+from gpt2.ending import end_soon, listen
 from gpt2.engine import Engine
 from gpt2.ui import build_app, launch_options
+from gpt2.ui.closing import DRAIN_SECONDS, drain, shut
 from gpt2.ui.collector import spare_what_is_here
-from gpt2.ui.sign_in import let_tools_in
+from gpt2.ui.extras import mcp_server, metrics_route
 
 EXAMPLE_SECONDS = 3.0  # that a slow machine or a large model may take for it
 
@@ -22,52 +27,67 @@ def serve(
     share: bool,
     auth: tuple[str, str] | None,
     mcp: bool,
+    metrics: bool,
+    root_path: str,
+    trusted_proxies: str,
 ) -> int:
-    """Serve the page until interrupted; the exit status.
+    """Serve the page until a signal ends it; the exit status.
+
+    At SIGINT it is closed at once. At SIGTERM no new request is taken, and it is closed when all
+    that were taken are answered, or at a second signal.
+
+    Args:
+        metrics: answer at /metrics.
+        root_path: under which a proxy serves the page, empty for its own address.
+        trusted_proxies: addresses or networks, with commas between them, whose word is taken for
+            the address of a visitor (X-Forwarded-For).
 
     Raises:
         OSError: the port is taken, or the address is not this machine's.
-        ValueError: MCP was asked for and can't be served.
+        ValueError: MCP or metrics were asked for and can't be served.
     """
     host = host.strip("[]")  # of an IPv6 address
     check_address(host, port)
     go_past_proxy(host)
+    do_not_reload()
     app = build_app(engine)
+    app.trusted_proxies = trusted_proxies
+    routes = [metrics_route(app)] if metrics else []
+    tools = mcp_server(app) if mcp else None
+    if tools is not None:
+        routes += tools.routes
     with redirect_stdout(io.StringIO()):  # a tunnel that fails is told in many lines
         app.launch(
             server_name=f"[{host}]" if ":" in host else host,
             server_port=port,
             share=share,
             auth=auth,
-            mcp_server=mcp,
+            root_path=root_path,
+            mcp_server=False,  # a better one is among the routes
             prevent_thread_lock=True,
-            **launch_options(),
+            **launch_options(routes, tools and tools.lifespan),
         )
-    if mcp and app.mcp_error:  # Gradio goes on without it
-        app.close(verbose=False)
-        raise ValueError(
-            f"--mcp: the package mcp is missing here or does not fit Gradio ({app.mcp_error}); "
-            "pip install --upgrade 'gradio[mcp]'"
-        )
-    if mcp and auth:
-        let_tools_in(app)
     app.example.start(then=spare_what_is_here)
-    try:
-        app.example.wait(EXAMPLE_SECONDS)  # who follows the line below finds it there
-        print(f"Open {app.local_url.replace('[::]', '[::1]')}", flush=True)
-        if share and app.share_url:
-            print(f"Public link, for up to a week: {app.share_url}", flush=True)
-        elif share:
-            print(
-                "The public link could not be had (the tunnel's server can't be reached); "
-                "the page above keeps running.",
-                flush=True,
-            )
-        app.block_thread()  # until an interrupt, which it takes itself
-    except KeyboardInterrupt:  # before that
-        app.close(verbose=False)
-    finally:
-        app.example.stop()
+    app.example.wait(EXAMPLE_SECONDS)  # who follows the line below finds it there
+    heard = listen()
+    print(f"Open {app.local_url.replace('[::]', '[::1]')}", flush=True)
+    if share and app.share_url:
+        print(f"Public link, for up to a week: {app.share_url}", flush=True)
+    elif share:
+        print(
+            "The public link could not be had (the tunnel's server can't be reached); "
+            "the page above keeps running.",
+            flush=True,
+        )
+    if heard.get() == signal.SIGTERM:
+        print(f"Closing: what was asked has {DRAIN_SECONDS:g} seconds to be answered.", flush=True)
+        drain(app, stop=heard)
+    else:
+        print("Closing.", flush=True)
+    end_soon(0)
+    app.example.stop()
+    shut(app)
+    engine.close()
     return 0
 
 
@@ -92,6 +112,11 @@ def check_address(host: str, port: int) -> None:
             "machine alone, 0.0.0.0 for all that reach it, or an address of its own",
         )
         raise OSError(reason) from error
+
+
+def do_not_reload() -> None:
+    """On a Space Gradio would wait for changed files, with a package that may be missing."""
+    http_server.watchfn_spaces = lambda reloader: reloader.stop_event.wait()
 
 
 def go_past_proxy(host: str) -> None:

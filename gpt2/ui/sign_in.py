@@ -12,9 +12,7 @@ import secrets
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs
 
-import gradio as gr
 from gradio.routes import App
-from gradio_client import Client
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -28,6 +26,7 @@ SIGN_IN = (
 )
 WRONG = "the name or the password is wrong"
 BASIC = {"www-authenticate": 'Basic realm="GPT-2", charset="UTF-8"'}
+HEALTH = "/health"  # tells a stranger only whether the page is well
 # Asked by Gradio itself before it serves, and by nobody later.
 STARTING = "/gradio_api/startup-events"
 
@@ -52,7 +51,7 @@ class SignIn:
         elif path == "/login":
             await self._sign_in(app, scope, receive, send)
             return
-        elif not (path == STARTING and not app.startup_events_triggered):
+        elif path != HEALTH and not (path == STARTING and not app.startup_events_triggered):
             found = self._known(app, scope)
             if found is None:
                 await _form(scope, path)(scope, receive, send)
@@ -129,27 +128,6 @@ class SignIn:
             return sent
 
         await self._app(scope, again, to_the_page if _shows_pages(scope) else send)
-
-
-def let_tools_in(app: gr.Blocks) -> None:
-    """A cookie for the tools of --mcp, which ask this server by HTTP in their turn."""
-    server, token = app.mcp_server_obj, secrets.token_urlsafe(32)
-    app.app.tokens[token] = "tools"  # no visitor's: signing out would end it
-    headers = {"x-gradio-user": "mcp", "cookie": f"access-token-{app.app.cookie_id}={token}"}
-
-    def client() -> Client:
-        if server._client_instance is None:
-            server._client_instance = Client(
-                app.local_url,
-                download_files=False,
-                verbose=False,
-                analytics_enabled=False,
-                ssl_verify=False,
-                headers=headers,
-            )
-        return server._client_instance
-
-    server._get_or_create_client = client
 
 
 def _form(scope: Scope, path: str) -> Response:

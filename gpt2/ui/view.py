@@ -12,7 +12,7 @@ from typing import Any
 
 import gradio as gr
 
-from gpt2.ui.page import ERRORS, PRIVATE, VIEW_EVENTS, Page, note, template, text_events
+from gpt2.ui.page import ERRORS, PRIVATE, TEXT_EVENTS, VIEW_EVENTS, Page, note, template
 from gpt2.ui.picture import FILE_TYPES, Drawing
 from gpt2.ui.record import Asked, Tab, key_of, moment_of, read_asked
 
@@ -137,7 +137,7 @@ class View:
                 js=f"() => [{asked}.asked_extra({kind!r})]",
                 trigger_mode="once",
                 show_progress="hidden",
-                **text_events(page.engine),
+                **TEXT_EVENTS,
                 **PRIVATE,
             )
 

@@ -4,7 +4,6 @@ import functools
 import json
 import math
 import operator
-import threading
 import time
 from pathlib import Path
 
@@ -767,33 +766,3 @@ def test_two_that_wait_for_each_other_take_turns(client, slow_model):
     assert len(short["tokens"]) == 3
     assert not long.done()
     assert len(list(long)[-1]["tokens"]) == 50
-
-
-def test_a_full_queue_is_told_and_empties(page_server, engine, slow_model):
-    places = engine.limits.rows + engine.limits.queue
-    body = json.dumps({"data": list((PARAMETERS["generate"] | {"max_new_tokens": 4}).values())})
-    answers, lock = [], threading.Lock()
-
-    def one():
-        with httpx.Client(base_url=page_server.url, timeout=60) as http:
-            sent = http.post(
-                "gradio_api/call/generate",
-                content=body,
-                headers={"content-type": "application/json"},
-            )
-            if sent.status_code == 200:
-                text = http.get(f"gradio_api/call/generate/{sent.json()['event_id']}").text
-                sent = text.strip().split("\n\n")[-1].split("\n")[0]
-            with lock:
-                answers.append(sent)
-
-    threads = [threading.Thread(target=one) for _ in range(places + 12)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    refused = [answer for answer in answers if not isinstance(answer, str)]
-    assert {answer for answer in answers if isinstance(answer, str)} == {"event: complete"}
-    assert refused
-    assert {answer.status_code for answer in refused} == {503}
-    assert len(answers) - len(refused) >= places

@@ -18,7 +18,7 @@ from gpt2.ui.generate.chips import preset_named
 from gpt2.ui.inside.attention import build_attention
 from gpt2.ui.inside.why import build_why
 from gpt2.ui.link import asked_link
-from gpt2.ui.page import Page, note, template
+from gpt2.ui.page import VIEW_EVENTS, Page, note, template
 from gpt2.ui.picture import Drawing
 from gpt2.ui.presets import PRESETS, Preset
 from gpt2.ui.record import Asked
@@ -91,7 +91,7 @@ def build_classify(page: Page) -> None:
         return reading.read(*wanted_text(raw), raw, preset=preset)
 
     wire_text(
-        page,
+        page.record,
         "classify",
         reading.strip,
         asks=[start.click, news.submit],
@@ -99,6 +99,7 @@ def build_classify(page: Page) -> None:
         inputs=[news, model],
         wanted=wanted,
         fields={"prompt": news, "model": model},
+        events=VIEW_EVENTS,
     )
 
 

@@ -1,0 +1,42 @@
+"""/health: whether the page is well, for whoever starts it again or sends visitors elsewhere."""
+
+from http import HTTPStatus
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from gpt2.records import Pulse
+from gpt2.ui.served import Served
+
+
+async def health(request: Request) -> JSONResponse:
+    """{"status": "ok", "model": ..., ...}, or a status of 503 and why no visitor should come.
+
+    Where a password is asked for, strangers are told the status alone.
+    """
+    app: Served = request.app.get_blocks()
+    pulse = app.engine.pulse()
+    status = status_of(app, pulse)
+    told = {"status": status}
+    if request.app.auth is None:
+        told |= {
+            "model": pulse.model,
+            "classifier": pulse.classifier,
+            "writing": pulse.writing,
+            "waiting": waiting(app, pulse),
+            "replicas": pulse.replicas,
+        }
+    code = HTTPStatus.OK if status == "ok" else HTTPStatus.SERVICE_UNAVAILABLE
+    return JSONResponse(told, code, {"cache-control": "no-store"})
+
+
+def status_of(app: Served, pulse: Pulse) -> str:
+    """ok; closing, while what was asked is answered; or stuck: nothing has been computed lately."""
+    if app.door.closed:
+        return "closing"
+    return "ok" if pulse.alive else "stuck"
+
+
+def waiting(app: Served, pulse: Pulse) -> int:
+    """Requests that wait for their turn, before the engine and in it."""
+    return len(app._queue) + pulse.waiting
