@@ -101,19 +101,7 @@ class Engine:
 
     def pulse(self) -> Pulse:
         """How it is and what it has done, for whoever watches; asks the model thread nothing."""
-        scheduler = self.library.scheduler
-        tally = scheduler.tally
-        return Pulse(
-            alive=scheduler.alive,
-            model=self.catalog.models[0],
-            classifier=self.catalog.classifiers[0],
-            writing=scheduler.writing,
-            waiting=scheduler.waiting,
-            texts=dict(tally.texts),
-            tokens=tally.tokens,
-            steps=tally.steps,
-            first=tally.first,
-        )
+        return self.library.pulse()
 
     def describe(self) -> dict[str, object]:
         """What is loaded and what can be asked for, as /models answers."""

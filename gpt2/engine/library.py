@@ -16,6 +16,7 @@ from gpt2.classifier import GPT2Classifier
 from gpt2.engine.catalog import Catalog
 from gpt2.engine.scheduler import Scheduler
 from gpt2.model import GPT2
+from gpt2.records import Pulse
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,9 @@ class Models(Protocol):
 
     def describe(self, name: str) -> dict[str, str | int]:
         """A model's shape and fingerprint; a ValueError if its files can't be read."""
+
+    def pulse(self) -> Pulse:
+        """How those who compute are, and what they have done; at once, whatever they do."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +162,21 @@ class Library:
             return loaded.about
         with self.catalog.unlocated(name):
             return self._about(name)
+
+    def pulse(self) -> Pulse:
+        """How the model thread is, and what it has done."""
+        scheduler, tally = self.scheduler, self.scheduler.tally
+        return Pulse(
+            alive=scheduler.alive,
+            model=self.catalog.models[0],
+            classifier=self.catalog.classifiers[0],
+            writing=scheduler.writing,
+            waiting=scheduler.waiting,
+            texts=dict(tally.texts),
+            tokens=tally.tokens,
+            steps=tally.steps,
+            first=tally.first,
+        )
 
     def _about(self, name: str) -> dict[str, str | int]:
         return self.catalog.describe(name, dtype=str(self.dtype).removeprefix("torch."))

@@ -23,7 +23,7 @@ from gpt2.engine.request import Limits, Request
 from gpt2.engine.stream import Stream
 from gpt2.engine.writer import BaseWriter
 from gpt2.lens import Scales, tokens_read
-from gpt2.records import Trace, Update
+from gpt2.records import Pulse, Trace, Update
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +114,17 @@ class RemoteLibrary:
         """As Library.describe."""
         found: dict[str, str | int] = self._replicas.call("ask", "library", "describe", (name,), {})
         return found
+
+    def pulse(self) -> Pulse:
+        """How the replicas are, and what they have written for this page."""
+        replicas = self._replicas
+        return Pulse(
+            alive=replicas.alive,
+            model=self.catalog.models[0],
+            classifier=self.catalog.classifiers[0],
+            writing=replicas.writing,
+            replicas=replicas.count,
+        )
 
 
 class RemoteWriter(BaseWriter):

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 Arguments = Callable[[list[Any]], tuple[Any, ...]]
 
+WATCH_SECONDS = 10  # from one look at the replicas to the next, and for an answer
 TRIES = 2  # replicas that may be lost in a row over one request
 ROUTER = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
 GIVEN_UP = (
@@ -55,6 +56,8 @@ class Replicas:
         except BaseException:
             self.close()
             raise
+        self.alive, self.writing = True, 0  # whether they answer; texts on their way
+        self._watching = self._run(self._watch())
 
     def renew(self) -> None:
         """Replace one after another by one that loads what the files hold now; texts go on.
@@ -123,6 +126,16 @@ class Replicas:
         stream.task = self._run(self._follow(stream, method, args, key))
         return stream
 
+    async def _watch(self) -> None:
+        """Ask, every few seconds, whether there is one that answers."""
+        while True:
+            try:
+                await asyncio.wait_for(self._call("device", (), None), WATCH_SECONDS)
+                self.alive = True
+            except Exception:
+                self.alive = False
+            await asyncio.sleep(WATCH_SECONDS)
+
     def _run(self, work: Coroutine[Any, Any, Result]) -> "Future[Result]":
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
@@ -140,6 +153,7 @@ class Replicas:
     async def _follow(self, stream: Stream, method: str, args: Arguments, key: object) -> None:
         arrived: list[Any] = []
         tries = 0
+        self.writing += method == "write"
         try:
             while tries < TRIES:
                 before = len(arrived)
@@ -150,6 +164,8 @@ class Replicas:
             raise RuntimeError(GIVEN_UP)
         except Exception as error:
             stream.end(error)
+        finally:
+            self.writing -= method == "write"
 
     async def _take(
         self,
