@@ -131,7 +131,7 @@ def test_what_an_address_holds_is_never_run(visit):
     for state in STATES:
         page.goto("about:blank")
         page.goto(f"{home}{state}")
-        page.get_by_role("button", name="Generate", exact=True).wait_for()
+        page.get_by_role("tab", name="Generate", exact=True).wait_for()
         page.wait_for_timeout(700)
         nothing_ran(page)
 

@@ -73,6 +73,12 @@ class Fuzzer:
         models = [self._model(kind) for kind in ("models", "classifiers")]
         self.models = dict(zip(("generate", "classify"), models, strict=True))
 
+    def __enter__(self) -> "Fuzzer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.http.close()
+
     def complaints(self, calls: int) -> Iterator[str]:
         """What is wrong with the answers to so many calls, and to which."""
         ways = [self.by_order, self.by_name, self.joined, self.mangled, self.raw]

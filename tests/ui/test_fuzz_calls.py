@@ -15,11 +15,13 @@ def held(page, calls, seed):
     from gradio_client import Client
 
     client = Client(page.url, verbose=False)
+
+    def predict(name, values):
+        client.predict(**values, api_name=f"/{name}")
+
     try:
-        fuzzer = Fuzzer(
-            page.url, seed, lambda name, values: client.predict(**values, api_name=f"/{name}")
-        )
-        complaints = list(fuzzer.complaints(calls))
+        with Fuzzer(page.url, seed, predict) as fuzzer:
+            complaints = list(fuzzer.complaints(calls))
     finally:
         client.close()
     assert not complaints, "\n".join(complaints)

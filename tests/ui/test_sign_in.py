@@ -62,7 +62,7 @@ def test_a_stranger_gets_no_answer_on_any_route(stranger, engine):
     }
     assert len(routes) > 70
     for method, path in sorted(routes):
-        if path.rstrip("/") in ("", "/login"):
+        if path.rstrip("/") in ("", "/login", "/health"):
             continue
         answer = stranger.request(method, filled(path))
         assert answer.status_code in (401, 404, 405), (method, path)
@@ -77,6 +77,10 @@ def test_a_stranger_sees_a_form_and_nothing_of_the_page(stranger):
     assert "script" not in answer.text
     assert not any(word in answer.text for word in ("gradio", "/generate", "mini", "tiny"))
     assert answer.headers["cache-control"] == "no-store"
+
+
+def test_a_stranger_is_told_whether_the_page_is_well_and_no_more(stranger):
+    assert stranger.get("health").json() == {"status": "ok"}
 
 
 def test_a_stranger_is_not_told_which_functions_there_are(stranger):
