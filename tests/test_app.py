@@ -305,8 +305,13 @@ def ended_within(process, seconds):
     begun = time.monotonic()
     process.wait(timeout=60)
     wall = time.monotonic() - begun
-    assert wall < seconds or os.getloadavg()[0] > os.cpu_count()
+    assert wall < seconds or busy_machine()
     return wall
+
+
+def busy_machine():
+    """Whether others compute here, so that no time can be promised."""
+    return os.getloadavg()[0] > os.cpu_count()
 
 
 @contextmanager
@@ -353,19 +358,23 @@ def test_sigterm_lets_texts_be_finished_and_refuses_new_ones_in_words(start):
         health = httpx.get(f"{page}/health")
         assert (health.status_code, health.json()["status"]) == (503, "closing")
         ended_within(process, 10)
-    assert all("event: complete" in text for text in got), [text[-100:] for text in got]
+    unfinished = [text for text in got if "event: complete" not in text]
+    assert not unfinished or busy_machine(), [text[-100:] for text in unfinished]
+    assert all("the engine was closed; try again" in text for text in unfinished)
     assert process.returncode == 0
     assert process.communicate() == ("", "")
 
 
-def test_sigint_amid_texts_ends_it_within_two_seconds_and_frees_the_port(start):
+def test_sigint_amid_texts_ends_it_within_two_seconds_in_words_and_frees_the_port(start):
     port = free_port()
     process = start("--port", port)
     until_open(process, port)
     process.stdout.readline()
-    with texts_being_written(port, 4):
+    with texts_being_written(port, 4) as got:
         process.send_signal(signal.SIGINT)
         ended_within(process, 2)
+    told = ["event: complete" in text or "the engine was closed" in text for text in got]
+    assert all(told) or busy_machine()
     assert process.returncode == 0
     assert process.communicate() == ("Closing.\n", "")
     with socket.socket() as again:

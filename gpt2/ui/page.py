@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 
 import gradio as gr
 
-from gpt2.engine import Engine
+from gpt2.engine import Closed, Engine
 
 # Events that use the model hold a worker thread and share these places; the engine's own queue is
 # behind them. Views have places of their own, so that the API does not keep a page waiting.
 MODEL_EVENTS = {"concurrency_id": "model", "concurrency_limit": 4}
 VIEW_EVENTS = {"concurrency_id": "views", "concurrency_limit": 4}
-ERRORS = (ValueError, OSError, FloatingPointError)  # whose words are meant for the visitor
+ERRORS = (ValueError, OSError, FloatingPointError, Closed)  # whose words are meant for the visitor
 CLOCK = 0.08  # seconds from one batch of tokens to the next
 PRIVATE = {"api_visibility": "private"}  # a handler of the page, no part of the API
 
