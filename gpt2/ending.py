@@ -25,11 +25,19 @@ def end_at_once(name: str) -> None:
     """
 
     def end(*_: object) -> NoReturn:
-        with suppress(OSError):
-            os.write(2, f"{name}: interrupted\n".encode())
+        if os.environ.get("LOCAL_RANK", "0") == "0":  # one of those that torchrun started
+            with suppress(OSError):
+                os.write(2, f"{name}: interrupted\n".encode())
         _leave(1)
 
     _answer(end)
+
+
+def raise_interrupts() -> None:
+    """From now on signals do again what Python has them do; what is begun can be tidied up."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def listen() -> "SimpleQueue[int]":

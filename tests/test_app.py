@@ -16,7 +16,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from programs import free_port
+from programs import AT_AN_IMPORT, free_port
 
 APP = Path(__file__).resolve().parent.parent / "app.py"
 
@@ -260,25 +260,6 @@ def test_it_starts_within_seconds_calls_nobody_and_ends_cleanly(start, environme
     with socket.socket() as again:
         again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         again.bind(("127.0.0.1", port))
-
-
-# The same as HOOK: interrupts the program by itself, as it is about to import its n-th module.
-AT_AN_IMPORT = """
-import os, signal, sys
-
-left = int(os.environ["INTERRUPT_AT"])
-
-def count(event, args):
-    global left
-    if event == "import" and signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        left -= 1
-        if left == 0:
-            with open(os.environ["INTERRUPTED"], "w") as file:
-                file.write(args[0])
-            os.kill(os.getpid(), signal.SIGINT)
-
-sys.addaudithook(count)
-"""
 
 
 @pytest.mark.parametrize(
