@@ -68,8 +68,9 @@ def _leave(status: int) -> NoReturn:
 
 def _end_children(of: int) -> None:
     """End what a process has started, and what that has: a compiler, a tunnel (Linux only)."""
-    with suppress(OSError):
-        for thread in Path(f"/proc/{of}/task").iterdir():
+    threads = Path(f"/proc/{of}/task")
+    for thread in threads.iterdir() if threads.is_dir() else ():
+        with suppress(OSError):  # it has ended meanwhile
             for child in map(int, (thread / "children").read_text().split()):
                 _end_children(child)
                 os.kill(child, signal.SIGTERM)

@@ -570,6 +570,7 @@ def test_the_official_client_lists_the_tools_and_calls_each(
     assert wrong.content[0].text == "text is 3; text must be a string"
     assert "Model Context Protocol" in httpx.get(url).text
     assert len(httpx.get(f"{url}/schema").json()) == 9
+    assert len(httpx.get(f"{url}/schema?tools=score,lens").json()) == 2
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=30)[1] == ""
 
