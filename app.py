@@ -12,6 +12,7 @@ if __name__ == "__main__":  # before the imports that take a while
 
 import argparse
 import os
+from typing import Any
 
 from gpt2.command import run_command
 from gpt2.config import DTYPES
@@ -79,6 +80,13 @@ def parser() -> argparse.ArgumentParser:
     add("--metrics", action="store_true", help="answer Prometheus at /metrics (prometheus-client)")
     add("--log-json", action="store_true", help="write the log as JSON, a line for each request")
     add("--max-new-tokens", type=int, default=512, metavar="N", help="most tokens of a completion")
+    add(
+        "--replicas",
+        type=int,
+        metavar="N",
+        help="so many processes hold the models, and the page goes on where one is lost; with "
+        'RAY_ADDRESS in that Ray cluster (needs "ray[serve]"; without it the page\'s own process)',
+    )
     add_debug_flag(made)
     return made
 
@@ -88,25 +96,35 @@ def main(argv: list[str] | None = None) -> int:
     made = parser()
     args = made.parse_args(argv)
     if args.auth is not None and not all(args.auth.partition(":")):
-        made.error(f"--auth is {args.auth!r}; it must be USER:PASSWORD")
+        made.error("--auth must be USER:PASSWORD, with a colon between the two and neither empty")
     if not 1 <= args.port <= 65535:
         made.error(f"--port is {args.port}; it must be 1 to 65535")
     if args.max_new_tokens < 1:
         made.error(f"--max-new-tokens is {args.max_new_tokens}; it must be at least 1")
     if args.root_path and not args.root_path.startswith(("/", "http://", "https://")):
         made.error(f"--root-path is {args.root_path!r}; it must begin with /")
+    if args.replicas is not None and args.replicas < 1:
+        made.error(f"--replicas is {args.replicas}; it must be at least 1")
     start_log(as_json=args.log_json)
 
     def work() -> int:
         from gpt2.engine import Engine, Limits
 
-        engine = Engine.load(
-            args.model,
-            args.classifier,
-            device=args.device,
-            dtype=args.dtype,
-            limits=Limits(new_tokens=args.max_new_tokens),
-        )
+        wanted: dict[str, Any] = {
+            "model": args.model,
+            "classifier": args.classifier,
+            "device": args.device,
+            "dtype": args.dtype,
+            "limits": Limits(new_tokens=args.max_new_tokens),
+        }
+        engine: Engine
+        if args.replicas is None:
+            engine = Engine.load(**wanted)
+        else:
+            from gpt2.engine.remote import RemoteEngine
+
+            engine = remote = RemoteEngine.load(**wanted, replicas=args.replicas)
+            remote.renew_on_hangup()
         from gpt2.ui.serve import serve
 
         return serve(

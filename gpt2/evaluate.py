@@ -12,12 +12,13 @@ from tqdm import tqdm
 
 from gpt2 import fast, weights
 from gpt2.agnews.news import read_agnews, rows_of_classes
-from gpt2.agnews.rows import Rows, news_metrics
+from gpt2.agnews.rows import news_scores
 from gpt2.classifier import reading_length
 from gpt2.command import run_command
 from gpt2.config import DTYPES
 from gpt2.devices import pick_device, pick_dtype
 from gpt2.flags import add_debug_flag
+from gpt2.news_workers import Job, classify
 from gpt2.tokenizer import load_tokenizer
 from gpt2.training.corpus import read_documents
 from gpt2.training.measures import lambada, text_perplexity
@@ -32,30 +33,43 @@ def agnews(
     dtype: torch.dtype = torch.float32,
     max_length: int | None = None,
     labels: str | None = None,
+    workers: int | None = None,
+    out: str | None = None,
 ) -> dict[str, Any]:
     """Accuracy and macro F1 of a classifier on a CSV.
 
     Args:
         max_length: tokens read of a text; those of the model's training if None.
         labels: the model's labels for classes 1 to 4, with commas; by their names if None.
+        workers: processes that share the rows; this one alone if None.
+        out: directory in which they keep what is done, to go on from.
 
     Raises:
         FileNotFoundError, ValueError: no such file; the model's labels are others.
     """
-    read_in = fast.computed_in(dtype, device)
-    model = weights.load_classifier(directory, device=device, dtype=read_in)
-    model.transformer = fast.reader(fast.stored(model.transformer, dtype))
-    config = model.transformer.config
+    config = weights.read_config(directory)
+    if not config.labels:
+        raise ValueError(f"{directory} is a language model, no classifier: it names no labels")
     rows_of_classes(config.labels, given=labels)  # refuses before the work
     tokenizer = load_tokenizer(directory, rows=config.vocab_size)
     if max_length is None:
         max_length = reading_length(tokenizer, config)
     if not 1 <= max_length <= config.n_ctx:
         raise ValueError(f"--max-length is {max_length}; it must be 1 to {config.n_ctx}")
-    rows = Rows(read_agnews(path), tokenizer, max_length=max_length)
+    numbers = str(dtype).removeprefix("torch.")
+    job = Job(str(directory.resolve()), str(Path(path).resolve()), max_length, device.type, numbers)
+    if workers is None:
+        model = job.classifier()
+        news = read_agnews(path)
+        probs = job.predict(model, news)
+    else:
+        news = read_agnews(path)
+        shown = partial(tqdm, unit="part", disable=None)
+        kept = None if out is None else Path(out)
+        probs = classify(job, len(news), workers=workers, out=kept, shown=shown)
     return {
         "protocol": f"cleaned title and description, first {max_length} tokens, last-token logits",
-        **news_metrics(model, rows, labels=labels),
+        **news_scores(probs, news.labels, config.labels, labels=labels),
     }
 
 
@@ -81,6 +95,18 @@ def parser() -> argparse.ArgumentParser:
         metavar="A,B,C,D",
         help="the model's labels for World, Sports, Business and Sci/Tech (found by their names)",
     )
+    made.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes that share the rows of --agnews, in the Ray cluster at RAY_ADDRESS or here "
+        '(needs "ray[data]"; without it this process)',
+    )
+    made.add_argument(
+        "--out",
+        metavar="DIR",
+        help="where --workers keep what is done; the same command goes on from there",
+    )
     made.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     made.add_argument(
         "--dtype", choices=DTYPES, default="float32", help="number type of the weights (float32)"
@@ -98,6 +124,8 @@ def evaluate(
     stride: int | None = None,
     max_length: int | None = None,
     labels: str | None = None,
+    workers: int | None = None,
+    out: str | None = None,
     device: str = "auto",
     dtype: str = "float32",
 ) -> dict[str, Any]:
@@ -116,6 +144,8 @@ def evaluate(
             dtype=numbers,
             max_length=max_length,
             labels=labels,
+            workers=workers,
+            out=out,
         )
     read_in = fast.computed_in(numbers, where)
     loaded = weights.load_language_model(directory, device=where, dtype=read_in)
@@ -134,7 +164,12 @@ def evaluate(
 
 def main(argv: list[str] | None = None) -> int:
     """Run from the command line."""
-    args = parser().parse_args(argv)
+    made = parser()
+    args = made.parse_args(argv)
+    if args.workers is not None and not (args.agnews and args.workers >= 1):
+        made.error(f"--workers is {args.workers}; it takes 1 or more, and goes with --agnews")
+    if args.out is not None and args.workers is None:
+        made.error("--out is where --workers keep what is done; give --workers too")
 
     def work() -> int:
         found = evaluate(
@@ -145,6 +180,8 @@ def main(argv: list[str] | None = None) -> int:
             stride=args.stride,
             max_length=args.max_length,
             labels=args.labels,
+            workers=args.workers,
+            out=args.out,
             device=args.device,
             dtype=args.dtype,
         )

@@ -82,25 +82,33 @@ def predict(model: GPT2Classifier, rows: Rows) -> np.ndarray:
     return probs.cpu().numpy()
 
 
-def news_metrics(model: GPT2Classifier, rows: Rows, *, labels: str | None = None) -> dict[str, Any]:
-    """Scores of a classifier that has AG News's labels, in any order and maybe among others.
+def news_metrics(model: GPT2Classifier, rows: Rows) -> dict[str, Any]:
+    """Scores of a classifier; see news_scores."""
+    return news_scores(predict(model, rows), rows.labels, model.transformer.config.labels)
 
-    Its answer is the likeliest of all its labels; one that is no class of the file is wrong.
+
+def news_scores(
+    probs: np.ndarray, truth: np.ndarray, names: Sequence[str], *, labels: str | None = None
+) -> dict[str, Any]:
+    """Scores of answers by labels that are AG News's, in any order and maybe among others.
+
+    The answer is the likeliest of all labels; one that is no class of the file is wrong.
 
     Args:
-        labels: which of its labels are classes 1 to 4; by their names if None.
+        probs: [N, C], of the model's labels.
+        truth: [N], the classes.
+        names: of the C labels.
+        labels: which of them are classes 1 to 4; by their names if None.
 
     Returns:
         Those of metrics.metrics_of, classes in AG News's order and then the other labels; and
         labels, what the model calls each class.
 
     Raises:
-        ValueError: its labels are not those of AG News.
+        ValueError: the labels are not those of AG News.
     """
-    names = model.transformer.config.labels
     chosen = rows_of_classes(names, given=labels)
     others = [i for i in range(len(names)) if i not in chosen]
-    probs = predict(model, rows)[:, chosen + others]
     classes = [*AGNEWS_LABELS, *(names[i] for i in others)]
     own = {name: names[i] for name, i in zip(AGNEWS_LABELS, chosen, strict=True)}
-    return {**metrics_of(probs, rows.labels, classes), "labels": own}
+    return {**metrics_of(probs[:, chosen + others], truth, classes), "labels": own}

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from gpt2.devices import pick_device, pick_dtype
 from gpt2.engine.catalog import Catalog
 from gpt2.engine.inspector import Inspector
-from gpt2.engine.library import Library
+from gpt2.engine.library import Library, Models
 from gpt2.engine.request import Limits, Request
-from gpt2.engine.writer import Writer
+from gpt2.engine.writer import BaseWriter, Writer
 from gpt2.lens import Scales
 from gpt2.records import Pulse, Trace, Update
 
@@ -18,6 +18,9 @@ class Engine:
     One thread computes; the completions that are written at a time share each of its steps. What is
     kept between requests saves work and changes no answer.
     """
+
+    library: Models
+    writer: BaseWriter
 
     def __init__(self, library: Library, limits: Limits) -> None:
         self.catalog, self.library, self.limits = library.catalog, library, limits
@@ -98,19 +101,7 @@ class Engine:
 
     def pulse(self) -> Pulse:
         """How it is and what it has done, for whoever watches; asks the model thread nothing."""
-        scheduler = self.library.scheduler
-        tally = scheduler.tally
-        return Pulse(
-            alive=scheduler.alive,
-            model=self.catalog.models[0],
-            classifier=self.catalog.classifiers[0],
-            writing=scheduler.writing,
-            waiting=scheduler.waiting,
-            texts=dict(tally.texts),
-            tokens=tally.tokens,
-            steps=tally.steps,
-            first=tally.first,
-        )
+        return self.library.pulse()
 
     def describe(self) -> dict[str, object]:
         """What is loaded and what can be asked for, as /models answers."""

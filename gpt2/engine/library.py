@@ -4,8 +4,10 @@ import logging
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 
@@ -14,8 +16,26 @@ from gpt2.classifier import GPT2Classifier
 from gpt2.engine.catalog import Catalog
 from gpt2.engine.scheduler import Scheduler
 from gpt2.model import GPT2
+from gpt2.records import Pulse
 
 log = logging.getLogger(__name__)
+
+
+class Models(Protocol):
+    """Models that can be asked, in this process (Library) or in others."""
+
+    catalog: Catalog
+    device: torch.device
+    close: Callable[[], object]
+
+    def get(self, name: str) -> object:
+        """Have a model in memory; a ValueError if it can't be."""
+
+    def describe(self, name: str) -> dict[str, str | int]:
+        """A model's shape and fingerprint; a ValueError if its files can't be read."""
+
+    def pulse(self) -> Pulse:
+        """How those who compute are, and what they have done; at once, whatever they do."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +68,8 @@ class Library:
         self._smaller: dict[str, str | None] = {}  # whose guesses are tried, by model
         self._lock, self._reading = threading.Lock(), threading.Lock()
         self.scheduler = Scheduler(catalog.limits.rows)
-        self.close = weakref.finalize(self, self.scheduler.close)  # called at exit at the latest
+        # called at exit at the latest
+        self.close: Callable[[], object] = weakref.finalize(self, self.scheduler.close)
         for name in (catalog.models[0], catalog.classifiers[0]):
             self._remember(self._read(name))  # whoever starts the page may read their paths
 
@@ -141,6 +162,21 @@ class Library:
             return loaded.about
         with self.catalog.unlocated(name):
             return self._about(name)
+
+    def pulse(self) -> Pulse:
+        """How the model thread is, and what it has done."""
+        scheduler, tally = self.scheduler, self.scheduler.tally
+        return Pulse(
+            alive=scheduler.alive,
+            model=self.catalog.models[0],
+            classifier=self.catalog.classifiers[0],
+            writing=scheduler.writing,
+            waiting=scheduler.waiting,
+            texts=dict(tally.texts),
+            tokens=tally.tokens,
+            steps=tally.steps,
+            first=tally.first,
+        )
 
     def _about(self, name: str) -> dict[str, str | int]:
         return self.catalog.describe(name, dtype=str(self.dtype).removeprefix("torch."))

@@ -15,7 +15,7 @@ class Limits:
         prompt_chars: characters of a prompt or text.
         new_tokens: tokens of a completion.
         seconds: wall time of a completion.
-        queue: requests that may wait.
+        queue: requests of one kind that may wait.
         rows: completions written at once; each has a cache of its own, for its prompt and the
             tokens to come: 2 x n_layer x n_embd numbers a token, so with 32 texts that fill the
             context at most 0.6 GB (mini), 2.4 GB (124M) or 20 GB (1558M) in float32.
@@ -29,7 +29,7 @@ class Limits:
     prompt_chars: int = 20_000
     new_tokens: int = 512
     seconds: float = 60.0
-    queue: int = 16
+    queue: int = 64
     rows: int = 32
     attention_tokens: int = 64
     models: int = 2

@@ -32,6 +32,7 @@ class Order:
         drafts: may hold its beginning, and keep it.
         seconds: wall time it may take.
         tally: counts it.
+        spent: how much of that was taken elsewhere.
     """
 
     request: Request
@@ -44,6 +45,7 @@ class Order:
     drafts: Drafts
     seconds: float
     tally: Tally
+    spent: float = 0.0
 
 
 class Row:
@@ -67,7 +69,7 @@ class Row:
     def open(self) -> None:
         """Make it ready: a cache, and what is remembered of it."""
         order, prompt = self.order, self.order.begun.prompt_ids
-        self._start = time.perf_counter()
+        self._start = time.perf_counter() - order.spent
         self.decoder = order.decoder()
         n_ctx = self.decoder.model.config.n_ctx
         capacity = min(n_ctx, len(prompt) + order.request.max_new_tokens)

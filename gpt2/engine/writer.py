@@ -1,14 +1,14 @@
 """Writing: a request is checked, and the model thread has its text among those that it writes."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
-from itertools import islice
 
 import numpy as np
 
 from gpt2 import fast
 from gpt2.checks import check_number, check_text
 from gpt2.engine.drafts import Drafts
-from gpt2.engine.library import Library
+from gpt2.engine.library import Library, Models
 from gpt2.engine.request import Limits, Request
 from gpt2.engine.row import Order, Row
 from gpt2.engine.stream import Stream
@@ -16,14 +16,12 @@ from gpt2.lens import Scales, scaled_model
 from gpt2.records import Trace, Update
 
 
-class Writer:
+class BaseWriter(ABC):
     """Writes completions; any number of threads may ask."""
 
-    def __init__(self, library: Library, limits: Limits) -> None:
+    def __init__(self, library: Models, limits: Limits) -> None:
         """Write with a library's models."""
-        self.library, self.catalog = library, library.catalog
-        self.limits, self._scheduler = limits, library.scheduler
-        self.drafts = Drafts(limits.draft_bytes)
+        self.library, self.catalog, self.limits = library, library.catalog, limits
 
     def begin(self, request: Request) -> Trace:
         """A completion of no tokens yet: the request in order, its prompt as tokens.
@@ -108,6 +106,7 @@ class Writer:
         with self.start(request, begun, scales=scales, forced=forced) as stream:
             yield from stream.updates()
 
+    @abstractmethod
     def start(
         self,
         request: Request,
@@ -115,9 +114,35 @@ class Writer:
         *,
         scales: Scales | None = None,
         forced: Sequence[int] = (),
+        spent: float = 0.0,
     ) -> Stream:
-        """The same for who waits without a thread; leaving the stream's context ends the work."""
-        loaded = self.library.get(begun.model)
+        """The same for who waits without a thread; leaving the stream's context ends the work.
+
+        Args:
+            request, begun, scales, forced: as of write.
+            spent: seconds that another writer has taken for the beginning; they count as its own.
+        """
+
+
+class Writer(BaseWriter):
+    """Writes with the models of this process."""
+
+    def __init__(self, library: Library, limits: Limits) -> None:
+        """Write with a library's models."""
+        super().__init__(library, limits)
+        self._library, self._scheduler = library, library.scheduler
+        self.drafts = Drafts(limits.draft_bytes)
+
+    def start(
+        self,
+        request: Request,
+        begun: Trace,
+        *,
+        scales: Scales | None = None,
+        forced: Sequence[int] = (),
+        spent: float = 0.0,
+    ) -> Stream:
+        loaded = self._library.get(begun.model)
 
         def decoder() -> fast.Decoder:
             if scales is None:
@@ -133,38 +158,13 @@ class Writer:
                 forced=forced,
                 name=(begun.model, scales),
                 decoder=decoder,
-                smaller=self.library.smaller(begun.model),
+                smaller=self._library.smaller(begun.model),
                 tokenizer=self.catalog.tokenizer(begun.model),
                 drafts=self.drafts,
                 seconds=self.limits.seconds,
                 tally=self._scheduler.tally,
+                spent=spent,
             )
         )
         self._scheduler.write(row)
         return row.stream
-
-    def chosen(
-        self, request: Request, begun: Trace, chosen: Sequence[tuple[int, int]]
-    ) -> tuple[int, ...]:
-        """The tokens that a completion begins with in which some were chosen by hand.
-
-        All others were drawn as ever: up to the last choice it is written anew, or remembered.
-
-        Args:
-            begun: what `begin` gave for the request.
-            chosen: places in the whole text, in order, and the token at each.
-
-        Raises:
-            ValueError: a place or a token is none.
-        """
-        first = len(begun.prompt_ids)
-        forced: tuple[int, ...] = ()
-        for place, token in chosen:
-            written = [*begun.prompt_ids, *forced]
-            if len(written) < place:
-                updates = self.write(request, begun, forced=forced)
-                more = islice(updates, len(forced), place - first)
-                written += [update.step.id for update in more]
-                updates.close()
-            forced = self.forced(request, begun, (*written, token), place, token)
-        return forced

@@ -7,7 +7,9 @@
 // alone or beside others, read at once or in parts.
 //
 // The weights are torch's own memory, [out, in]: float32, bfloat16, or int8 with a scale a row.
-// Everything else is float32. native.py is the other side of the extern "C" functions at the end.
+// Everything else is float32, but for what int8 is multiplied with: the inputs are rounded to 16
+// bits, and their products are whole numbers, added up exactly. native.py is the other side of the
+// extern "C" functions at the end.
 
 #include <algorithm>
 #include <atomic>
@@ -18,6 +20,7 @@
 #include <functional>
 #include <mutex>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 #if defined(__AVX2__)
@@ -29,22 +32,24 @@ namespace {
 // --- vectors ------------------------------------------------------------------------------------
 
 #if defined(__AVX512F__)
-constexpr int LANES = 16, ROWS = 8;  // numbers in a vector; rows of a tile, at most
-#elif defined(__AVX__)
-constexpr int LANES = 8, ROWS = 2;
+constexpr int LANES = 16, ROWS = 8, STRIP = 6;  // numbers in a vector; rows of a tile, at most,
+#elif defined(__AVX__)                          // and of a tile that has many below it
+constexpr int LANES = 8, ROWS = 2, STRIP = 2;
 #else
-constexpr int LANES = 4, ROWS = 4;
+constexpr int LANES = 4, ROWS = 4, STRIP = 4;
 #endif
 constexpr int outs_beside(int rows) { return rows > 6 ? 3 : 4; }  // sums that fill the registers
 constexpr int AHEAD = 8192;  // bytes of weights that are asked of memory before they are needed
-constexpr int DEPTH = 768;   // inputs of several rows that the nearest cache holds
-constexpr int STEP = 12;  // outputs that make whole tiles
+constexpr int DEPTH = 3072;  // bytes of a row that are multiplied in one go
+constexpr int STEP = 12;     // outputs that make whole tiles
 
 typedef float Floats __attribute__((vector_size(4 * LANES)));
 typedef int32_t Ints __attribute__((vector_size(4 * LANES)));
 typedef uint32_t Words __attribute__((vector_size(4 * LANES)));
 typedef uint16_t Shorts __attribute__((vector_size(2 * LANES)));
-typedef int8_t Bytes __attribute__((vector_size(LANES)));
+typedef int16_t Halves __attribute__((vector_size(4 * LANES)));
+typedef int16_t FewHalves __attribute__((vector_size(2 * LANES)));
+typedef int8_t Bytes __attribute__((vector_size(2 * LANES)));
 typedef float Four __attribute__((vector_size(16)));
 
 struct BFloat16 {
@@ -62,22 +67,59 @@ inline Floats load(const float* p) { return read<Floats>(p); }
 inline Floats load(const BFloat16* p) {
     return (Floats)(__builtin_convertvector(read<Shorts>(p), Words) << 16);
 }
-inline Floats load(const int8_t* p) {
-#if defined(__AVX512F__)  // the compilers' own way takes many steps
-    return (Floats)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(read<__m128i>(p)));
-#elif defined(__AVX2__)
-    return (Floats)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadu_si64(p)));
+inline Halves load(const int16_t* p) { return read<Halves>(p); }
+inline Halves load(const int8_t* p) {
+#if defined(__AVX512BW__)  // the compilers' own way takes many steps
+    return (Halves)_mm512_cvtepi8_epi16(read<__m256i>(p));
+#elif defined(__AVX2__) && !defined(__AVX512F__)
+    return (Halves)_mm256_cvtepi8_epi16(read<__m128i>(p));
 #else
-    return __builtin_convertvector(__builtin_convertvector(read<Bytes>(p), Ints), Floats);
+    return __builtin_convertvector(read<Bytes>(p), Halves);
 #endif
 }
 inline void store(float* p, Floats v) { memcpy(p, &v, sizeof v); }
 inline Floats all(float value) { return value - Floats{}; }
 
+inline Floats plus_product(Floats sum, Floats a, Floats b) { return sum + a * b; }
+// Each two neighbours' products are added to one sum.
+inline Ints plus_product(Ints sum, Halves a, Halves b) {
+#if defined(__AVX512VNNI__)
+    return (Ints)_mm512_dpwssd_epi32((__m512i)sum, (__m512i)a, (__m512i)b);
+#elif defined(__AVX512BW__)
+    return sum + (Ints)_mm512_madd_epi16((__m512i)a, (__m512i)b);
+#elif defined(__AVX2__) && !defined(__AVX512F__)
+    return sum + (Ints)_mm256_madd_epi16((__m256i)a, (__m256i)b);
+#elif defined(__SSE2__) && !defined(__AVX__)
+    return sum + (Ints)_mm_madd_epi16((__m128i)a, (__m128i)b);
+#else
+    for (int i = 0; i < LANES; i++) sum[i] += a[2 * i] * b[2 * i] + a[2 * i + 1] * b[2 * i + 1];
+    return sum;
+#endif
+}
+
+// What weights of some type are multiplied with, how many at a time, and what their sums are.
+template <typename Weight>
+struct Factors {
+    typedef float Number;
+    typedef Floats Vector, Sums;
+};
+struct Wholes {  // of small integers, exactly
+    typedef int16_t Number;
+    typedef Halves Vector;
+    typedef Ints Sums;
+};
+template <>
+struct Factors<int8_t> : Wholes {};
+template <>
+struct Factors<int16_t> : Wholes {};
+
+inline Floats floats(Floats v) { return v; }
+inline Floats floats(Ints v) { return __builtin_convertvector(v, Floats); }
+
 // The first few of a vector, the rest 0.
 template <typename Weight>
-inline Floats load_some(const Weight* p, int count) {
-    Weight some[LANES] = {};
+inline auto load_some(const Weight* p, int count) {
+    Weight some[sizeof(decltype(load(p))) / sizeof(typename Factors<Weight>::Number)] = {};
     memcpy(some, p, count * sizeof(Weight));
     return load(some);
 }
@@ -93,6 +135,9 @@ inline Floats load_some(const Weight* p, int count) {
 #define HIGH(a, b) MIX(a, b, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31)
 #define FIRST(a, b) MIX(a, b, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
 #define SECOND(a, b) MIX(a, b, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31)
+// The even, and the odd ones of their fours of lanes.
+#define EVEN(a, b) MIX(a, b, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27)
+#define ODD(a, b) MIX(a, b, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31)
 #elif defined(__AVX__)
 #define LOW(a, b) MIX(a, b, 0, 8, 1, 9, 4, 12, 5, 13)
 #define HIGH(a, b) MIX(a, b, 2, 10, 3, 11, 6, 14, 7, 15)
@@ -105,32 +150,62 @@ inline Floats load_some(const Weight* p, int count) {
 #define SECOND(a, b) MIX(a, b, 2, 3, 6, 7)
 #endif
 
-// Has a vector loaded once, where the compiler would load it again for each use.
+#define INLINE __attribute__((always_inline)) inline
+
+// Has a vector loaded once, where the compiler would load it again for each use; and a number's
+// next values unknown, or it would keep a pointer for each row of a tile, and more than there is
+// room for.
 #if defined(__AVX512F__)
 #define KEEP(v) asm("" : "+v"(v))
+#define HIDE(i) asm("" : "+r"(i))
 #else
 #define KEEP(v)
+#define HIDE(i)
 #endif
 
+// Of each four lanes the sums of four vectors.
+INLINE Floats sums_of_fours(const Floats* v) {
+    const Floats ab = LOW(v[0], v[1]) + HIGH(v[0], v[1]), cd = LOW(v[2], v[3]) + HIGH(v[2], v[3]);
+    return FIRST(ab, cd) + SECOND(ab, cd);
+}
+
 // The sums of four vectors' lanes.
-inline Four sums_of(Floats a, Floats b, Floats c, Floats d) {
-    Floats ab = LOW(a, b) + HIGH(a, b), cd = LOW(c, d) + HIGH(c, d);
-    Floats abcd = FIRST(ab, cd) + SECOND(ab, cd);
+INLINE Four sums_of(const Floats* v) {
+    const Floats fours = sums_of_fours(v);
     Four parts[LANES / 4];
-    memcpy(parts, &abcd, sizeof abcd);
+    memcpy(parts, &fours, sizeof fours);
     if constexpr (LANES == 16) return (parts[0] + parts[1]) + (parts[2] + parts[3]);
     if constexpr (LANES == 8) return parts[0] + parts[1];
     return parts[0];
 }
 
-inline float sum(Floats v) { return sums_of(v, v, v, v)[0]; }
+#if defined(__AVX512F__)
+// The same of sixteen vectors, added in the same order.
+INLINE __m512 sums_of_rows(const Floats* v) {
+    const Floats a = sums_of_fours(v), b = sums_of_fours(v + 4);
+    const Floats c = sums_of_fours(v + 8), d = sums_of_fours(v + 12);
+    const Floats ab = EVEN(a, b) + ODD(a, b), cd = EVEN(c, d) + ODD(c, d);
+    return (__m512)(EVEN(ab, cd) + ODD(ab, cd));
+}
+#endif
+
+inline float sum(Floats v) {
+    const Floats same[4] = {v, v, v, v};
+    return sums_of(same)[0];
+}
+
+// The nearest whole numbers of small ones.
+inline Floats nearest_float(Floats v) {
+    const float shift = 12582912.f;  // 1.5 * 2^23: adding it rounds
+    return (v + shift) - shift;
+}
+inline Ints nearest(Floats v) { return __builtin_convertvector(nearest_float(v), Ints); }
 
 // e to the x by Cephes' polynomial: 2 to the n times e to the r, |r| at most ln 2 / 2.
 inline Floats exponential(Floats x) {
     x = x < all(-87.f) ? all(-87.f) : x;
     x = x > all(88.f) ? all(88.f) : x;
-    const float shift = 12582912.f;  // 1.5 * 2^23: adding it rounds to a whole number
-    Floats n = (x * 1.44269504f + shift) - shift;
+    Floats n = nearest_float(x * 1.44269504f);
     Floats r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
     Floats p = all(1.9875691500e-4f);
     p = p * r + 1.3981999507e-3f;
@@ -237,6 +312,36 @@ Pool& pool_of(int threads) {
     return *pool;
 }
 
+// --- memory -----------------------------------------------------------------------------------
+
+int round_up(int n) { return (n + LANES - 1) / LANES * LANES; }
+
+// From one row of n numbers to the next: an odd number of vectors, or rows would meet in the cache.
+template <int COUNT = LANES>
+int row_step(int n) {
+    return ((n + COUNT - 1) / COUNT | 1) * COUNT;
+}
+
+// Memory that begins where a vector may: others take twice as long to load.
+struct Buffer {
+    std::vector<float> room;
+    float* data = nullptr;
+
+    void make(size_t count) {
+        room.assign(count + LANES, 0.f);
+        data = room.data();
+        while (uintptr_t(data) % sizeof(Floats)) data++;
+    }
+
+    // Room for so many numbers, whatever is in it.
+    template <typename Number>
+    Number* of(size_t count) {
+        const size_t floats = count * sizeof(Number) / sizeof(float) + 1;
+        if (room.size() < floats + LANES) make(floats + floats / 4);
+        return reinterpret_cast<Number*>(data);
+    }
+};
+
 // --- products -----------------------------------------------------------------------------------
 
 enum Kind { FLOAT32, BFLOAT16, INT8 };
@@ -258,110 +363,149 @@ inline float number(const Matrix& m, int64_t place, int row) {
     return value;
 }
 
-// Adds to the sums of x[r] . w[o], for R rows and O outputs, what `length` inputs add to them.
-template <int R, int O, typename Weight>
-inline void add_up(const float* x, int64_t x_step, const Weight* w, int64_t w_step, int length,
+// Sums of x[r] . w[o] lane by lane, for R rows and O outputs, over `length` inputs.
+template <int R, int O, bool FAR, typename Weight, typename Number>
+INLINE void add_up(const Number* x, int64_t x_step, const Weight* w, int64_t w_step, int length,
                    Floats (&all_sums)[R][O]) {
-    Floats sums[R][O];  // of its own: in registers
-    memcpy(sums, all_sums, sizeof sums);
-    int i = 0;
-    for (; i + LANES <= length; i += LANES) {
-        Floats weights[O];
+    typedef typename Factors<Weight>::Vector Vector;
+    constexpr int COUNT = sizeof(Vector) / sizeof(Number);
+    typename Factors<Weight>::Sums sums[R][O] = {};  // of its own: in registers
+    int64_t i = 0;
+    for (; i + COUNT <= length; i += COUNT) {
+        if constexpr (R > 1) HIDE(i);
+        Vector weights[O];
         for (int o = 0; o < O; o++) {
             const Weight* place = w + o * w_step + i;
             weights[o] = load(place);
-            if constexpr (R > 1 || sizeof(Weight) < 4)  // the processor finds one row's by itself
+            if constexpr (FAR && (R > 1 || sizeof(Weight) < 4))  // one row's are found without
                 __builtin_prefetch(reinterpret_cast<const char*>(place) + AHEAD);
         }
         for (int r = 0; r < R; r++) {
-            Floats a = load(x + r * x_step + i);
+            Vector a = load(x + r * x_step + i);
             KEEP(a);
-            for (int o = 0; o < O; o++) sums[r][o] += a * weights[o];
+            for (int o = 0; o < O; o++) sums[r][o] = plus_product(sums[r][o], a, weights[o]);
         }
     }
     if (i < length) {  // what x has beyond its end is 0
         for (int o = 0; o < O; o++) {
-            Floats weights = load_some(w + o * w_step + i, length - i);
-            for (int r = 0; r < R; r++) sums[r][o] += load(x + r * x_step + i) * weights;
+            const Vector some = load_some(w + o * w_step + i, length - i);
+            for (int r = 0; r < R; r++)
+                sums[r][o] = plus_product(sums[r][o], load(x + r * x_step + i), some);
         }
     }
-    memcpy(all_sums, sums, sizeof sums);
+    for (int r = 0; r < R; r++)
+        for (int o = 0; o < O; o++) all_sums[r][o] = floats(sums[r][o]);
 }
 
-// y[r][o], from the sums' lanes.
-template <int R, int O>
-inline void finish(const Floats (&sums)[R][O], float* y, int64_t y_step) {
+// y[r][o], or what they gain, from the sums' lanes.
+template <bool GAIN, int R, int O>
+INLINE void finish(const Floats (&sums)[R][O], float* y, int64_t y_step) {
     const Floats* flat = &sums[0][0];
-    for (int i = 0; i < R * O; i += 4) {
-        auto at = [&](int j) { return flat[std::min(j, R * O - 1)]; };
-        Four four = sums_of(at(i), at(i + 1), at(i + 2), at(i + 3));
-        if constexpr (O == 4)
-            memcpy(y + i / O * y_step, &four, sizeof four);
-        else
-            for (int j = i; j < std::min(i + 4, R * O); j++) y[j / O * y_step + j % O] = four[j - i];
+    if constexpr (O == 4) {
+        auto put = [&](int r, Four four) {
+            if (GAIN) four = read<Four>(y + r * y_step) + four;
+            memcpy(y + r * y_step, &four, sizeof four);
+        };
+        int r = 0;
+#if defined(__AVX512F__)
+        for (; r + 4 <= R; r += 4) {
+            const __m512 rows = sums_of_rows(flat + 4 * r);
+            put(r, (Four)_mm512_extractf32x4_ps(rows, 0));
+            put(r + 1, (Four)_mm512_extractf32x4_ps(rows, 1));
+            put(r + 2, (Four)_mm512_extractf32x4_ps(rows, 2));
+            put(r + 3, (Four)_mm512_extractf32x4_ps(rows, 3));
+        }
+#endif
+        for (; r < R; r++) put(r, sums_of(flat + 4 * r));
+    } else {
+        for (int i = 0; i < R * O; i += 4) {
+            Floats some[4];
+            for (int j = 0; j < 4; j++) some[j] = flat[std::min(i + j, R * O - 1)];
+            const Four four = sums_of(some);
+            for (int j = i; j < std::min(i + 4, R * O); j++) {
+                float& place = y[j / O * y_step + j % O];
+                place = GAIN ? place + four[j - i] : four[j - i];
+            }
+        }
     }
 }
 
-template <int R, int O, typename Weight>
-inline void tile(const float* x, int64_t x_step, const Weight* w, int in, float* y, int64_t y_step) {
-    Floats sums[R][O] = {};
-    add_up<R, O>(x, x_step, w, in, in, sums);
-    finish<R, O>(sums, y, y_step);
+template <int R, int O, bool FAR, bool GAIN = false, typename Weight, typename Number>
+INLINE void tile(const Number* x, int64_t x_step, const Weight* w, int64_t w_step, int length,
+                 float* y, int64_t y_step) {
+    Floats sums[R][O];
+    add_up<R, O, FAR>(x, x_step, w, w_step, length, sums);
+    finish<GAIN, R, O>(sums, y, y_step);
 }
 
-// Outputs [from, to) of R rows.
-template <int R, typename Weight>
-void tiles(const Matrix& m, const float* x, int64_t x_step, float* y, int64_t y_step, int from,
-           int to) {
-    constexpr int O = outs_beside(R), MOST = 16;
-    const Weight* w = static_cast<const Weight*>(m.weights);
-    int o = from;
-    if (R > 4 && m.in > DEPTH)  // the rows are too long for the nearest cache: a part of them at a time
-        for (; o + O <= to;) {
-            const int count = std::min(MOST, (to - o) / O);
-            Floats sums[MOST][R][O] = {};
-            for (int i = 0; i < m.in; i += DEPTH)
-                for (int j = 0; j < count; j++)
-                    add_up<R, O>(x + i, x_step, w + int64_t(o + j * O) * m.in + i, m.in,
-                                 std::min(DEPTH, m.in - i), sums[j]);
-            for (int j = 0; j < count; j++, o += O) finish<R, O>(sums[j], y + o, y_step);
-        }
-    for (; o + O <= to; o += O) tile<R, O>(x, x_step, w + int64_t(o) * m.in, m.in, y + o, y_step);
-    for (; o < to; o++) tile<R, 1>(x, x_step, w + int64_t(o) * m.in, m.in, y + o, y_step);
+// The same for rows of any length, which are multiplied in goes: what the next go adds to y does
+// not depend on whether it comes at once or after those of other rows.
+template <int R, int O, bool FAR, typename Weight, typename Number>
+INLINE void tile_along(const Number* x, int64_t x_step, const Weight* w, int64_t w_step, int length,
+                       float* y, int64_t y_step, bool gain) {
+    constexpr int GO = DEPTH / sizeof(Number);
+    int i = 0;
+    if (!gain) {
+        tile<R, O, FAR>(x, x_step, w, w_step, std::min(GO, length), y, y_step);
+        i = GO;
+    }
+    for (; i < length; i += GO)
+        tile<R, O, FAR, true>(x + i, x_step, w + i, w_step, std::min(GO, length - i), y, y_step);
 }
 
-// Outputs [from, to) of any rows, in tiles of about as many rows each.
+// A matrix, or a part of its outputs and inputs.
 template <typename Weight>
-void block(const Matrix& m, const float* x, int64_t x_step, int rows, float* y, int64_t y_step,
-           int from, int to) {
-    for (int left = (rows + ROWS - 1) / ROWS, r = 0; left; left--) {
+struct Part {
+    const Weight* weights;
+    int64_t step;  // from one output's to the next
+    int out, in;
+    bool first, far;  // whether it has the first inputs; whether it comes from memory
+};
+
+// Its products with R rows.
+template <int R, bool FAR, typename Weight, typename Number>
+void tiles(const Part<Weight>& part, const Number* x, int64_t x_step, float* y, int64_t y_step) {
+    constexpr int O = outs_beside(R);
+    const Weight* w = part.weights;
+    int o = 0;
+    for (; o + O <= part.out; o += O, w += O * part.step)
+        tile_along<R, O, FAR>(x, x_step, w, part.step, part.in, y + o, y_step, !part.first);
+    for (; o < part.out; o++, w += part.step)
+        tile_along<R, 1, FAR>(x, x_step, w, part.step, part.in, y + o, y_step, !part.first);
+}
+
+template <int N>
+using Int = std::integral_constant<int, N>;
+
+// Calls what(Int<n>()) for an n from 1 to the most.
+template <int MOST, typename What>
+INLINE void with_constant(int n, const What& what) {
+    if constexpr (MOST > 1)
+        if (n < MOST) return with_constant<MOST - 1>(n, what);
+    what(Int<MOST>());
+}
+
+// Its products with any rows, in strips of about as many.
+template <typename Weight, typename Number>
+void strips(const Part<Weight>& part, const Number* x, int64_t x_step, int rows, float* y,
+            int64_t y_step) {
+    const int high = part.far ? ROWS : STRIP;
+    for (int left = (rows + high - 1) / high, r = 0; left; left--) {
         const int count = (rows - r + left - 1) / left;
-        const float* in = x + r * x_step;
-        float* out = y + r * y_step;
-        switch (count) {
-            case 1: tiles<1, Weight>(m, in, x_step, out, y_step, from, to); break;
-            case 2: tiles<2, Weight>(m, in, x_step, out, y_step, from, to); break;
-            case 3: tiles<std::min(3, ROWS), Weight>(m, in, x_step, out, y_step, from, to); break;
-            case 4: tiles<std::min(4, ROWS), Weight>(m, in, x_step, out, y_step, from, to); break;
-            case 5: tiles<std::min(5, ROWS), Weight>(m, in, x_step, out, y_step, from, to); break;
-            case 6: tiles<std::min(6, ROWS), Weight>(m, in, x_step, out, y_step, from, to); break;
-            case 7: tiles<std::min(7, ROWS), Weight>(m, in, x_step, out, y_step, from, to); break;
-            case 8: tiles<std::min(8, ROWS), Weight>(m, in, x_step, out, y_step, from, to); break;
-        }
+        auto strip = [&](auto of, auto far) {
+            tiles<of.value, far.value>(part, x + r * x_step, x_step, y + r * y_step, y_step);
+        };
+        if (part.far)
+            with_constant<ROWS>(count, [&](auto of) { strip(of, std::true_type()); });
+        else
+            with_constant<STRIP>(count, [&](auto of) { strip(of, std::false_type()); });
         r += count;
-    }
-    for (int r = 0; r < rows; r++) {
-        float* row = y + r * y_step;
-        if (m.scale)
-            for (int o = from; o < to; o++) row[o] *= m.scale[o];
-        if (m.bias)
-            for (int o = from; o < to; o++) row[o] += m.bias[o];
     }
 }
 
 constexpr int LONG_BYTES = 1 << 21;   // of a matrix that takes a thread a tenth of a millisecond
 constexpr int PART_BYTES = 1 << 18;   // of weights that many rows are multiplied with
-constexpr int INPUT_BYTES = 3 << 17;   // of rows in a part: they stay in a core's own cache
+constexpr int INPUT_BYTES = 3 << 17;  // of rows in a part: they stay in a core's own cache
 
 int64_t row_bytes(const Matrix& m) {
     return int64_t(m.in) * (m.kind == FLOAT32 ? 4 : m.kind == BFLOAT16 ? 2 : 1);
@@ -375,29 +519,120 @@ int outs_in_a_row(const Matrix& m, int threads) {
     return ((m.out + parts - 1) / parts + STEP - 1) / STEP * STEP;
 }
 
-// Outputs in a part of a product with many rows: their weights stay in a core's own cache.
-int outs_in_cache(const Matrix& m) {
-    const int least = m.in > DEPTH ? 4 * STEP : STEP;
-    return std::max<int>(least, PART_BYTES / row_bytes(m) / STEP * STEP);
+// A part of a matrix as the numbers that it is multiplied with, output after output.
+template <typename Weight, typename Number = typename Factors<Weight>::Number>
+Part<Number> unpacked(const Part<Weight>& part) {
+    constexpr int COUNT = sizeof(Floats) / sizeof(Number);
+    const int step = (part.in + COUNT - 1) / COUNT * COUNT;
+    thread_local Buffer room;
+    Number* numbers = room.of<Number>(int64_t(part.out) * step);
+    for (int o = 0; o < part.out; o++)
+        for (int i = 0; i < part.in; i += COUNT) {
+            const Weight* place = part.weights + o * part.step + i;
+            const int left = part.in - i;
+            const auto v = left < COUNT ? load_some(place, left) : load(place);
+            memcpy(numbers + int64_t(o) * step + i, &v, sizeof v);
+        }
+    return {numbers, step, part.out, part.in, part.first, part.far};
+}
+
+// Rows of numbers to multiply with, and what 1 means in each of them.
+template <typename Number>
+struct Input {
+    const Number* numbers;
+    int64_t step;  // from one row to the next
+    const float* units;
+};
+
+constexpr float MOST = 32767;  // in a row of integers
+
+// Rows as integers, the largest number of each being the most. They are exact to a 65,000th part of
+// it; products of theirs with an int8 are exact, and so are their sums.
+Input<int16_t> wholes(Pool& pool, const float* x, int64_t x_step, int in, int rows) {
+    static Buffer room, units_room;  // one product at a time
+    const int step = row_step<2 * LANES>(in);
+    int16_t* numbers = room.of<int16_t>(int64_t(rows) * step);
+    float* units = units_room.of<float>(rows);
+    auto one = [&](int r) {
+        const float* row = x + r * x_step;
+        Floats most{}, none{};
+        for (int i = 0; i < in; i += LANES) {
+            const Floats v = load(row + i), size = v < -v ? -v : v;
+            most = size > most ? size : most;
+            none += v * 0.f;  // is no number if one of them is none
+        }
+        float largest = 0;
+        for (int i = 0; i < LANES; i++) largest = std::max(largest, most[i]);
+        const float rate = largest > 1e-30f ? MOST / largest : 0;  // or it would be infinite
+        units[r] = largest / MOST + sum(none);
+        for (int i = 0; i < step; i += LANES) {
+            const Floats v = i < in ? load(row + i) * rate : Floats{};
+            const FewHalves few = __builtin_convertvector(nearest(v), FewHalves);
+            memcpy(numbers + int64_t(r) * step + i, &few, sizeof few);
+        }
+    };
+    if (rows > ROWS)
+        pool.run(rows, one);
+    else
+        for (int r = 0; r < rows; r++) one(r);
+    return {numbers, step, units};
+}
+
+// Outputs [from, to) of some rows. The weights for many rows, in goes of a part of the inputs, stay
+// in a core's own cache, in the form in which they are multiplied.
+template <typename Weight, typename Number>
+void block(const Matrix& m, const Number* x, int64_t x_step, int rows, bool many, float* y,
+           int64_t y_step, int from, int to) {
+    const Weight* w = static_cast<const Weight*>(m.weights) + int64_t(from) * m.in;
+    const int go = many ? DEPTH / int(sizeof(Number)) : m.in;
+    for (int i = 0; i < m.in; i += go) {
+        const Part<Weight> part{w + i, m.in, to - from, std::min(go, m.in - i), i == 0, !many};
+        if (sizeof(Weight) == sizeof(Number) || !many)
+            strips(part, x + i, x_step, rows, y + from, y_step);
+        else
+            strips(unpacked(part), x + i, x_step, rows, y + from, y_step);
+    }
 }
 
 // y = x w^T + bias for all rows; then(r, from, to) is called for each row's piece as it is done.
+template <typename Weight, typename Then>
+void product_with(Pool& pool, const Matrix& m, const float* x, int64_t x_step, int rows, float* y,
+                  int64_t y_step, const Then& then) {
+    typedef typename Factors<Weight>::Number Number;
+    Input<Number> input;
+    if constexpr (std::is_same_v<Number, float>)
+        input = {x, x_step, nullptr};
+    else
+        input = wholes(pool, x, x_step, m.in, rows);
+    const bool many = rows > ROWS;
+    const int bytes = std::min<int>(m.in * sizeof(Number), DEPTH);
+    const int outs = many ? std::max(STEP, PART_BYTES / bytes / STEP * STEP)
+                          : outs_in_a_row(m, pool.threads);
+    const int down = (rows * bytes + INPUT_BYTES - 1) / INPUT_BYTES;
+    const int most = ((rows + down - 1) / down + STRIP - 1) / STRIP * STRIP;
+    const int across = (m.out + outs - 1) / outs;
+    pool.run(across * ((rows + most - 1) / most), [&](int part) {
+        const int first = part / across * most, from = part % across * outs;
+        const int last = std::min(rows, first + most), to = std::min(m.out, from + outs);
+        block<Weight>(m, input.numbers + first * input.step, input.step, last - first, many,
+                      y + first * y_step, y_step, from, to);
+        for (int r = first; r < last; r++) {
+            float* row = y + r * y_step;
+            if (m.scale)
+                for (int o = from; o < to; o++) row[o] *= m.scale[o] * input.units[r];
+            if (m.bias)
+                for (int o = from; o < to; o++) row[o] += m.bias[o];
+            then(r, from, to);
+        }
+    });
+}
+
 template <typename Then>
 void product(Pool& pool, const Matrix& m, const float* x, int64_t x_step, int rows, float* y,
              int64_t y_step, const Then& then) {
-    const int outs = rows > ROWS ? outs_in_cache(m) : outs_in_a_row(m, pool.threads);
-    const int most = std::max(ROWS, INPUT_BYTES / (m.in * 4) / ROWS * ROWS);
-    const int across = (m.out + outs - 1) / outs, down = (rows + most - 1) / most;
-    pool.run(across * down, [&](int part) {
-        const int first = part / across * most, from = part % across * outs;
-        const int count = std::min(most, rows - first), to = std::min(m.out, from + outs);
-        const float* in = x + first * x_step;
-        float* out = y + first * y_step;
-        if (m.kind == FLOAT32) block<float>(m, in, x_step, count, out, y_step, from, to);
-        if (m.kind == BFLOAT16) block<BFloat16>(m, in, x_step, count, out, y_step, from, to);
-        if (m.kind == INT8) block<int8_t>(m, in, x_step, count, out, y_step, from, to);
-        for (int r = first; r < first + count; r++) then(r, from, to);
-    });
+    if (m.kind == FLOAT32) product_with<float>(pool, m, x, x_step, rows, y, y_step, then);
+    if (m.kind == BFLOAT16) product_with<BFloat16>(pool, m, x, x_step, rows, y, y_step, then);
+    if (m.kind == INT8) product_with<int8_t>(pool, m, x, x_step, rows, y, y_step, then);
 }
 
 // --- the model ----------------------------------------------------------------------------------
@@ -430,25 +665,8 @@ struct Row {  // as native.py fills it
     int32_t wanted, unused;
 };
 
-int round_up(int n) { return (n + LANES - 1) / LANES * LANES; }
-
-// From one row of n numbers to the next: an odd number of vectors, or rows would meet in the cache.
-int row_step(int n) { return round_up(n) | LANES; }
-
-// Memory that begins where a vector may: others take twice as long to load.
-struct Buffer {
-    std::vector<float> room;
-    float* data = nullptr;
-
-    void make(size_t count) {
-        room.assign(count + LANES, 0.f);
-        data = room.data();
-        while (uintptr_t(data) % sizeof(Floats)) data++;
-    }
-};
-
-constexpr int AT_ONCE = 512;  // rows; more are read in parts
-constexpr int TOGETHER = 4;   // queries of one text
+constexpr int AT_ONCE = 1024;  // rows; more are read in parts
+constexpr int TOGETHER = STRIP > 4 ? 6 : 4;  // queries of one text
 constexpr int WIDEST_HEAD = 1024;
 
 struct Model {
@@ -512,34 +730,25 @@ void to_probabilities(float* scores, int span, int seen, int rows, float* wholes
     }
 }
 
-// W vectors of Q sums of the values, each token's times its probability; even and odd tokens apart.
-// Of a last vector that is not full there are only some numbers.
+// W vectors of Q sums of the values, each token's times its probability. Of a last vector that is
+// not full there are only some numbers.
 template <int Q, int W>
-void mix(const float* probs, int span, const float* values, int count, int D, const float* wholes,
-         float* y, int64_t y_step, int some = LANES) {
-    Floats even[Q][W] = {}, odd[Q][W] = {};
-    auto value = [&](const float* token, int i) {
-        Floats v = some == LANES ? load(token + i * LANES) : load_some(token, some);
-        KEEP(v);
-        return v;
-    };
-    int t = 0;
-    for (; t + 2 <= count; t += 2, values += 2 * D)
-        for (int i = 0; i < W; i++) {
-            Floats first = value(values, i), second = value(values + D, i);
-            for (int q = 0; q < Q; q++) {
-                even[q][i] += probs[q * span + t] * first;
-                odd[q][i] += probs[q * span + t + 1] * second;
-            }
+INLINE void mix(const float* probs, int span, const float* values, int count, int D,
+                const float* wholes, float* y, int64_t y_step, int some = LANES) {
+    Floats sums[Q][W] = {};
+    for (int t = 0; t < count; t++, values += D) {
+        Floats value[W];
+        for (int i = 0; i < W; i++)
+            value[i] = some == LANES ? load(values + i * LANES) : load_some(values, some);
+        for (int q = 0; q < Q; q++) {
+            Floats share = all(probs[q * span + t]);
+            KEEP(share);
+            for (int i = 0; i < W; i++) sums[q][i] += share * value[i];
         }
-    if (t < count)
-        for (int i = 0; i < W; i++) {
-            Floats last = value(values, i);
-            for (int q = 0; q < Q; q++) even[q][i] += probs[q * span + t] * last;
-        }
+    }
     for (int q = 0; q < Q; q++)
         for (int i = 0; i < W; i++) {
-            Floats mixed = (even[q][i] + odd[q][i]) * wholes[q];
+            Floats mixed = sums[q][i] * wholes[q];
             memcpy(y + q * y_step + i * LANES, &mixed, some * sizeof(float));
         }
 }
@@ -551,19 +760,21 @@ void attend(const float* queries, int64_t q_step, const float* keys, const float
             int D, float* y, int64_t y_step) {
     const int count = seen + Q - 1, span = round_up(count);
     thread_local Buffer room;
-    if (room.room.size() < size_t(Q) * span + LANES) room.make(2 * size_t(Q) * span);
-    float *scores = room.data, wholes[Q];
+    float *scores = room.of<float>(size_t(Q) * span), wholes[Q];
     int t = 0;
     for (; t + 4 <= count; t += 4)
-        tile<Q, 4>(queries, q_step, keys + int64_t(t) * D, D, scores + t, span);
-    for (; t < count; t++) tile<Q, 1>(queries, q_step, keys + int64_t(t) * D, D, scores + t, span);
+        tile<Q, 4, Q == 1>(queries, q_step, keys + int64_t(t) * D, D, D, scores + t, span);
+    for (; t < count; t++)
+        tile<Q, 1, Q == 1>(queries, q_step, keys + int64_t(t) * D, D, D, scores + t, span);
     to_probabilities(scores, span, seen, Q, wholes);
-    constexpr int WIDE = Q == 1 ? 4 : 2;
     int d = 0;
-    for (; d + WIDE * LANES <= D; d += WIDE * LANES)
-        mix<Q, WIDE>(scores, span, values + d, count, D, wholes, y + d, y_step);
-    for (; d + LANES <= D; d += LANES)
-        mix<Q, 1>(scores, span, values + d, count, D, wholes, y + d, y_step);
+    auto mixed = [&](auto width) {
+        for (; d + width.value * LANES <= D; d += width.value * LANES)
+            mix<Q, width.value>(scores, span, values + d, count, D, wholes, y + d, y_step);
+    };
+    if (LANES == 16 || Q == 1) mixed(Int<4>());
+    mixed(Int<2>());
+    mixed(Int<1>());
     if (d < D) mix<Q, 1>(scores, span, values + d, count, D, wholes, y + d, y_step, D - d);
 }
 
@@ -588,7 +799,6 @@ float* read_rows(Model& m, const Row* rows, int count, float* wanted) {
         while (n < TOGETHER && r + n < count && rows[r + n].keys == rows[r].keys &&
                rows[r + n].position == rows[r].position + n)
             n++;
-        if (n < TOGETHER) n = 1;
         groups.push_back({r, n});
         r += n;
     }
@@ -630,12 +840,11 @@ float* read_rows(Model& m, const Row* rows, int count, float* wanted) {
                 const float* query = hidden + int64_t(r + q) * wide + head * D;
                 for (int d = 0; d < q_step; d++) scaled[q * q_step + d] = d < D ? query[d] * scale : 0;
             }
-            if (queries == 1)
-                attend<1>(scaled, q_step, row.keys + first, row.values + first, row.position + 1, D, y,
-                          step);
-            else
-                attend<TOGETHER>(scaled, q_step, row.keys + first, row.values + first,
-                                 row.position + 1, D, y, step);
+            auto answer = [&](auto count) {
+                attend<count.value>(scaled, q_step, row.keys + first, row.values + first,
+                                    row.position + 1, D, y, step);
+            };
+            with_constant<TOGETHER>(queries, answer);
             for (int q = 0; q < queries; q++)
                 if (const float share = factor(r + q, head); share != 1.f)
                     for (int d = 0; d < D; d++) y[int64_t(q) * step + d] *= share;

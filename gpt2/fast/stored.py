@@ -2,9 +2,10 @@
 
 A step of writing takes as long as reading the matrices takes, so half or a quarter of the bytes is
 half or a quarter of the time. Only they are rounded, once: the stream between the blocks, norms,
-biases, positions, the cache and the logits stay float32. In int8 each row of a matrix, which makes
-one number of the output, has a scale of its own, and its largest number is 127 of them (the
-"vector-wise" scheme of Dettmers et al. 2022, "LLM.int8()", section 2.1, for the weights alone).
+biases, positions, the cache and the logits stay float32 (cpu.cpp rounds what int8 is multiplied
+with too, to 16 bits). In int8 each row of a matrix, which makes one number of the output, has a
+scale of its own, and its largest number is 127 of them (the "vector-wise" scheme of Dettmers et al.
+2022, "LLM.int8()", section 2.1, for the weights alone).
 """
 
 import copy

@@ -20,20 +20,25 @@ os.environ.setdefault("GRADIO_TEMP_DIR", scratch())
 import gradio as gr
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 from starlette.types import Lifespan, Scope
 
 from gpt2.engine import Engine
 from gpt2.ui.api.endpoints import build_api
+from gpt2.ui.calls import Calls
 from gpt2.ui.classify.tab import build_classify
+from gpt2.ui.connections import Heartbeats
 from gpt2.ui.door import Door, Porter
 from gpt2.ui.generate.tab import build_generate
-from gpt2.ui.guard import Guard, refuse_form
+from gpt2.ui.guard import Guard, refuse_form, refuse_plainly
 from gpt2.ui.health import health
 from gpt2.ui.opening import Opening, snapshot
-from gpt2.ui.page import Page
+from gpt2.ui.page import Page, places_of
+from gpt2.ui.policy import page_policy
 from gpt2.ui.served import Served
+from gpt2.ui.sign_in import SignIn
 from gpt2.ui.skeleton import skeleton
 from gpt2.ui.style import script, style
 from gpt2.ui.watch import Watch
@@ -68,8 +73,7 @@ def build_app(engine: Engine) -> gr.Blocks:
                     build_classify(page)
         app.engine, app.skeleton, app.door = engine, skeleton(app), Door()
         build_api(engine)
-    # api_open=False: without it, /gradio_api/run/* would go past the queue.
-    app.queue(max_size=engine.limits.queue, default_concurrency_limit=4, api_open=False)
+    app.queue_fairly(places_of(engine.limits))
     return app
 
 
@@ -87,11 +91,17 @@ def launch_options(routes: Sequence[BaseRoute] = (), lifespan: Lifespan[Any] | N
                 Middleware(Watch),
                 Middleware(Porter),
                 Middleware(Guard),
-                Middleware(Opening, head=_own, body=_snapshot),
+                Middleware(Heartbeats),
+                Middleware(SignIn),
+                Middleware(Calls),
+                Middleware(Opening, head=_own, body=_snapshot, policy=_policy),
             ],
             "routes": [APIRoute("/health", health), *routes],
             "lifespan": lifespan,
-            "exception_handlers": {RequestValidationError: refuse_form},
+            "exception_handlers": {
+                RequestValidationError: refuse_form,
+                HTTPException: refuse_plainly,
+            },
             "docs_url": None,
             "openapi_url": None,
         },
@@ -134,6 +144,10 @@ def _snapshot(scope: Scope) -> str:
     app: Served = scope["app"].get_blocks()
     example = app.example.get() if app.example else None
     return snapshot(app.skeleton, example, f"gradio-container-{gr.__version__.replace('.', '-')}")
+
+
+def _policy(scope: Scope, html: bytes) -> bytes:
+    return page_policy(html, shared=scope["app"].get_blocks().share)
 
 
 def _page(engine: Engine) -> Page:

@@ -6,20 +6,20 @@ all of it together has a limit, and after a while it is forgotten.
 """
 
 import asyncio
-import ctypes
 import pickle
 import time
 import zlib
-from contextlib import suppress
 from typing import Any
 
 import gradio as gr
+
+from gpt2.ui.collector import trim_memory
 
 KEPT_SECONDS = 300  # that a message waits for a listener at least, if there is room
 KEPT_BYTES = 64 * 2**20  # of all that waits for nobody, packed
 LISTENING = 30  # seconds; who listens asks again every ten
 ON_THE_WAY = 2  # seconds from a call until somebody fetches its answer
-TRIM_SECONDS = 10  # after something was forgotten, with whatever was meanwhile
+TRIM_SECONDS = 10  # after something was freed, with whatever was meanwhile
 
 
 class Mailbox(asyncio.Queue):
@@ -97,6 +97,10 @@ class Mailboxes(dict[str, Mailbox]):
         del self[session]
         self._app._queue.pending_event_ids_session.pop(session, None)
         forget_state(self._app, session)
+        self.trim_soon()
+
+    def trim_soon(self) -> None:
+        """Give what was freed back to the system, in a while and with whatever is freed by then."""
         if not self._trim_is_due:
             self._trim_is_due = True
             asyncio.get_running_loop().call_later(TRIM_SECONDS, self._trim)
@@ -104,15 +108,6 @@ class Mailboxes(dict[str, Mailbox]):
     def _trim(self) -> None:
         self._trim_is_due = False
         asyncio.get_running_loop().run_in_executor(None, trim_memory)
-
-
-def trim_memory() -> None:
-    """Hand what was freed back to the system: glibc keeps it, a third of the process after a rush.
-
-    Elsewhere nothing happens.
-    """
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def forget_state(app: gr.Blocks, session: str) -> None:

@@ -14,8 +14,9 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gpt2.ui.policy import CSP
+
 PAGE = b"window.gradio_config = "  # in every page of Gradio's
-LOGIN = b'"auth_required":true'  # in one that shows nothing yet
 HEAD, BODY, END = b"</head>", re.compile(rb"<body[^>]*>"), b"</body>"
 # Gradio's own rule, which it follows once its scripts are there.
 THEME = """<script>{
@@ -49,13 +50,21 @@ def in_script(text: str) -> str:
 
 
 class Opening:
-    """ASGI middleware: what `head` and `body` give goes into the page as it is opened."""
+    """ASGI middleware: what `head` and `body` give goes into the page as it is opened.
+
+    Its Content-Security-Policy is what `policy` gives for the whole of it.
+    """
 
     def __init__(
-        self, app: ASGIApp, head: Callable[[Scope], str], body: Callable[[Scope], str]
+        self,
+        app: ASGIApp,
+        head: Callable[[Scope], str],
+        body: Callable[[Scope], str],
+        policy: Callable[[Scope, bytes], bytes],
     ) -> None:
-        self._app, self._head, self._body = app, head, body
-        self._last = (b"", b"", b"")  # a page, the same packed, and its tag: seldom another one
+        self._app, self._head, self._body, self._policy = app, head, body, policy
+        # A page, the same packed, its tag and policy: seldom another one.
+        self._last = (b"", b"", b"", b"")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope.get("method") not in ("GET", "HEAD"):
@@ -81,10 +90,11 @@ class Opening:
     async def _answer(self, scope: Scope, start: Message, html: bytes, send: Send) -> None:
         """A page with what goes into it, packed if the browser can unpack it."""
         asked = dict(scope["headers"])
-        if PAGE in html:
-            html = self._filled(scope, html)
-        packed, tag = self._packed(html)
         headers = [(k, v) for k, v in start["headers"] if k.lower() != b"content-length"]
+        if is_page := PAGE in html:
+            html = self._filled(scope, html)
+        packed, tag, policy = self._packed(scope, html)
+        headers += [(CSP, policy)] if is_page else []
         headers += [(b"etag", tag), (b"cache-control", b"no-cache"), (b"vary", b"accept-encoding")]
         if start["status"] == 200 and asked.get(b"if-none-match") == tag:
             await send({**start, "status": 304, "headers": headers})
@@ -103,18 +113,17 @@ class Opening:
     def _filled(self, scope: Scope, html: bytes) -> bytes:
         html = html.replace(HEAD, self._head(scope).encode() + HEAD, 1)
         html = BODY.sub(lambda found: found[0] + THEME.encode(), html, count=1)
-        if LOGIN in html:
-            return html
         before, end, after = html.rpartition(END)
         return before + self._body(scope).encode() + end + after
 
-    def _packed(self, html: bytes) -> tuple[bytes, bytes]:
-        last, packed, tag = self._last
+    def _packed(self, scope: Scope, html: bytes) -> tuple[bytes, bytes, bytes]:
+        last, packed, tag, policy = self._last
         if html != last:
             packed = gzip.compress(html, 5, mtime=0)
             tag = b'W/"' + hashlib.sha256(html).hexdigest()[:16].encode() + b'"'
-            self._last = (html, packed, tag)
-        return packed, tag
+            policy = self._policy(scope, html)
+            self._last = (html, packed, tag, policy)
+        return packed, tag, policy
 
 
 def _is_html(start: Message) -> bool:

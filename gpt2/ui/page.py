@@ -5,28 +5,36 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import gradio as gr
 
-from gpt2.engine import Closed, Engine
+from gpt2.engine import Closed, Engine, Limits
+from gpt2.ui.visitors import Places
 
-# Events that use the model hold a worker thread and share these places; the engine's own queue is
-# behind them. Views have places of their own, so that the API does not keep a page waiting.
-MODEL_EVENTS = {"concurrency_id": "model", "concurrency_limit": 4}
-VIEW_EVENTS = {"concurrency_id": "views", "concurrency_limit": 4}
+# Events by what they ask for; each kind has places of its own (places_of), so that short calls do
+# not wait for long texts, and the API does not keep a page waiting. Gradio's own limits are off.
+TEXT_EVENTS = {"concurrency_id": "texts", "concurrency_limit": None}
+MODEL_EVENTS = {"concurrency_id": "calls", "concurrency_limit": None}
+VIEW_EVENTS = {"concurrency_id": "views", "concurrency_limit": None}
+AT_ONCE = 8  # calls or views; each holds a worker thread
 ERRORS = (ValueError, OSError, FloatingPointError, Closed)  # whose words are meant for the visitor
 CLOCK = 0.08  # seconds from one batch of tokens to the next
 PRIVATE = {"api_visibility": "private"}  # a handler of the page, no part of the API
 
 PATIENCE = 0.03  # seconds until a first picture is worth its time, of what can be shown in part
+_RUN = str.maketrans({sign: f"&#{ord(sign)};" for sign in "${}`\\"})
 
 Result = TypeVar("Result")
 
 
-def text_events(engine: Engine) -> dict[str, Any]:
-    """Texts wait without a worker thread: there are as many places as are written at once."""
-    return {"concurrency_id": "texts", "concurrency_limit": engine.limits.rows}
+def places_of(limits: Limits) -> dict[str, Places]:
+    """How many events there may be of each kind; texts wait without a thread."""
+    return {
+        "texts": Places("texts", running=limits.rows, waiting=limits.queue),
+        "calls": Places("calls", running=AT_ONCE, waiting=limits.queue),
+        "views": Places("views", running=AT_ONCE, waiting=limits.queue),
+    }
 
 
 @contextmanager
@@ -36,6 +44,11 @@ def errors_in_words() -> Iterator[None]:
         yield
     except ERRORS as error:
         raise gr.Error(str(error), print_exception=False) from error
+
+
+def template(html: str) -> str:
+    """HTML as a template of gr.HTML, of which Gradio would run ${...} and {{...}}."""
+    return html.translate(_RUN)
 
 
 def note(text: str) -> str:

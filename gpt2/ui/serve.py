@@ -50,8 +50,8 @@ def serve(
     check_address(host, port)
     go_past_proxy(host)
     do_not_reload()
-    os.environ["FORWARDED_ALLOW_IPS"] = trusted_proxies  # as uvicorn takes it
     app = build_app(engine)
+    app.trusted_proxies = trusted_proxies
     routes = [metrics_route(app)] if metrics else []
     tools = mcp_server(app) if mcp else None
     if tools is not None:

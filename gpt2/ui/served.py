@@ -16,11 +16,14 @@ from gradio.block_function import BlockFunction
 from gradio.exceptions import InvalidPathError
 
 from gpt2.engine import check_text
-from gpt2.ui.mailbox import Mailboxes, forget_state
+from gpt2.ui.collector import share_arenas
+from gpt2.ui.connections import bounded_connections
+from gpt2.ui.mailbox import forget_state
+from gpt2.ui.queue import FairQueue
+from gpt2.ui.visitors import Places
 
 log = logging.getLogger(__name__)
 
-LOOK = 0.005  # seconds until an event that has come to an empty queue is seen
 SHOWN = 60  # characters of a wrong value that are said again
 UNFORESEEN = "This could not be done: an error in this program, which its log names."
 
@@ -30,18 +33,21 @@ class Served(gr.Blocks):
 
     example: Any = None  # what the page opens with (ui/example.py)
     skeleton = ""  # what the page looks like (ui/skeleton.py)
+    trusted_proxies = ""  # see ui/connections.py
     engine: Any = None  # answers
     tools: Any = None  # as which an assistant calls it (ui/api/tools.py), with --mcp
     door: Any = None  # whether it takes new requests (ui/door.py)
 
-    def queue(self, *args: Any, **options: Any) -> "Served":
-        """As of Blocks, with mailboxes that are emptied; an idle page hardly costs anything."""
-        super().queue(*args, **options)
-        self._queue.pending_messages_per_session = Mailboxes(self)
-        self._queue.sleep_when_free = LOOK  # else it looks a thousand times a second
-        self._queue.progress_update_sleep_when_free = 1  # nothing here has a gr.Progress
-        self._queue.ANAYLTICS_CACHE_FREQUENCY = 2**31  # no table of all events after each of them
-        return self
+    def launch(self, *args: Any, **options: Any) -> Any:
+        """As of Blocks, with connections that end when nothing comes of them, in little memory."""
+        share_arenas()
+        with bounded_connections(self.trusted_proxies):
+            return super().launch(*args, **options)
+
+    def queue_fairly(self, places: Mapping[str, Places]) -> None:
+        """Queue events fairly, by the places there are for each kind (their concurrency_id)."""
+        self.queue(api_open=False)  # else /gradio_api/run/* would go past the queue
+        self._queue = FairQueue(self, places)
 
     async def preprocess_data(
         self, block_fn: BlockFunction, inputs: Sequence[Any], *rest: Any
@@ -66,6 +72,8 @@ class Served(gr.Blocks):
             result = await super().process_api(block_fn, *args, **options)
         except gr.Error as error:
             error.print_exception = False
+            # Gradio repeats what it can't use, and can't send half a character.
+            error.message = str(error.message).encode("utf-8", "backslashreplace").decode()
             raise
         except Exception as error:
             log_error(error, f"/{block_fn.api_name or block_fn.name}")

@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from gpt2.ui.page import PRIVATE, Page, text_events
+from gpt2.ui.page import PRIVATE
 
 QUICK = {"queue": False, "show_progress": "hidden", **PRIVATE}
 
@@ -17,7 +17,7 @@ def record_js(tab: str) -> str:
 
 
 def wire_text(
-    page: Page,
+    record: gr.JSON,
     tab: str,
     strip: gr.HTML,
     *,
@@ -26,24 +26,25 @@ def wire_text(
     inputs: Sequence[gr.components.Component],
     wanted: Callable[..., Any],
     fields: dict[str, gr.components.Component],
+    events: dict[str, Any],
 ) -> None:
     """Have a text written or read.
 
     Args:
+        record: the input that the page fills with what it asks about.
         strip: where its lines go.
         asks: events of the form.
         sent: answers them, given the values of `inputs` and the page's record.
         wanted: answers what the page asks for by itself, given the record.
         fields: of the form, by the names that the page's record has for them.
+        events: whose places it takes, TEXT_EVENTS or another kind.
     """
-    on_page = {"show_progress": "hidden", **text_events(page.engine), **PRIVATE}
+    on_page = {"show_progress": "hidden", **events, **PRIVATE}
     settle = {"fn": None, "js": f"() => gpt2.stages.{tab}.settle()", **PRIVATE}
-    gr.on(asks, sent, [*inputs, page.record], [strip], js=record_js(tab), **on_page).failure(
-        **settle
-    )
+    gr.on(asks, sent, [*inputs, record], [strip], js=record_js(tab), **on_page).failure(**settle)
     strip.wanted(
         wanted,
-        [page.record],
+        [record],
         [strip],
         js=f"() => [gpt2.stages.{tab}.wanted()]",
         trigger_mode="always_last",  # "once" forgets what is asked while the last answer ends

@@ -12,7 +12,7 @@ from typing import Any
 
 import gradio as gr
 
-from gpt2.ui.page import ERRORS, PRIVATE, VIEW_EVENTS, Page, note, text_events
+from gpt2.ui.page import ERRORS, PRIVATE, TEXT_EVENTS, VIEW_EVENTS, Page, note, template
 from gpt2.ui.picture import FILE_TYPES, Drawing
 from gpt2.ui.record import Asked, Tab, key_of, moment_of, read_asked
 
@@ -102,8 +102,9 @@ class View:
         about = {"tab": tab, "name": name, "uses": uses, "apart": apart, "extras": slots}
         about |= {"pinned": pinned}
         self.frame = gr.HTML(
-            html_template=f'<div class="lead">{_words(words)}<p class="told" role="status"></p>'
-            f"</div>{body}",
+            html_template=template(
+                f'<div class="lead">{_words(words)}<p class="told" role="status"></p></div>{body}'
+            ),
             # Gradio looks for the names of events in here.
             js_on_load=f"""const events = {json.dumps(["draw", "ahead", "save", *extras])};
             gpt2.frame(element, trigger, watch, props, {json.dumps(about)})""",
@@ -136,7 +137,7 @@ class View:
                 js=f"() => [{asked}.asked_extra({kind!r})]",
                 trigger_mode="once",
                 show_progress="hidden",
-                **text_events(page.engine),
+                **TEXT_EVENTS,
                 **PRIVATE,
             )
 
@@ -230,7 +231,9 @@ def inspector_tabs(tab: str, titles: Mapping[str, str]) -> gr.HTML:
         for key, (name, title) in enumerate(titles.items(), start=1)
     )
     return gr.HTML(
-        html_template=f'<div class="views" role="tablist" aria-label="Views">{buttons}</div>',
+        html_template=template(
+            f'<div class="views" role="tablist" aria-label="Views">{buttons}</div>'
+        ),
         js_on_load=f"gpt2.tabs(element, {tab!r})",
         apply_default_css=False,
     )

@@ -4,6 +4,7 @@ import ctypes
 import logging
 import math
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,11 +21,23 @@ if fast.library() is None:
     pytest.skip("no C++ compiler here", allow_module_level=True)
 
 CONFIG = GPT2Config(vocab_size=997, n_ctx=64, n_embd=72, n_layer=3, n_head=3)
+WIDE = replace(CONFIG, n_embd=400, n_layer=1, n_head=4)  # its products go in several goes
 
 
 @pytest.fixture(scope="module")
 def decoder(make_model):
     return NativeDecoder(make_model(CONFIG, seed=2))
+
+
+@pytest.fixture(scope="module", params=[CONFIG, WIDE], ids=["narrow", "wide"])
+def config(request):
+    return request.param
+
+
+@pytest.fixture(scope="module", params=["float32", "bfloat16", "int8"])
+def any_decoder(request, config, make_model):
+    model = make_model(config, seed=2)
+    return NativeDecoder(fast.stored(model, getattr(torch, request.param)))
 
 
 @pytest.fixture(scope="module")
@@ -47,33 +60,50 @@ def test_the_logits_are_the_modules(decoder, texts):
         torch.testing.assert_close(logits_of(decoder, ids), expected, atol=1e-4, rtol=0)
 
 
-def test_a_text_in_parts_is_the_text_at_once(decoder, texts):
+def test_int8_multiplies_with_numbers_rounded_to_16_bits(config, make_model, texts):
+    model = fast.stored(make_model(config, seed=2), torch.int8)
+    decoder = NativeDecoder(model)
+    for ids in texts:
+        with torch.inference_mode():
+            expected = model(torch.tensor([ids]))[0]
+        found = logits_of(decoder, ids)
+        assert (found - expected).abs().max() < 2e-3 * expected.abs().max()
+
+
+def test_a_row_with_a_number_that_is_none_is_all_none(make_model):
+    model = make_model(CONFIG, seed=2)
+    model.h[1].mlp.c_fc.bias.data[5] = math.nan
+    for dtype in (torch.float32, torch.int8):
+        assert logits_of(NativeDecoder(fast.stored(model, dtype)), [1, 2, 3]).isnan().all()
+
+
+def test_a_text_in_parts_is_the_text_at_once(any_decoder, texts):
     random = np.random.default_rng(1)
     for ids in texts[1:]:
-        whole = logits_of(decoder, ids)
-        assert torch.equal(logits_of(decoder, ids, *range(1, len(ids))), whole)
+        whole = logits_of(any_decoder, ids)
+        assert torch.equal(logits_of(any_decoder, ids, *range(1, len(ids))), whole)
         for _ in range(8):
             cuts = sorted(set(random.integers(1, len(ids), 3).tolist()))
-            assert torch.equal(logits_of(decoder, ids, *cuts), whole)
+            assert torch.equal(logits_of(any_decoder, ids, *cuts), whole)
 
 
-def test_texts_read_together_are_as_alone(decoder, texts):
-    alone = [logits_of(decoder, ids)[-1] for ids in texts]
-    caches = [decoder.cache(len(ids)) for ids in texts]
-    together = decoder.read([Feed(c, ids) for c, ids in zip(caches, texts, strict=True)])
+def test_texts_read_together_are_as_alone(any_decoder, texts):
+    alone = [logits_of(any_decoder, ids)[-1] for ids in texts]
+    caches = [any_decoder.cache(len(ids)) for ids in texts]
+    together = any_decoder.read([Feed(c, ids) for c, ids in zip(caches, texts, strict=True)])
     assert torch.equal(together, torch.stack(alone))
 
 
-def test_a_token_of_many_texts_is_as_alone(decoder, texts):
+def test_a_token_of_many_texts_is_as_alone(any_decoder, texts):
     """As they are written: one row each, up to more than a tile of the product has."""
     for count in range(1, 20):
         chosen = [texts[i % len(texts)][: 1 + i] for i in range(count)]
-        alone = [logits_of(decoder, ids)[-1] for ids in chosen]
-        caches = [decoder.cache(len(ids)) for ids in chosen]
+        alone = [logits_of(any_decoder, ids)[-1] for ids in chosen]
+        caches = [any_decoder.cache(len(ids)) for ids in chosen]
         fed = [Feed(c, ids[:-1], 0) for c, ids in zip(caches, chosen, strict=True) if ids[:-1]]
-        decoder.read(fed)
+        any_decoder.read(fed)
         rows = [Feed(c, ids[-1:]) for c, ids in zip(caches, chosen, strict=True)]
-        assert torch.equal(decoder.read(rows), torch.stack(alone))
+        assert torch.equal(any_decoder.read(rows), torch.stack(alone))
 
 
 @pytest.mark.parametrize("threads", [1, 3, 8])

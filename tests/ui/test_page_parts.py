@@ -18,10 +18,11 @@ from tags import Tags
 
 from gpt2.engine import Limits, Request, Sampling
 from gpt2.ui import build_app, launch_options, mailbox
+from gpt2.ui.collector import trim_memory
 from gpt2.ui.generate.words import count_words, limits_words, settings_words
 from gpt2.ui.guard import MAX_BODY, Guard
 from gpt2.ui.inside.next_token import next_token_drawings
-from gpt2.ui.mailbox import Mailbox, trim_memory
+from gpt2.ui.mailbox import Mailbox
 from gpt2.ui.page import errors_in_words, note, on_a_clock, paced
 from gpt2.ui.picture import Drawing
 from gpt2.ui.record import Asked, Text
@@ -73,6 +74,7 @@ def test_settings_and_limits_in_words(engine):
     limits, said = Limits(), limits_words(engine)
     for number in (f"{limits.prompt_chars:,}", limits.new_tokens, f"{limits.seconds:g} s"):
         assert str(number) in said
+    assert f"{limits.queue} waiting, of one address half as many" in said
 
 
 def drawing(alt="A picture.", name="picture"):
@@ -136,9 +138,16 @@ def test_the_app_hides_its_own_handlers(app):
     shown = {fn.api_name for fn in app.fns.values() if fn.api_visibility == "public"}
     inside = {"lens", "ablate", "attribute", "branch"}
     assert shown == {"generate", "score", "attention", "classify", "models"} | inside
-    for place, most in {"model": 4, "views": 4, "texts": 32}.items():
-        limits = {fn.concurrency_limit for fn in app.fns.values() if fn.concurrency_id == place}
-        assert limits == {most}, place
+
+
+def test_short_calls_views_and_texts_have_places_of_their_own(app):
+    lines = app._queue.lines
+    places = {name: line.places.running for name, line in lines.items()}
+    assert places == {"texts": 32, "calls": 8, "views": 8}
+    for fn in app.fns.values():
+        if fn.queue and fn.fn:
+            assert fn.concurrency_limit is None, "Gradio would hold back what has a place"
+            assert fn.concurrency_id in lines
 
 
 def test_an_idle_page_leaves_the_machine_alone(app):

@@ -12,7 +12,7 @@ import numpy as np
 from gpt2.engine import Engine, Request, Sampling, check_number, seed_or_random
 from gpt2.ui.api.as_json import streamed, token_json
 from gpt2.ui.api.lens import LensEndpoints, whole_text
-from gpt2.ui.page import MODEL_EVENTS, errors_in_words, text_events
+from gpt2.ui.page import MODEL_EVENTS, TEXT_EVENTS, errors_in_words
 
 
 class Endpoints:
@@ -179,7 +179,7 @@ def build_api(engine: Engine) -> None:
         for name in (name for name in vars(type(group)) if not name.startswith("_")):
             endpoint = getattr(group, name)
             writes = inspect.isasyncgenfunction(endpoint)
-            events = text_events(engine) if writes else MODEL_EVENTS
+            events = TEXT_EVENTS if writes else MODEL_EVENTS
             gr.api(endpoint, api_name=name, **events)
 
 

@@ -12,7 +12,7 @@ from gpt2.ui.copying import copy_row
 from gpt2.ui.generate.chips import end_of
 from gpt2.ui.generate.lines import end_line, news_line, read_line, refused_line
 from gpt2.ui.link import Link, made_with, read_link, verdict
-from gpt2.ui.page import ERRORS, Page
+from gpt2.ui.page import ERRORS, Page, template
 from gpt2.ui.presets import Preset
 from gpt2.ui.record import Asked, moment_of
 
@@ -30,7 +30,7 @@ class Reading:
     def __init__(self, page: Page) -> None:
         self.engine = page.engine
         self.strip = gr.HTML(
-            html_template=STRIP + copy_row(self.engine.catalog.classifiers[0]),
+            html_template=template(STRIP + copy_row(self.engine.catalog.classifiers[0])),
             # Gradio looks for the names of events in here.
             js_on_load="""const events = ["wanted", "fill"];
             gpt2.strip(element, watch, props, trigger, "classify")""",
@@ -60,7 +60,11 @@ class Reading:
         try:
             return {self.strip: "".join(self._lines(news, classifier, moment, preset, link))}
         except ERRORS as error:
-            return {self.strip: refused_line(str(error), moment)}
+            return self.refused(error, raw)
+
+    def refused(self, error: Exception, raw: object) -> dict[gr.HTML, str]:
+        """Why a text can't be had."""
+        return {self.strip: refused_line(str(error), moment_of(raw))}
 
     def read_linked(self, fragment: object, raw: object) -> dict[gr.HTML, str]:
         """The lines of a text that a link asks for."""
@@ -69,7 +73,7 @@ class Reading:
             if link.tab != "classify":
                 raise ValueError("this link is of the other tab; load the page again")
         except ERRORS as error:
-            return {self.strip: refused_line(str(error), moment_of(raw))}
+            return self.refused(error, raw)
         return self.read(link.request.prompt, link.request.model, raw, link=link)
 
     def _lines(

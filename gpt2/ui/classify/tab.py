@@ -18,7 +18,7 @@ from gpt2.ui.generate.chips import preset_named
 from gpt2.ui.inside.attention import build_attention
 from gpt2.ui.inside.why import build_why
 from gpt2.ui.link import asked_link
-from gpt2.ui.page import Page, note
+from gpt2.ui.page import VIEW_EVENTS, Page, note, template
 from gpt2.ui.picture import Drawing
 from gpt2.ui.presets import PRESETS, Preset
 from gpt2.ui.record import Asked
@@ -52,7 +52,7 @@ def build_classify(page: Page) -> None:
                     elem_id="news",
                 )
                 gr.HTML(
-                    html_template=examples_html(),
+                    html_template=template(examples_html()),
                     js_on_load="gpt2.presets.bind(element, 'classify')",
                     apply_default_css=False,
                 )
@@ -84,10 +84,14 @@ def build_classify(page: Page) -> None:
         fragment = asked_link(raw)
         if fragment is not None:
             return reading.read_linked(fragment, raw)
-        return reading.read(*wanted_text(raw), raw, preset=wanted_preset(raw))
+        try:
+            preset = wanted_preset(raw)
+        except ValueError as error:
+            return reading.refused(error, raw)
+        return reading.read(*wanted_text(raw), raw, preset=preset)
 
     wire_text(
-        page,
+        page.record,
         "classify",
         reading.strip,
         asks=[start.click, news.submit],
@@ -95,6 +99,7 @@ def build_classify(page: Page) -> None:
         inputs=[news, model],
         wanted=wanted,
         fields={"prompt": news, "model": model},
+        events=VIEW_EVENTS,
     )
 
 
@@ -193,7 +198,11 @@ def wanted_text(raw: Any) -> tuple[Any, Any]:
 
 
 def wanted_preset(raw: Any) -> Preset | None:
-    """The preset that the page asks for, None for any other text."""
+    """The preset that the page asks for, None for any other text.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
     name = _wanted(raw).get("preset")
     return None if name is None else preset_named(PRESETS, "classify", name)
 

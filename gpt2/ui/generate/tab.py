@@ -18,7 +18,7 @@ from gpt2.ui.inside.score import build_score
 from gpt2.ui.inside.switch import build_switch
 from gpt2.ui.inside.why import build_why
 from gpt2.ui.link import made_with, read_link, verdict
-from gpt2.ui.page import Page, note
+from gpt2.ui.page import TEXT_EVENTS, Page, note, template
 from gpt2.ui.presets import OPENING, PRESETS
 from gpt2.ui.record import read_choices, read_request
 from gpt2.ui.text_events import QUICK, record_js, wire_text
@@ -50,7 +50,7 @@ def build_generate(page: Page) -> Example:
                     elem_id="prompt",
                 )
                 gr.HTML(
-                    html_template=chips_html(PRESETS),
+                    html_template=template(chips_html(PRESETS)),
                     js_on_load="gpt2.presets.bind(element)",
                     apply_default_css=False,
                     elem_id="presets",
@@ -88,7 +88,7 @@ def build_generate(page: Page) -> Example:
             yield lines
 
     wire_text(
-        page,
+        page.record,
         "generate",
         writing.strip,
         asks=[start.click, prompt.submit],
@@ -96,6 +96,7 @@ def build_generate(page: Page) -> Example:
         inputs=[prompt, *settings.controls],
         wanted=wanted,
         fields={"prompt": prompt, **settings.fields, "randomize": settings.randomize},
+        events=TEXT_EVENTS,
     )
     writing.strip.seeded(
         None, None, [settings.seed], js="() => gpt2.stages.generate.form(['seed'])", **QUICK

@@ -71,5 +71,5 @@ def limits_words(engine: Engine) -> str:
     return (
         f"Limits: {limits.prompt_chars:,} characters of prompt, {limits.new_tokens} new tokens and "
         f"{limits.seconds:g} s a request, {limits.rows} texts written at once, {limits.queue} "
-        f"requests waiting, {limits.models} models of each kind in memory."
+        f"waiting, of one address half as many, {limits.models} models of each kind in memory."
     )

@@ -21,10 +21,13 @@ from gpt2.ui.generate.lines import (
     token_line,
 )
 from gpt2.ui.generate.words import drawn_words
-from gpt2.ui.page import CLOCK, ERRORS, Page
+from gpt2.ui.page import CLOCK, ERRORS, Page, template
 from gpt2.ui.presets import Preset
 from gpt2.ui.record import Choice, moment_of
+from gpt2.ui.visitors import TURN
 
+QUICK_CLOCK = 0.01  # seconds between looks at what nobody reads
+STOPPED = "stopped before its first token was written"
 SESSIONS = 10_000  # whose last Stop is remembered
 FINISHED = {
     "length": "stopped: length",
@@ -87,7 +90,7 @@ class Writing:
     def __init__(self, page: Page) -> None:
         self.page, self.engine = page, page.engine
         self.strip = gr.HTML(
-            html_template=strip_html() + copy_row(self.engine.catalog.models[0]),
+            html_template=template(strip_html() + copy_row(self.engine.catalog.models[0])),
             # Gradio looks for the names of events in here.
             js_on_load="""const events = ["wanted", "fill", "seeded"];
             gpt2.strip(element, watch, props, trigger, "generate")""",
@@ -122,7 +125,11 @@ class Writing:
         spell = engine.catalog.speller(model=begun.model)
         texts = list(map(spell, begun.prompt_ids))
         yield text_line(engine, begun, request, texts, chosen=wanted.chosen, moment=moment)
-        forced = await asyncio.to_thread(writer.chosen, request, begun, wanted.chosen)
+        async for place in _places():
+            if self._stopped.get(session, 0) > moment:
+                raise ValueError(STOPPED)
+            yield said_line(f"All places are taken; this text is number {place} in the queue …")
+        forced = await self._chosen(wanted, begun, moment, session)
         done: list[Update] = []
         most = wanted.most or request.max_new_tokens
         text = writer.start(request, begun, forced=forced)
@@ -135,6 +142,33 @@ class Writing:
                 break
         ended = "cancelled" if self._stopped.get(session, 0) > moment else "link"
         yield await asyncio.to_thread(self._end, wanted, begun, done, ended)
+
+    async def _chosen(
+        self, wanted: Wanted, begun: Trace, moment: int, session: str
+    ) -> tuple[int, ...]:
+        """The tokens that a text begins with in which some were chosen by hand.
+
+        All others are drawn as ever: up to the last choice it is written anew, or remembered.
+
+        Raises:
+            ValueError: a place or a token is none, or the visitor does not want it any more.
+        """
+        request, writer, first = wanted.request, self.engine.writer, len(begun.prompt_ids)
+        forced: tuple[int, ...] = ()
+        for place, token in wanted.chosen:
+            written = list(forced)
+            if len(written) < place - first:
+                written = []
+                text = writer.start(request, begun, forced=forced)
+                async for batch in self.batches(text, session, moment, seconds=QUICK_CLOCK):
+                    written += [update.step.id for update in batch]
+                    if len(written) >= place - first:
+                        break
+                if self._stopped.get(session, 0) > moment:
+                    raise ValueError(STOPPED)
+            ids = (*begun.prompt_ids, *written[: place - first], token)
+            forced = writer.forced(request, begun, ids, place, token)
+        return forced
 
     def _end(self, wanted: Wanted, begun: Trace, done: Sequence[Update], ended: str) -> str:
         """The last line of a text; see status."""
@@ -152,17 +186,20 @@ class Writing:
         words = status(begun, done, wanted.request.sampling, ended=ended)
         return end_line(words, completion=completion, ids=written, **more)
 
-    async def batches(self, text: Stream, session: str, began: int) -> AsyncIterator[list[Update]]:
+    async def batches(
+        self, text: Stream, session: str, began: int, *, seconds: float = CLOCK
+    ) -> AsyncIterator[list[Update]]:
         """A text's tokens on a clock, until its visitor stops it or is gone.
 
         Args:
             session: the visitor's.
             began: when the page asked for it.
+            seconds: from one batch to the next.
         """
         self._running[text] = session, began
         try:
             with text:
-                async for batch in text.batches(CLOCK):
+                async for batch in text.batches(seconds):
                     yield batch
                     if self._stopped.get(session, 0) > began:
                         return
@@ -186,6 +223,14 @@ class Writing:
         for text, (whose, began) in list(self._running.items()):
             if whose == session and began < moment and text.begun:  # else after its first token
                 text.close()
+
+
+async def _places() -> AsyncIterator[int]:
+    """The places in the queue that the text of this task has until its turn comes."""
+    turn = TURN.get()
+    if turn is not None:
+        async for place in turn.places():
+            yield place
 
 
 def status(begun: Trace, done: Sequence[Update], sampling: Sampling, *, ended: str = "") -> str:

@@ -1,0 +1,234 @@
+"""Replicas, on this machine or on several: Ray starts, watches and replaces their processes.
+
+Ray repeats nothing by itself. What a lost replica was asked, another one is asked here; a text goes
+on from the tokens that have arrived, since the same tokens follow wherever it is written.
+"""
+
+import asyncio
+import logging
+import os
+import re
+import secrets
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from hashlib import sha256
+from threading import Thread
+from typing import Any, TypeVar
+
+from gpt2.engine.cluster import fitting, start_ray
+from gpt2.engine.replica import Replica, Settings
+from gpt2.engine.stream import Stream
+
+log = logging.getLogger(__name__)
+Result = TypeVar("Result")
+Arguments = Callable[[list[Any]], tuple[Any, ...]]
+
+WATCH_SECONDS = 10  # from one look at the replicas to the next, and for an answer
+TRIES = 2  # replicas that may be lost in a row over one request
+ROUTER = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
+GIVEN_UP = (
+    f"the processes that hold the models ended {TRIES} times over this request; it is given up"
+)
+
+
+class Replicas:
+    """So many processes with the same models. Any number of threads may ask."""
+
+    def __init__(self, settings: Settings, count: int, *, kind: type[Replica] = Replica) -> None:
+        """Start them, and wait until they have loaded their models.
+
+        With RAY_ADDRESS they run in that cluster and stay there; the next such page renews them.
+
+        Raises:
+            ValueError: Ray is missing, or the models can't be loaded.
+            ConnectionError: no cluster answers at RAY_ADDRESS.
+        """
+        self.settings, self.count, self._kind = settings, count, kind
+        self.name = f"gpt2-{sha256(repr((settings, count)).encode()).hexdigest()[:8]}"
+        self._own = "RAY_ADDRESS" not in os.environ
+        start_ray("--replicas", "ray[serve]")
+        start_serve()
+        self._loop = asyncio.new_event_loop()
+        Thread(target=self._loop.run_forever, name="replicas", daemon=True).start()
+        try:
+            self._handle = self._deploy()
+        except BaseException:
+            self.close()
+            raise
+        self.alive, self.writing = True, 0  # whether they answer; texts on their way
+        self._watching = self._run(self._watch())
+
+    def renew(self) -> None:
+        """Replace one after another by one that loads what the files hold now; texts go on.
+
+        Raises:
+            ValueError: the models can't be loaded any more; the other replicas stay.
+        """
+        self._deploy()
+
+    def close(self) -> None:
+        """Ask no more. A Ray of this process's own ends; a cluster's replicas stay."""
+        import ray
+
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        ray.shutdown()
+
+    def _deploy(self) -> Any:
+        """Whatever runs under this name is replaced, one process after another."""
+        import ray
+        from ray import serve
+        from ray.serve.config import RequestRouterConfig
+
+        settings, room = self.settings, ray.cluster_resources()
+        share, gpus = (room.get(kind, 0) / self.count for kind in ("CPU", "GPU"))
+        wanted = {"num_cpus": fitting(share)}
+        if gpus and settings.device in ("auto", "cuda"):
+            wanted["num_gpus"] = fitting(gpus)
+        rows = settings.limits.rows
+        deployment = serve.deployment(self._kind).options(
+            name="replica",
+            num_replicas=self.count,
+            ray_actor_options=wanted,
+            max_ongoing_requests=4 * rows,
+            graceful_shutdown_timeout_s=settings.limits.seconds + 5,
+            request_router_config=RequestRouterConfig(request_router_class=ROUTER),
+        )
+        bound = deployment.bind(settings, threads=max(1, int(share)))
+        try:
+            return serve.run(bound, name=self.name, route_prefix=None)
+        except RuntimeError as error:
+            deployed = serve.status().applications[self.name].deployments["replica"]
+            raise ValueError(reason(f"{error}\n{deployed.message}")) from None
+
+    # --- who asks -------------------------------------------------------------------------------
+
+    def call(self, method: str, *args: Any, key: object = None) -> Any:
+        """The answer of a replica's method.
+
+        Args:
+            key: requests with the same one meet the same replica, as long as it lives.
+
+        Raises:
+            Exception: what the method raised.
+            RuntimeError: the request is given up.
+        """
+        return self._run(self._call(method, args, key)).result()
+
+    def follow(self, method: str, args: Arguments, key: object) -> Stream:
+        """What a replica's method yields, in lists; another goes on where one is lost.
+
+        Args:
+            args: for the method, given what has arrived so far; it begins with that again.
+            key: as of call.
+        """
+        stream = _Followed()
+        stream.task = self._run(self._follow(stream, method, args, key))
+        return stream
+
+    async def _watch(self) -> None:
+        """Ask, every few seconds, whether there is one that answers."""
+        while True:
+            try:
+                await asyncio.wait_for(self._call("device", (), None), WATCH_SECONDS)
+                self.alive = True
+            except Exception:
+                self.alive = False
+            await asyncio.sleep(WATCH_SECONDS)
+
+    def _run(self, work: Coroutine[Any, Any, Result]) -> "Future[Result]":
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def _ask(self, method: str, key: object, args: tuple[Any, ...], *, stream: bool = False) -> Any:
+        session = sha256(repr(key).encode()).hexdigest() if key is not None else secrets.token_hex()
+        handle = self._handle.options(method_name=method, stream=stream, session_id=session)
+        return handle.remote(*args)
+
+    async def _call(self, method: str, args: tuple[Any, ...], key: object) -> Any:
+        for _ in range(TRIES):
+            with tried():
+                return await self._ask(method, key, args)
+        raise RuntimeError(GIVEN_UP)
+
+    async def _follow(self, stream: Stream, method: str, args: Arguments, key: object) -> None:
+        arrived: list[Any] = []
+        tries = 0
+        self.writing += method == "write"
+        try:
+            while tries < TRIES:
+                before = len(arrived)
+                with tried():
+                    await self._take(stream, method, args(arrived), key, arrived)
+                    return stream.end()
+                tries = 1 if len(arrived) > before else tries + 1
+            raise RuntimeError(GIVEN_UP)
+        except Exception as error:
+            stream.end(error)
+        finally:
+            self.writing -= method == "write"
+
+    async def _take(
+        self,
+        stream: Stream,
+        method: str,
+        args: tuple[Any, ...],
+        key: object,
+        arrived: list[Any],
+    ) -> None:
+        """Hand over what a replica yields but for what has arrived before."""
+        known, answer = len(arrived), self._ask(method, key, args, stream=True)
+        try:
+            async for some in answer:
+                news, known = some[known:], max(0, known - len(some))
+                arrived += news
+                for one in news:
+                    stream.put(one)
+        except asyncio.CancelledError:  # who listened has left
+            answer.cancel()
+            raise
+
+
+class _Followed(Stream):
+    """A stream whose end is told to the replica."""
+
+    task: "Future[None]"
+
+    def close(self) -> None:
+        super().close()
+        self.task.cancel()
+
+
+@contextmanager
+def tried() -> Iterator[None]:
+    """Goes on behind the block if a replica was lost in it; what a method raised is raised."""
+    from ray import exceptions
+    from ray.serve.exceptions import ReplicaUnavailableError
+
+    try:
+        yield
+    except exceptions.RayTaskError as error:
+        raise error.cause from None
+    except (
+        exceptions.RayActorError,
+        exceptions.ObjectLostError,
+        exceptions.WorkerCrashedError,
+        exceptions.NodeDiedError,
+        ReplicaUnavailableError,
+    ) as error:
+        log.warning("a replica was lost (%s); another one is asked", type(error).__name__)
+
+
+def reason(said: str) -> str:
+    """The error within Ray's account of a failure."""
+    found = re.findall(r"^\s*(?:\w+\.)*\w*(?:Error|Exception)(?:\(\w+\))?: (.+)$", said, re.M)
+    return found[-1] if found else " ".join(said.split())
+
+
+def start_serve() -> None:
+    """The part of Ray that keeps replicas; of its servers, none."""
+    from ray import serve
+
+    logger = logging.getLogger("ray.serve")
+    logger.setLevel(logging.ERROR)
+    serve.start(proxy_location="Disabled", logging_config={"log_level": "ERROR"})
+    logger.setLevel(logging.ERROR)

@@ -1,0 +1,312 @@
+"""gpt2.engine.remote: replicas answer as one engine does, whatever becomes of one of them.
+
+pip install "ray[serve]" && python -m pytest -n 0 -m soak tests/engine/test_remote.py
+"""
+
+import gc
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import fields, is_dataclass, replace
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gpt2.engine import Limits, Request, Scales
+from gpt2.engine.catalog import Catalog
+from gpt2.engine.cluster import start_ray
+from gpt2.engine.remote import RemoteEngine
+from gpt2.engine.replica import Replica, Settings
+from gpt2.engine.replicas import Replicas
+from gpt2.model import GPT2
+from gpt2.records import METHODS
+from gpt2.sampling import Sampling
+
+pytestmark = [
+    pytest.mark.soak,
+    pytest.mark.filterwarnings("ignore"),  # Ray leaves sockets and files to the interpreter
+]
+if not find_spec("ray"):
+    pytest.skip("needs pip install 'ray[serve]'", allow_module_level=True)
+
+IDS = (15496, 995, 11, 262, 262, 995, 318, 15496)
+LIVELY = Sampling(temperature=1.5, top_k=0, seed=7)
+HALVED = Scales(((1.0, 0.5),) * 2, (1.0, 0.0), (1.0, 1.0))
+POISON = "a prompt that ends whoever reads it"
+REQUESTS = [
+    Request(f"The {noun} of the", 60, Sampling(seed=seed), model="mini")
+    for seed, noun in enumerate(
+        ["king", "city", "end", "people", "price", "name", "sea", "war"] * 4
+    )
+]
+
+
+class Fragile(Replica):
+    """A replica that one prompt ends."""
+
+    async def write(self, request, *rest):
+        if request.prompt == POISON:
+            os._exit(1)
+        async for updates in super().write(request, *rest):
+            yield updates
+
+    async def rows(self):
+        """How many texts it writes."""
+        return len(self._engine.library.scheduler._rows)
+
+
+def pids(replicas):
+    """The processes of the replicas that have loaded."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if path.read_bytes().startswith(f"ray::ServeReplica:{replicas.name}:".encode()):
+                found.append(int(path.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def wait_until(true, seconds=120):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def models_here():
+    return sum(isinstance(one, GPT2) for one in gc.get_objects())
+
+
+@pytest.fixture(scope="module")
+def remote(model_directory, classifier_directory):
+    """Two replicas of the tiny models, which one prompt ends."""
+    here = models_here()
+    start_ray("--replicas", "ray[serve]")
+    import_module("ray.cloudpickle").register_pickle_by_value(sys.modules[__name__])
+    limits, names = Limits(), (str(model_directory), str(classifier_directory))
+    settings = Settings(*names, device="cpu", dtype="auto", limits=limits)
+    made = RemoteEngine(Catalog(*names, limits), Replicas(settings, 2, kind=Fragile))
+    made.models_loaded_here = models_here() - here
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def alone(engine):
+    """What a single engine says to each of the requests."""
+    return [answer(engine, request) for request in REQUESTS]
+
+
+def answer(engine, request):
+    *_, trace = engine.generate(request)
+    return trace.completion, trace.steps, trace.finish_reason, trace.truncated
+
+
+def same(first, second):
+    """Whether two records, arrays or lists of them say the same, NaN for NaN."""
+    if is_dataclass(first):
+        names = [field.name for field in fields(first) if field.name != "seconds"]
+        return type(first) is type(second) and all(
+            same(getattr(first, name), getattr(second, name)) for name in names
+        )
+    if isinstance(first, list):
+        return len(first) == len(second) and all(map(same, first, second))
+    if isinstance(first, dict | str | tuple):
+        return first == second
+    return np.array_equal(np.asarray(first), np.asarray(second), equal_nan=True)
+
+
+VIEWS = {
+    "attention": lambda see: see.attention(IDS, 1, model="tiny", weighted=True),
+    "attention_window": lambda see: see.attention_window(
+        IDS, 1, rows=(2, 6), columns=(0, 4), model="tiny"
+    ),
+    "overview": lambda see: see.overview(IDS, 1, 3, model="tiny"),
+    "tiles": lambda see: see.tiles(IDS, 3, model="tiny"),
+    "rollout": lambda see: see.rollout(IDS, model="tiny"),
+    "logit_lens": lambda see: see.logit_lens(IDS, [3, 5], model="tiny"),
+    "heads": lambda see: see.heads(IDS, model="tiny"),
+    "model_heads": lambda see: see.model_heads(model="tiny"),
+    "step": lambda see: see.step(IDS, 4, LIVELY, model="tiny"),
+    "waterfall": lambda see: see.waterfall(IDS, 4, LIVELY, model="tiny"),
+    "score_tokens": lambda see: see.score_tokens(IDS, model="tiny"),
+    "score": lambda see: see.score("It rains in Spain."),
+    "classify": lambda see: see.classify("It rains goals in Spain."),
+    "ablation_maps": lambda see: list(see.ablation_maps(IDS, 5, model="tiny")),
+    "ablate": lambda see: see.ablate(IDS, 5, HALVED, model="tiny"),
+    "faithfulness": lambda see: see.faithfulness(IDS, 5, 11, model="tiny", quick=True),
+    "tokens_read": lambda see: see.tokens_read(IDS, model="tiny"),
+} | {
+    method: lambda see, method=method: list(
+        see.attributions(IDS, 5, 11, method=method, model="tiny", instead_of=7)
+    )
+    for method in METHODS
+}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_view_is_the_same_from_a_replica(remote, engine, view):
+    assert same(VIEWS[view](remote.inspector), VIEWS[view](engine.inspector))
+
+
+def test_a_text_is_the_same_from_a_replica(remote, engine):
+    for request in (
+        Request("Hello world", 30, LIVELY),
+        Request("Hello world", 30, LIVELY, stop="e"),
+        Request("", 200, Sampling(temperature=0)),
+    ):
+        request = replace(request, max_new_tokens=min(request.max_new_tokens, 200))
+        for scales in (None, HALVED):
+            *_, here = engine.generate(request, scales=scales)
+            *_, there = remote.generate(request, scales=scales)
+            assert same(here, there)
+
+
+def test_a_branch_is_the_same_from_a_replica(remote, engine):
+    request = Request("Hello world", 20, LIVELY)
+    *_, trace = engine.generate(request)
+    place = len(trace.prompt_ids) + 5
+    *_, here = engine.branch(request, trace.ids, place, 11)
+    *_, there = remote.branch(request, trace.ids, place, 11)
+    assert same(here, there)
+    begun = remote.writer.begin(request)
+    chosen = [(place, 11), (place + 4, 12)]
+    assert remote.writer.chosen(request, begun, chosen) == engine.writer.chosen(
+        request, begun, chosen
+    )
+
+
+def test_what_is_loaded_is_described_alike(remote, engine):
+    assert remote.describe() == engine.describe()
+
+
+def test_an_error_has_its_kind_and_its_words(remote, engine):
+    for wrong in (
+        lambda one: one.inspector.attention(IDS, 9, model="tiny"),
+        lambda one: one.inspector.classify(""),
+        lambda one: list(one.inspector.attributions(IDS, 99, 1, method=METHODS[0], model="tiny")),
+        lambda one: one.library.get("nobody"),
+        lambda one: one.writer.begin(Request("x", 9999)),
+    ):
+        with pytest.raises(ValueError) as here:
+            wrong(engine)
+        with pytest.raises(ValueError) as there:
+            wrong(remote)
+        assert str(there.value) == str(here.value)
+        assert type(there.value) is type(here.value)
+
+
+def test_the_page_loads_no_weights(remote):
+    assert remote.models_loaded_here == 0
+
+
+def test_who_stops_listening_ends_the_work(remote):
+    request = replace(REQUESTS[0], max_new_tokens=400)
+    with remote.writer.start(request, remote.writer.begin(request)) as text:
+        next(text.updates())
+
+    def rows():
+        return sum(remote.replicas.call("rows", key=key) for key in range(8))
+
+    wait_until(lambda: rows() == 0, seconds=2)
+
+
+def test_texts_are_whole_though_a_replica_is_killed(remote, alone):
+    with ThreadPoolExecutor(8) as clients:
+        answers = [clients.submit(answer, remote, request) for request in REQUESTS]
+        wait_until(lambda: sum(one.done() for one in answers) >= 4)
+        os.kill(pids(remote.replicas)[0], signal.SIGKILL)
+        assert [one.result() for one in answers] == alone
+    wait_until(lambda: len(pids(remote.replicas)) == 2)
+
+
+def test_replicas_are_renewed_without_an_error(remote, alone):
+    before = set(pids(remote.replicas))
+    with ThreadPoolExecutor(9) as threads:
+        renewal = threads.submit(remote.renew)
+
+        def client(number):
+            asked = 0
+            while not renewal.done():
+                which = (number + 8 * asked) % len(REQUESTS)
+                assert answer(remote, REQUESTS[which]) == alone[which]
+                asked += 1
+            return asked
+
+        assert sum(threads.map(client, range(8))) > 0
+        renewal.result()
+    wait_until(lambda: len(pids(remote.replicas)) == 2)
+    assert not before & set(pids(remote.replicas))
+
+
+def test_a_request_that_ends_replicas_is_given_up_after_two(remote, alone):
+    before = set(pids(remote.replicas))
+    with pytest.raises(RuntimeError, match="ended 2 times over this request; it is given up"):
+        list(remote.generate(Request(POISON, 5)))
+    assert answer(remote, REQUESTS[0]) == alone[0]  # the others go on
+    wait_until(lambda: len(pids(remote.replicas)) == 2)
+    assert len(before - set(pids(remote.replicas))) <= 2
+
+
+@pytest.fixture
+def started(root, tmp_path):
+    """started(flags): app.py with one replica, and what it prints."""
+    programs = []
+
+    def start(*flags):
+        command = [sys.executable, root / "app.py", "--replicas", "1", "--port", "8071", *flags]
+        program = subprocess.Popen(
+            list(map(str, command)),
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        programs.append(program)
+        return program
+
+    yield start
+    for program in programs:
+        program.kill()
+        program.communicate()
+
+
+def session_of(pid):
+    """All processes of a session."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(ProcessLookupError, PermissionError):
+            found += [int(path.name)] if os.getsid(int(path.name)) == pid else []
+    return found
+
+
+def test_a_page_with_replicas_ends_with_all_its_processes(started, model_directory):
+    page = started("--model", model_directory)
+    assert page.stdout.readline() == "Open http://127.0.0.1:8071/\n"
+    assert len(session_of(page.pid)) > 3
+    page.send_signal(signal.SIGINT)
+    assert page.wait(timeout=20) == 0
+    wait_until(lambda: not session_of(page.pid), seconds=10)
+
+
+def test_a_model_that_cannot_be_loaded_is_told_in_the_loader_s_words(
+    started, model_directory, tmp_path
+):
+    damaged = tmp_path / "damaged"
+    shutil.copytree(model_directory, damaged)
+    os.truncate(damaged / "model.safetensors", 1000)
+    page = started("--model", damaged)
+    assert page.wait(timeout=120) == 1
+    said = page.stderr.read()
+    assert said.startswith(f"app.py: {damaged / 'model.safetensors'} is damaged"), said
+    assert said.count("\n") == 1

@@ -1,0 +1,217 @@
+"""A page with a password: what a stranger gets, how it is given, and how it is guessed."""
+
+import base64
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from programs import free_port
+from walked import filled, routes_of
+
+from gpt2.ui import tries
+from gpt2.ui.routes import OPEN
+from gpt2.ui.tries import Tries
+
+APP = Path(__file__).resolve().parents[2] / "app.py"
+NAME, PASSWORD = "ann", "se:cret wörd"
+TOOLS = [(method, path) for method, paths in OPEN.items() for path in paths if "mcp" in path]
+FORM = {"accept": "text/html"}  # as a browser sends a form
+
+
+@pytest.fixture(scope="module")
+def locked(starter, tmp_path_factory, model_directory, classifier_directory):
+    """The address of a page with a password."""
+    port = free_port()
+    flags = ("--model", model_directory, "--classifier", classifier_directory, "--port", port)
+    log = tmp_path_factory.mktemp("locked") / "log"
+    command = [sys.executable, APP, *flags, "--auth", f"{NAME}:{PASSWORD}"]
+    with open(log, "w") as out, starter.start(command, stdout=out, stderr=out) as process:
+        end = time.monotonic() + 90
+        while "Open " not in log.read_text():
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{port}/"
+        process.kill()
+
+
+@pytest.fixture
+def stranger(locked):
+    with httpx.Client(base_url=locked, timeout=30) as made:
+        yield made
+        # What it got wrong is forgotten by a right password.
+        end = time.monotonic() + 20
+        while made.get("config", headers=basic()).status_code != 200:
+            assert time.monotonic() < end
+            time.sleep(0.2)
+
+
+def basic(name=NAME, password=PASSWORD):
+    """The header of HTTP Basic credentials."""
+    return {"authorization": "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()}
+
+
+def test_a_stranger_gets_no_answer_on_any_route(stranger, engine):
+    """Gradio's page, its functions, its heartbeats and the tools answered everybody."""
+    routes = {
+        *routes_of(engine),
+        *TOOLS,
+        *((m, path) for m, paths in OPEN.items() for path in paths),
+    }
+    assert len(routes) > 70
+    for method, path in sorted(routes):
+        if path.rstrip("/") in ("", "/login"):
+            continue
+        answer = stranger.request(method, filled(path))
+        assert answer.status_code in (401, 404, 405), (method, path)
+        if answer.status_code == 401 and method != "HEAD":
+            assert answer.json()["detail"].startswith("sign in first"), (method, path)
+
+
+def test_a_stranger_sees_a_form_and_nothing_of_the_page(stranger):
+    answer = stranger.get("")
+    assert answer.status_code == 200
+    assert 'name="password"' in answer.text
+    assert "script" not in answer.text
+    assert not any(word in answer.text for word in ("gradio", "/generate", "mini", "tiny"))
+    assert answer.headers["cache-control"] == "no-store"
+
+
+def test_a_stranger_is_not_told_which_functions_there_are(stranger):
+    for name in ("score", "nothing"):
+        answer = stranger.post(f"gradio_api/call/{name}", json={"data": 5})
+        assert (answer.status_code, answer.json()["detail"][:13]) == (401, "sign in first")
+
+
+def test_the_form_leads_to_the_page(locked):
+    with httpx.Client(base_url=locked, follow_redirects=True) as visitor:
+        answer = visitor.post("login", data={"username": NAME, "password": PASSWORD}, headers=FORM)
+        assert (answer.status_code, str(answer.url)) == (200, locked)
+        assert "gradio_config" in answer.text
+        assert visitor.get("config").json()["username"] == NAME
+        assert visitor.get("logout").status_code == 200
+        assert visitor.get("config").status_code == 401
+
+
+def test_a_wrong_password_is_told_where_it_was_typed(stranger):
+    answer = stranger.post("login", data={"username": NAME, "password": "x"}, headers=FORM)
+    assert answer.status_code == 401
+    assert '<p role="alert">The name or the password is wrong.</p>' in answer.text
+    assert 'name="password"' in answer.text
+
+
+@pytest.mark.parametrize(
+    ("name", "password"),
+    [(NAME, ""), ("", ""), (PASSWORD, NAME), (NAME.upper(), PASSWORD), (NAME, PASSWORD + " ")],
+)
+def test_a_password_that_is_not_the_one_opens_nothing(stranger, name, password):
+    assert stranger.get("config", headers=basic(name, password)).status_code == 401
+
+
+@pytest.mark.parametrize("header", ["Basic", "Basic !", "Basic YW5u", "Bearer x", "Basic /w=="])
+def test_credentials_that_are_none_are_a_strangers(stranger, header):
+    answer = stranger.get("config", headers={"authorization": header})
+    assert (answer.status_code, answer.json()["detail"][:13]) == (401, "sign in first")
+    assert answer.headers["www-authenticate"].startswith("Basic ")
+
+
+@pytest.mark.parametrize("body", [b"", b"username=ann", b"{}", b"\xff=\xff", b"a&" * 1000])
+def test_a_form_that_is_none_is_told_in_words(stranger, body):
+    answer = stranger.post("login", content=body)
+    assert (answer.status_code, answer.json()["detail"][:13]) == (400, "send username")
+
+
+def test_gradios_client_and_plain_http_use_the_same_password(locked):
+    from gradio_client import Client
+
+    client = Client(locked, auth=(NAME, PASSWORD), verbose=False)
+    found = client.predict("Hello world", api_name="/score")
+    client.close()
+    with httpx.Client(base_url=locked, headers=basic()) as http:
+        sent = http.post("gradio_api/call/score", json={"data": ["Hello world"]}).json()
+        text = http.get(f"gradio_api/call/score/{sent['event_id']}").text
+    assert text.startswith("event: complete")
+    assert f'"nll": {found["nll"]}' in text
+
+
+def test_a_cookie_does_not_serve_another_sites_script(locked):
+    with httpx.Client(base_url=locked) as visitor:
+        visitor.post("login", data={"username": NAME, "password": PASSWORD})
+        elsewhere = {"sec-fetch-site": "cross-site", "origin": "https://example.com"}
+        script = visitor.get("config", headers=elsewhere | {"sec-fetch-mode": "cors"})
+        framed = visitor.get("", headers=elsewhere | {"sec-fetch-mode": "navigate"})
+    assert script.status_code == 401
+    assert "www-authenticate" not in script.headers  # a browser would ask for it in a window
+    assert "gradio_config" in framed.text
+
+
+def test_guessing_is_slowed_down_and_told(stranger):
+    """882 passwords were tried in five seconds."""
+    answers = [
+        stranger.post("login", data={"username": NAME, "password": str(n)}) for n in range(200)
+    ]
+    looked_at = [answer for answer in answers if answer.status_code == 401]
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert len(looked_at) <= tries.FREE + 2
+    assert len(looked_at) + len(refused) == 200
+    assert "too many wrong passwords came from your address; wait " in refused[0].json()["detail"]
+    assert int(refused[0].headers["retry-after"]) >= 1
+    right = stranger.post("login", data={"username": NAME, "password": PASSWORD}, headers=FORM)
+    assert right.status_code == 429
+    assert "Too many wrong passwords" in right.text
+
+
+# --- how often ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that stands still; clock[0] is its time."""
+    now = [1000.0]
+    monkeypatch.setattr(tries.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_each_wrong_try_costs_twice_the_wait_of_the_last_up_to_a_limit(clock):
+    tried, waits = Tries(), []
+    for _ in range(tries.FREE + 12):
+        tried.tell("192.0.2.1", right=False)
+        waits.append(tried.wait("192.0.2.1"))
+        clock[0] += waits[-1]
+    assert waits[: tries.FREE - 1] == [0] * (tries.FREE - 1)
+    assert waits[tries.FREE - 1 :][:5] == [1, 2, 4, 8, 16]
+    assert waits[-1] == tries.LONGEST
+
+
+def test_a_right_try_and_an_hour_forget_the_wrong_ones(clock):
+    tried = Tries()
+    for _ in range(tries.FREE):
+        tried.tell("192.0.2.1", right=False)
+    tried.tell("192.0.2.1", right=True)
+    assert tried.wait("192.0.2.1") == 0
+    for _ in range(20):
+        tried.tell("192.0.2.1", right=False)
+    clock[0] += tries.FORGET
+    tried.tell("192.0.2.1", right=False)
+    assert tried.wait("192.0.2.1") == 0
+
+
+def test_one_address_does_not_make_another_wait_but_one_network_of_ipv6_is_one():
+    tried = Tries()
+    for number in range(20):
+        tried.tell("192.0.2.1", right=False)
+        tried.tell(f"2001:db8::{number}", right=False)
+    assert tried.wait("192.0.2.1") > 0
+    assert tried.wait("192.0.2.2") == 0
+    assert tried.wait("::ffff:192.0.2.2") == 0
+    assert tried.wait("2001:db8::ffff") > 0
+    assert tried.wait("2001:db8:0:1::1") == 0
+
+
+def test_addresses_without_end_take_no_memory_without_end():
+    tried = Tries()
+    for number in range(tries.ADDRESSES + 50):
+        tried.tell(f"address {number}", right=False)
+    assert len(tried._tried) == tries.ADDRESSES
