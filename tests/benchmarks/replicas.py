@@ -30,6 +30,10 @@ class Use:
     others: float
     memory: float
 
+    def __sub__(self, earlier: "Use") -> tuple[float, float]:
+        """CPU seconds of the page and of all others since then."""
+        return self.page - earlier.page, self.others - earlier.others
+
     @classmethod
     def of(cls, pid: int) -> "Use":
         """Of a page and of all that it has started."""
@@ -77,12 +81,12 @@ def measure(flags: list[str]) -> str:
         tokens = sum(text.tokens for one in crowd.texts for text in one)
         page.views(0, 0, VIEWS)
         viewed = Use.of(server.pid)
-        spent = [1000 * (after.page - before.page), 1000 * (after.others - before.others)]
-        looked = 1000 * (viewed.page + viewed.others - after.page - after.others) / VIEWS
+        token = [1000 * part / tokens for part in (after - before)]
+        view = [1000 * part / VIEWS for part in (viewed - after)]
         name, megabytes = " ".join(flags) or "one process", viewed.memory / 1e6
         return (
             f"| {name} | {started:.0f} s | {megabytes:.0f} MB | {crowd.rate:.0f} "
-            f"| {spent[0] / tokens:.2f} + {spent[1] / tokens:.2f} | {looked:.0f} |"
+            f"| {token[0]:.2f} + {token[1]:.2f} | {view[0]:.0f} + {view[1]:.0f} |"
         )
 
 
@@ -93,7 +97,7 @@ def main() -> None:
     )
     asked.add_argument("--replicas", type=int, default=2, metavar="N")
     count = asked.parse_args().replicas
-    print("| | start | memory | tokens/s, 8 clients | CPU ms a token, page + others | a view |")
+    print("| | start | memory | tokens/s, 8 clients | CPU ms a token, page + others | of a view |")
     print("| --- | --- | --- | --- | --- | --- |")
     for flags in ([], ["--replicas", str(count)]):
         print(measure(flags), flush=True)
