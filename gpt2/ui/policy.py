@@ -7,11 +7,13 @@ visitor's text might smuggle in (a script element, an onerror) does not run, and
 What it does not forbid, and why:
 
 - 'unsafe-eval': Gradio makes functions of texts (the js= of events, the templates and js_on_load of
-  gr.HTML). So no text of a visitor may ever become one; templates here are constant.
+  gr.HTML). So no text of a visitor may become one; a template holds none that could (ui/page.py).
 - 'unsafe-inline' for styles: Gradio and figures write style attributes and elements.
-- with --share, gradio.s3-us-west-2.amazonaws.com: there Gradio's page loads its own scripts from.
-- frames: other pages may show this one. So a click may be somebody else's idea; no click here does
+- With --share, gradio.s3-us-west-2.amazonaws.com: there Gradio's page loads its own scripts from.
+- Frames: other pages may show this one. So a click may be somebody else's idea; no click here does
   more than compute.
+
+On a Space it keeps away the line that Hugging Face lays over a page in a window of its own.
 """
 
 import base64

@@ -1,10 +1,11 @@
 """Wrong passwords, counted by address: after a few, each further one costs ever more time."""
 
-import ipaddress
 import math
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
+
+from gpt2.ui.visitors import visitor_of
 
 FREE = 5  # wrong tries that cost no wait; a person mistypes
 LONGEST = 300.0  # seconds of a wait
@@ -31,12 +32,12 @@ class Tries:
 
     def wait(self, address: str) -> int:
         """Seconds until a try from here is looked at, 0 if one may come now."""
-        tried = self._tried.get(_place(address))
+        tried = self._tried.get(visitor_of(address, None).address)
         return max(0, math.ceil(tried.until() - time.monotonic())) if tried else 0
 
     def tell(self, address: str, *, right: bool) -> None:
         """Remember how a try went."""
-        place, now = _place(address), time.monotonic()
+        place, now = visitor_of(address, None).address, time.monotonic()
         tried = self._tried.pop(place, _Tried())
         if right:
             return
@@ -44,15 +45,3 @@ class Tries:
         self._tried[place] = _Tried(min(wrong + 1, 64), now)
         if len(self._tried) > ADDRESSES:
             self._tried.popitem(last=False)
-
-
-def _place(address: str) -> str:
-    """Who may have an IPv6 address has 2**64 of them."""
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(found, ipaddress.IPv6Address):
-        mapped = found.ipv4_mapped
-        return str(mapped or ipaddress.ip_network((found, 64), strict=False))
-    return address
