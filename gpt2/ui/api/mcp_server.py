@@ -47,7 +47,12 @@ class McpServer:
                 for tool in self._wanted(request)
             ]
 
-        server.call_tool(validate_input=False)(self._call)
+        @server.call_tool(validate_input=False)
+        async def called(tool: str, given: dict[str, Any]) -> types.CallToolResult:
+            request = server.request_context.request
+            address = request.client.host if request and request.client else ""
+            return await self._call(tool, given, address)
+
         logging.getLogger("mcp.server").setLevel(logging.ERROR)  # it tells of tools by wrong names
         self._manager = StreamableHTTPSessionManager(server, json_response=True, stateless=True)
 
@@ -68,9 +73,10 @@ class McpServer:
         tools = self._tools.by_name.values()
         return [tool for tool in tools if not named or tool.name in named.split(",")]
 
-    async def _call(self, name: str, given: dict[str, Any]) -> types.CallToolResult:
+    async def _call(self, name: str, given: dict[str, Any], address: str) -> types.CallToolResult:
         try:
-            said, failed = json.dumps(await self._tools.call(name, given)), False
+            said = json.dumps(await self._tools.call(name, given, address=address))
+            failed = False
         except ValueError as error:
             said, failed = str(error), True
         except Exception as error:
