@@ -16,6 +16,7 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 SOURCE = Path(__file__).with_name("cpu.cpp")
+HEADERS = sorted(SOURCE.with_name("cpu").glob("*.h"))
 FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math")
 SHARED = ("-fPIC", "-shared", "-pthread")
 SECONDS = 120  # that a compiler may take
@@ -46,7 +47,7 @@ def _compiler() -> str | None:
 def _built(compiler: str) -> Path:
     """The library's file, compiled unless that was done before for this source and processor."""
     native = "-mcpu=native" if platform.machine() in ("arm64", "aarch64") else "-march=native"
-    about = [SOURCE.read_text(), compiler, native, *FLAGS, *SHARED, _processor()]
+    about = [*(path.read_text() for path in (SOURCE, *HEADERS)), compiler, native, *FLAGS, *SHARED, _processor()]
     name = hashlib.sha256("\0".join(about).encode()).hexdigest()[:16]
     path = _directory() / f"cpu-{name}.so"
     if path.is_file():
