@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 SOURCE = Path(__file__).with_name("cpu.cpp")
 HEADERS = sorted(SOURCE.with_name("cpu").glob("*.h"))
-FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math")
+FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off")
 SHARED = ("-fPIC", "-shared", "-pthread")
 SECONDS = 120  # that a compiler may take
 

@@ -3,6 +3,7 @@
 import ctypes
 import logging
 import math
+import platform
 import shutil
 from dataclasses import replace
 
@@ -115,6 +116,23 @@ def test_the_number_of_threads_changes_no_bit(decoder, texts, threads, tmp_path,
     other = NativeDecoder(decoder.model)
     torch.set_num_threads(before)
     assert torch.equal(logits_of(other, texts[-1]), logits_of(decoder, texts[-1]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flags", [("-mno-avx512f", "-mtune=znver3"), ("-march=x86-64",)])
+def test_for_other_processors_the_bits_are_as_even(
+    flags, any_decoder, texts, tmp_path, monkeypatch
+):
+    """Tuned for some, GCC rounds a product before it is added in one place and not in another."""
+    if platform.machine() != "x86_64":
+        pytest.skip("no processor of that kind")
+    monkeypatch.setattr(build, "FLAGS", (*build.FLAGS, *flags))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path.parent))  # one for all number types
+    other = build.library.__wrapped__()
+    monkeypatch.setattr(native, "library", lambda: other)
+    decoder = NativeDecoder(any_decoder.model)
+    whole = logits_of(decoder, texts[-1])
+    assert torch.equal(logits_of(decoder, texts[-1], *range(1, 20), 33), whole)
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ INLINE void mix(const float* probs, int span, const float* values, int count, in
         for (int q = 0; q < Q; q++) {
             Floats share = all(probs[q * span + t]);
             KEEP(share);
-            for (int i = 0; i < W; i++) sums[q][i] += share * value[i];
+            for (int i = 0; i < W; i++) sums[q][i] = plus_product(sums[q][i], share, value[i]);
         }
     }
     for (int q = 0; q < Q; q++)

@@ -6,8 +6,10 @@
 #include <cstring>
 #include <type_traits>
 
-#if defined(__AVX2__)
+#if defined(__SSE2__)
 #include <immintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
 #endif
 
 namespace {
@@ -61,7 +63,20 @@ inline Halves load(const int8_t* p) {
 inline void store(float* p, Floats v) { memcpy(p, &v, sizeof v); }
 inline Floats all(float value) { return value - Floats{}; }
 
-inline Floats plus_product(Floats sum, Floats a, Floats b) { return sum + a * b; }
+
+// Sums of products are rounded once for each, and so are the same wherever they are compiled into:
+// the compilers' own choice would depend on the place (build.py forbids it).
+inline Floats plus_product(Floats sum, Floats a, Floats b) {
+#if defined(__AVX512F__)
+    return (Floats)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)sum);
+#elif defined(__FMA__) && defined(__AVX__)
+    return (Floats)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)sum);
+#elif defined(__ARM_NEON) && defined(__ARM_FEATURE_FMA)
+    return (Floats)vfmaq_f32((float32x4_t)sum, (float32x4_t)a, (float32x4_t)b);
+#else
+    return sum + a * b;
+#endif
+}
 // Each two neighbours' products are added to one sum.
 inline Ints plus_product(Ints sum, Halves a, Halves b) {
 #if defined(__AVX512VNNI__)
@@ -187,14 +202,14 @@ inline Floats exponential(Floats x) {
     x = x < all(-87.f) ? all(-87.f) : x;
     x = x > all(88.f) ? all(88.f) : x;
     Floats n = nearest_float(x * 1.44269504f);
-    Floats r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+    Floats r = plus_product(plus_product(x, n, all(-0.693359375f)), n, all(2.12194440e-4f));
     Floats p = all(1.9875691500e-4f);
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * (r * r) + r + 1.f;
+    p = plus_product(all(1.3981999507e-3f), p, r);
+    p = plus_product(all(8.3334519073e-3f), p, r);
+    p = plus_product(all(4.1665795894e-2f), p, r);
+    p = plus_product(all(1.6666665459e-1f), p, r);
+    p = plus_product(all(5.0000001201e-1f), p, r);
+    p = plus_product(r, p, r * r) + 1.f;
     Ints power = (__builtin_convertvector(n, Ints) + 127) << 23;
     return p * (Floats)power;
 }
