@@ -1,8 +1,14 @@
 """Turn any GPT-2 checkpoint into a model directory or into OpenAI's TensorFlow files."""
 
+import sys
+
+from gpt2.ending import end_at_once, raise_interrupts
+
+if __name__ == "__main__":  # before the imports that take a while
+    end_at_once("convert.py")
+
 import argparse
 import ctypes
-import sys
 from contextlib import suppress
 
 from gpt2.command import run_command
@@ -47,4 +53,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    raise_interrupts()
     sys.exit(main())

@@ -1,6 +1,12 @@
 """Fine-tune a GPT-2 to name the topic of AG News texts; alone or under torchrun."""
 
 import sys
+
+from gpt2.ending import end_at_once, raise_interrupts
+
+if __name__ == "__main__":  # before the imports that take a while
+    end_at_once("finetune_agnews.py")
+
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -70,4 +76,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    raise_interrupts()
     sys.exit(main())

@@ -25,11 +25,19 @@ def end_at_once(name: str) -> None:
     """
 
     def end(*_: object) -> NoReturn:
-        with suppress(OSError):
-            os.write(2, f"{name}: interrupted\n".encode())
+        if os.environ.get("LOCAL_RANK", "0") == "0":  # one of those that torchrun started
+            with suppress(OSError):
+                os.write(2, f"{name}: interrupted\n".encode())
         _leave(1)
 
     _answer(end)
+
+
+def raise_interrupts() -> None:
+    """From now on signals do again what Python has them do; what is begun can be tidied up."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def listen() -> "SimpleQueue[int]":
@@ -60,8 +68,9 @@ def _leave(status: int) -> NoReturn:
 
 def _end_children(of: int) -> None:
     """End what a process has started, and what that has: a compiler, a tunnel (Linux only)."""
-    with suppress(OSError):
-        for thread in Path(f"/proc/{of}/task").iterdir():
+    threads = Path(f"/proc/{of}/task")
+    for thread in threads.iterdir() if threads.is_dir() else ():
+        with suppress(OSError):  # it has ended meanwhile
             for child in map(int, (thread / "children").read_text().split()):
                 _end_children(child)
                 os.kill(child, signal.SIGTERM)

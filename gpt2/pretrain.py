@@ -3,9 +3,15 @@
 Source: Radford et al. 2019, sections 2 and 2.3.
 """
 
+import sys
+
+from gpt2.ending import end_at_once, raise_interrupts
+
+if __name__ == "__main__":  # before the imports that take a while
+    end_at_once("gpt2.pretrain")
+
 import hashlib
 import json
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -249,4 +255,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    raise_interrupts()
     sys.exit(main())

@@ -29,6 +29,25 @@ ROOT = Path(__file__).resolve().parent.parent
 # A thread that a library starts does not live on in a child, which may then wait for it for ever.
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS")}
 
+# As sitecustomize.py, which Python finds before anything else runs: interrupts the program as it is
+# about to import its n-th module.
+AT_AN_IMPORT = """
+import os, signal, sys
+
+left = int(os.environ["INTERRUPT_AT"])
+
+def count(event, args):
+    global left
+    if event == "import" and signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        left -= 1
+        if left == 0:
+            with open(os.environ["INTERRUPTED"], "w") as file:
+                file.write(args[0])
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.addaudithook(count)
+"""
+
 
 # --- the side of the tests --------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from programs import free_port
+from programs import AT_AN_IMPORT, free_port
 
 APP = Path(__file__).resolve().parent.parent / "app.py"
 
@@ -262,25 +262,6 @@ def test_it_starts_within_seconds_calls_nobody_and_ends_cleanly(start, environme
         again.bind(("127.0.0.1", port))
 
 
-# The same as HOOK: interrupts the program by itself, as it is about to import its n-th module.
-AT_AN_IMPORT = """
-import os, signal, sys
-
-left = int(os.environ["INTERRUPT_AT"])
-
-def count(event, args):
-    global left
-    if event == "import" and signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        left -= 1
-        if left == 0:
-            with open(os.environ["INTERRUPTED"], "w") as file:
-                file.write(args[0])
-            os.kill(os.getpid(), signal.SIGINT)
-
-sys.addaudithook(count)
-"""
-
-
 @pytest.mark.parametrize(
     "moment", [10, 800, *(pytest.param(n, marks=pytest.mark.soak) for n in range(200, 3200, 200))]
 )
@@ -305,8 +286,13 @@ def ended_within(process, seconds):
     begun = time.monotonic()
     process.wait(timeout=60)
     wall = time.monotonic() - begun
-    assert wall < seconds or os.getloadavg()[0] > os.cpu_count()
+    assert wall < seconds or busy_machine()
     return wall
+
+
+def busy_machine():
+    """Whether others compute here, so that no time can be promised."""
+    return os.getloadavg()[0] > os.cpu_count()
 
 
 @contextmanager
@@ -353,19 +339,23 @@ def test_sigterm_lets_texts_be_finished_and_refuses_new_ones_in_words(start):
         health = httpx.get(f"{page}/health")
         assert (health.status_code, health.json()["status"]) == (503, "closing")
         ended_within(process, 10)
-    assert all("event: complete" in text for text in got), [text[-100:] for text in got]
+    unfinished = [text for text in got if "event: complete" not in text]
+    assert not unfinished or busy_machine(), [text[-100:] for text in unfinished]
+    assert all("the engine was closed; try again" in text for text in unfinished)
     assert process.returncode == 0
     assert process.communicate() == ("", "")
 
 
-def test_sigint_amid_texts_ends_it_within_two_seconds_and_frees_the_port(start):
+def test_sigint_amid_texts_ends_it_within_two_seconds_in_words_and_frees_the_port(start):
     port = free_port()
     process = start("--port", port)
     until_open(process, port)
     process.stdout.readline()
-    with texts_being_written(port, 4):
+    with texts_being_written(port, 4) as got:
         process.send_signal(signal.SIGINT)
         ended_within(process, 2)
+    told = ["event: complete" in text or "the engine was closed" in text for text in got]
+    assert all(told) or busy_machine()
     assert process.returncode == 0
     assert process.communicate() == ("Closing.\n", "")
     with socket.socket() as again:
@@ -580,6 +570,7 @@ def test_the_official_client_lists_the_tools_and_calls_each(
     assert wrong.content[0].text == "text is 3; text must be a string"
     assert "Model Context Protocol" in httpx.get(url).text
     assert len(httpx.get(f"{url}/schema").json()) == 9
+    assert len(httpx.get(f"{url}/schema?tools=score,lens").json()) == 2
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=30)[1] == ""
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from programs import AT_AN_IMPORT
 
 from gpt2.command import LostProcess, run_command, run_training
 
@@ -120,6 +121,22 @@ def test_threads_and_destructors_tell_of_a_failure_in_one_line(capsys):
     err = capsys.readouterr().err
     assert err == "x.py: in a thread\nx.py: while it was thrown away\n"
     assert (threading.excepthook, sys.unraisablehook, logging.raiseExceptions) == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "program", [["convert.py"], ["finetune_agnews.py"], ["-m", "gpt2.pretrain"]]
+)
+def test_an_interrupt_while_a_program_imports_is_told_in_one_line(program, tmp_path):
+    """It was a traceback of whatever was being imported."""
+    (tmp_path / "sitecustomize.py").write_text(AT_AN_IMPORT)
+    told = {"INTERRUPT_AT": "300", "INTERRUPTED": str(tmp_path / "where")}
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), **told}
+    options = {"cwd": ROOT, "env": environment, "capture_output": True, "text": True}
+    done = subprocess.run([sys.executable, *program, "--help"], timeout=60, **options)
+    assert (tmp_path / "where").exists()
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"{program[-1]}: interrupted\n"
 
 
 PRINTS = """

@@ -6,6 +6,7 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -357,6 +358,22 @@ def test_two_processes_end_with_the_metrics_of_one(command, finished, tmp_path, 
             assert two[part][name] == pytest.approx(one[part][name], abs=1e-4)
     losses = [[point["loss"] for point in found["curve"]] for found in (one, two)]
     np.testing.assert_allclose(*losses, atol=1e-4)
+
+
+@pytest.mark.soak
+def test_two_machines_train_what_two_processes_of_one_do(command, tmp_path, root, starter):
+    """The README's lines, two agents on one machine: pytest -n 0 -m soak tests/test_finetune.py"""
+    by_ranks([PROGRAM, *command, *RUN], root, starter)
+    agent = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1"]
+    agent += ["--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:8075", "--rdzv-id=news"]
+    words = [*agent, PROGRAM, *command, *RUN, "--out", str(tmp_path / "two")]
+    options = {"cwd": root, "env": ENVIRONMENT, "text": True, "stderr": subprocess.PIPE}
+    with subprocess.Popen(words, **options) as first, subprocess.Popen(words, **options) as second:
+        for process in (first, second):
+            _, error = process.communicate(timeout=300)
+            assert process.returncode == 0, error[-3000:]
+    assert metrics_of(tmp_path / "two")["processes"] == 2
+    assert torch.equal(parameters(tmp_path / "two"), parameters(tmp_path / "out"))
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc")

@@ -1,6 +1,7 @@
 """The rooms, held by reading the imports: who may see whom."""
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -223,3 +224,13 @@ def test_assert_is_for_tests():
     for path in sources():
         tree = ast.parse(path.read_text(encoding="utf-8"))
         assert not any(isinstance(node, ast.Assert) for node in ast.walk(tree)), path
+
+
+def test_every_promise_has_the_test_that_is_named():
+    table = (ROOT / "tests" / "RELIABILITY.md").read_text(encoding="utf-8")
+    rows = [line for line in table.splitlines() if line.startswith("| R")]
+    assert [row.split(" ")[1] for row in rows] == [f"R{number}" for number in range(1, 37)]
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", table)
+    assert len(named) > len(rows)
+    for file, test in named:
+        assert re.search(rf"^def {test}\(", (ROOT / file).read_text(encoding="utf-8"), re.M), test

@@ -25,7 +25,13 @@ CHUNK = 128  # tokens of prompts read in one step while others are writing
 ALONE = 512  # while nobody is
 WIDEST = 8  # tokens read in a step with guesses; where more texts are written, none is guessed
 PATIENCE = 10.0  # seconds that closing waits for the work of a round
-CLOSED = "the engine was closed"
+
+
+class Closed(RuntimeError):
+    """Nothing is computed any more."""
+
+    def __init__(self) -> None:
+        super().__init__("the engine was closed; try again when it has been started anew")
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +126,7 @@ class Scheduler:
     def _submit(self, queue: "deque[Result]", work: Result) -> None:
         with self._news:
             if self._closing:
-                raise RuntimeError(CLOSED)
+                raise Closed
             queue.append(work)
             self._news.notify()
 
@@ -136,10 +142,10 @@ class Scheduler:
             with self._news:
                 self._closing = True
             for row in (*self._rows, *self._waiting):
-                row.stream.end(RuntimeError(CLOSED))
+                row.stream.end(Closed())
             for job in (*self._short, *self._long):
                 if job.result.set_running_or_notify_cancel():
-                    job.result.set_exception(RuntimeError(CLOSED))
+                    job.result.set_exception(Closed())
 
     def _wait(self) -> bool:
         """Until there is something to do; whether there is, and not the end."""

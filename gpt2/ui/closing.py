@@ -7,6 +7,7 @@ from queue import SimpleQueue
 from gpt2.ui.served import Served
 
 DRAIN_SECONDS = 8.0  # with what follows under the 10 that Docker and others give
+TELLING_SECONDS = 0.5
 LOOK = 0.05  # seconds
 
 
@@ -35,7 +36,10 @@ def busy(app: Served) -> bool:
 
 
 def shut(app: Served) -> None:
-    """Free the port. Connections that are open are cut."""
+    """Free the port, once those whose work was ended have been told; other connections are cut."""
+    end = time.monotonic() + TELLING_SECONDS
+    while busy(app) and time.monotonic() < end:
+        time.sleep(LOOK)
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # it tells of each of them
     app.server.force_exit = True
     app.close(verbose=False)

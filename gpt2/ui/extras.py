@@ -41,6 +41,6 @@ def mcp_server(app: Served) -> "McpServer":
             f"--mcp: the package mcp is missing here or does not fit ({error}); "
             "pip install --upgrade 'gradio[mcp]'"
         ) from error
-    app.tools = Tools(app.engine)
+    app.tools = Tools(app.engine, app._queue.lines)
     app.mcp_server = True  # Gradio's page then shows how to connect
     return McpServer(app.tools, app.title)

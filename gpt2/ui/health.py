@@ -39,4 +39,4 @@ def status_of(app: Served, pulse: Pulse) -> str:
 
 def waiting(app: Served, pulse: Pulse) -> int:
     """Requests that wait for their turn, before the engine and in it."""
-    return len(app._queue) + pulse.waiting
+    return sum(len(line.waiting) for line in app._queue.lines.values()) + pulse.waiting

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import gradio as gr
 
-from gpt2.engine import Engine, Limits
+from gpt2.engine import Closed, Engine, Limits
 from gpt2.ui.visitors import Places
 
 # Events by what they ask for; each kind has places of its own (places_of), so that short calls do
@@ -18,7 +18,7 @@ TEXT_EVENTS = {"concurrency_id": "texts", "concurrency_limit": None}
 MODEL_EVENTS = {"concurrency_id": "calls", "concurrency_limit": None}
 VIEW_EVENTS = {"concurrency_id": "views", "concurrency_limit": None}
 AT_ONCE = 8  # calls or views; each holds a worker thread
-ERRORS = (ValueError, OSError, FloatingPointError)  # whose words are meant for the visitor
+ERRORS = (ValueError, OSError, FloatingPointError, Closed)  # whose words are meant for the visitor
 CLOCK = 0.08  # seconds from one batch of tokens to the next
 PRIVATE = {"api_visibility": "private"}  # a handler of the page, no part of the API
 

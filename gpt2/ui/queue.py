@@ -15,7 +15,7 @@ from gradio.server_messages import EstimationMessage, ProcessCompletedMessage
 from gpt2.ui.mailbox import Mailboxes
 from gpt2.ui.visitors import TURN, Line, Places, Refused, Turn, visitor_of
 
-UNHEARD = 10.0  # seconds in which somebody must begin to listen for an answer
+UNHEARD = 30.0  # seconds in which somebody must begin to listen for an answer
 UNHEARD_WORDS = (
     f"nobody listened for the answer within {UNHEARD:g} seconds, so it was given up; call again, "
     "and fetch the answer while it is written"
@@ -117,14 +117,15 @@ class FairQueue(Queue):
     ) -> None:
         """As of Queue, in its turn. What can't be cancelled keeps its place until it has ended."""
         event = events[0]  # no function here takes several
-        turn = self._turns[event._id]
-        TURN.set(turn)
+        if event._id not in self._turns:
+            return  # it was removed
+        TURN.set(self._turns[event._id])
         work = asyncio.create_task(self._in_turn(event, begin_time, fn))
         self._work[event._id] = work
 
         def done(_: object) -> None:
             del self._work[event._id]
-            self._turns.pop(event._id).leave()
+            self._leave(event._id)
             self.pending_messages_per_session.trim_soon()
 
         work.add_done_callback(done)
@@ -158,13 +159,23 @@ class FairQueue(Queue):
         self._forget_removed()
 
     async def remove_from_queue(self, event_id: str) -> None:
-        """As of Queue."""
+        """As of Queue: an event was cancelled."""
+        event = self.event_ids_to_events.get(event_id)
         await super().remove_from_queue(event_id)
+        if [event] in self.active_jobs and event_id not in self._work:
+            # Its task was cancelled before it ran at all, and will clear up nothing.
+            self.active_jobs[self.active_jobs.index([event])] = None
+            self.event_ids_to_events.pop(event_id, None)
         self._forget_removed()
 
     def _forget_removed(self) -> None:
         for event_id in [name for name in self._turns if name not in self.event_ids_to_events]:
-            self._turns.pop(event_id).leave()
+            self._leave(event_id)
+
+    def _leave(self, event_id: str) -> None:
+        turn = self._turns.pop(event_id, None)
+        if turn is not None:
+            turn.leave()
 
     def _listen(self, event_id: str) -> None:
         """Give an event up if nobody listens for its answer, or look again later."""

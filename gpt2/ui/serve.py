@@ -86,8 +86,8 @@ def serve(
         print("Closing.", flush=True)
     end_soon(0)
     app.example.stop()
+    engine.close()  # who waits for more is told so
     shut(app)
-    engine.close()
     return 0
 
 

@@ -3,6 +3,7 @@
 import re
 import time
 
+import httpx
 import pytest
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -19,6 +20,8 @@ from steps import (
     status,
     tokens,
 )
+
+from gpt2.engine import Limits
 
 pytestmark = pytest.mark.browser
 
@@ -81,6 +84,41 @@ def test_stop_reaches_a_text_that_still_waits(visit, page_server):
             page.get_by_role("button", name="Stop", exact=True).click()
         expect(status(last)).to_contain_text("stopped: by you")
         assert "1 token " in status(last).inner_text()
+
+
+def test_a_crowd_is_told_in_words(visit, page_server):
+    """Who waits sees the place in the queue and can leave it; who finds none is told what to do."""
+    api = httpx.Client(base_url=page_server.url)
+    page, ids = visit(), []
+
+    def ask(count):
+        body = {"prompt": "Hello", "max_new_tokens": 60}
+        sent = [api.post("gradio_api/call/v2/generate", json=body).json() for _ in range(count)]
+        ids.extend(answer["event_id"] for answer in sent)
+
+    def click(name):
+        page.get_by_role("button", name=name, exact=True).click()
+
+    with page_server.slowed(0.3), api:
+        ask(Limits().rows // 2)  # of one address no more are written at once
+        generate(page, "Hello", wait=False)
+        expect(status(page)).to_contain_text("this text is number 1 in the queue")
+        click("Stop")
+        expect(status(page)).to_contain_text("stopped before its first token was written")
+        ask(Limits().queue // 2)
+        click("Generate")
+        expect(page.get_by_text("one address may have 48 at a time")).to_be_visible()
+        for event_id in ids:
+            about = {"session_hash": event_id, "event_id": event_id}
+            api.post("gradio_api/cancel", json={**about, "fn_index": generate_index(api)})
+    generate(page, "Hello", settings={"New tokens": 5})
+    expect(status(page)).to_contain_text("5 tokens")
+
+
+def generate_index(api):
+    """The id of the function behind /generate."""
+    events = api.get("config").json()["dependencies"]
+    return next(event["id"] for event in events if event["api_name"] == "generate")
 
 
 def test_stop_after_the_end_leaves_the_status_as_it_was(visit):

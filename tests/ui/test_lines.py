@@ -6,7 +6,7 @@ import pytest
 
 from gpt2.engine import Request, Sampling
 from gpt2.ui.generate.lines import refused_line, text_line, token_line
-from gpt2.ui.generate.writing import FINISHED, status
+from gpt2.ui.generate.status import FINISHED, status
 from gpt2.ui.link import DIGITS, proof
 
 HOSTILE = ("<img src=x onerror=f()>", "</script>", "${f()}", 'a"b', "a\nb", "\u2028")

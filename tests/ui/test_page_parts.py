@@ -182,6 +182,9 @@ def test_what_could_leave_the_machine_is_off():
 # --- the shield ------------------------------------------------------------------------------
 
 
+JOIN = "/gradio_api/queue/join"  # takes a body
+
+
 def shielded(headers, pieces, *, kind="http"):
     """What comes back through the shield from an app that reads all, and what that app read."""
     read, sent, waiting = [], [], list(pieces)
@@ -204,7 +207,7 @@ def shielded(headers, pieces, *, kind="http"):
 
     # In a thread of its own: this one may have a loop already.
     with ThreadPoolExecutor(1) as pool:
-        scope = {"type": kind, "method": "POST", "path": "/", "headers": headers}
+        scope = {"type": kind, "method": "POST", "path": JOIN, "headers": headers}
         pool.submit(lambda: asyncio.run(Guard(app)(scope, receive, send))).result()
     return sent, read
 
@@ -215,7 +218,7 @@ def test_the_shield_lets_a_body_of_the_limit_through_and_adds_headers():
     assert sent[0]["status"] == 200
     assert len(read[0]["body"]) == MAX_BODY
     names = {name for name, _ in sent[0]["headers"]}
-    assert names == {b"x-content-type-options", b"referrer-policy"}
+    assert {b"x-content-type-options", b"referrer-policy", b"content-security-policy"} == names
 
 
 @pytest.mark.parametrize("declared", [str(MAX_BODY + 1), "1e9", "-1", "", "999999999999999999999"])

@@ -6,6 +6,8 @@ import json
 import pytest
 
 from gpt2.ui.api.tools import Tools
+from gpt2.ui.page import places_of
+from gpt2.ui.visitors import Line
 
 CALLS = {
     "generate": {"prompt": "It rains", "max_new_tokens": 5},
@@ -22,11 +24,15 @@ CALLS = {
 
 @pytest.fixture(scope="module")
 def tools(engine):
-    return Tools(engine)
+    return made(engine)
+
+
+def made(engine):
+    return Tools(engine, {name: Line(kind) for name, kind in places_of(engine.limits).items()})
 
 
 def called(tools, name, given):
-    return asyncio.run(tools.call(name, given))
+    return asyncio.run(tools.call(name, given, address="192.0.2.1"))
 
 
 def arguments(tools, name):
@@ -92,15 +98,21 @@ def test_what_can_not_be_is_refused_in_words(tools, name, given, said):
         called(tools, name, given)
 
 
-def test_more_calls_than_may_wait_are_refused_in_words(engine):
-    tools = Tools(engine)
+def test_one_assistant_does_not_take_all_places_and_is_told_so(engine):
+    """Its calls came past the queue, or all from the server's own address."""
+    tools, share = made(engine), places_of(engine.limits)["calls"].share
 
     async def many():
-        calls = (tools.call("score", {"text": f"It rains {n}"}) for n in range(20))
-        return await asyncio.gather(*calls, return_exceptions=True)
+        mine = [
+            tools.call("score", {"text": f"It rains {n}"}, address="192.0.2.1")
+            for n in range(share + 8)
+        ]
+        other = tools.call("score", {"text": "It rains"}, address="192.0.2.2")
+        return await asyncio.gather(*mine, other, return_exceptions=True)
 
-    answers = asyncio.run(many())
+    *answers, other = asyncio.run(many())
     refused = [str(answer) for answer in answers if isinstance(answer, ValueError)]
-    assert len(refused) == 4
-    assert "16 calls are being answered" in refused[0]
+    assert len(refused) == 8
+    assert "calls of your address" in refused[0]
+    assert other["perplexity"] > 1
     assert tools.running == 0

@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import Receive, Scope, Send
 
-from gpt2.ui.api.tools import Tools
+from gpt2.ui.api.tools import Tool, Tools
 from gpt2.ui.served import UNFORESEEN, log_error
 
 PATH = "/gradio_api/mcp"
@@ -37,9 +37,22 @@ class McpServer:
     def __init__(self, tools: Tools, name: str) -> None:
         """Serve tools under a name."""
         self._tools = tools
-        server: Server[Any, Any] = Server(name, instructions=HOW)
-        server.list_tools()(self._list)
-        server.call_tool(validate_input=False)(self._call)
+        server: Server[Any, Request] = Server(name, instructions=HOW)
+
+        @server.list_tools()  # type: ignore[no-untyped-call, untyped-decorator]
+        async def listed() -> list[types.Tool]:
+            request = server.request_context.request
+            return [
+                types.Tool(name=tool.name, description=tool.description, inputSchema=tool.schema())
+                for tool in self._wanted(request)
+            ]
+
+        @server.call_tool(validate_input=False)
+        async def called(tool: str, given: dict[str, Any]) -> types.CallToolResult:
+            request = server.request_context.request
+            address = request.client.host if request and request.client else ""
+            return await self._call(tool, given, address)
+
         logging.getLogger("mcp.server").setLevel(logging.ERROR)  # it tells of tools by wrong names
         self._manager = StreamableHTTPSessionManager(server, json_response=True, stateless=True)
 
@@ -54,15 +67,16 @@ class McpServer:
         async with self._manager.run():
             yield
 
-    async def _list(self) -> list[types.Tool]:
-        return [
-            types.Tool(name=tool.name, description=tool.description, inputSchema=tool.schema())
-            for tool in self._tools.by_name.values()
-        ]
+    def _wanted(self, request: Request | None) -> list[Tool]:
+        """All tools, or those that the address names: ?tools=generate,score."""
+        named = request.query_params.get("tools") if request else None
+        tools = self._tools.by_name.values()
+        return [tool for tool in tools if not named or tool.name in named.split(",")]
 
-    async def _call(self, name: str, given: dict[str, Any]) -> types.CallToolResult:
+    async def _call(self, name: str, given: dict[str, Any], address: str) -> types.CallToolResult:
         try:
-            said, failed = json.dumps(await self._tools.call(name, given)), False
+            said = json.dumps(await self._tools.call(name, given, address=address))
+            failed = False
         except ValueError as error:
             said, failed = str(error), True
         except Exception as error:
@@ -84,8 +98,6 @@ class McpServer:
 
     def _schema(self, request: Request) -> JSONResponse:
         """As Gradio answers, for those who look for tools in Spaces."""
-        named = request.query_params.get("tools")
-        wanted = named.split(",") if named else self._tools.by_name
         meta = {"file_data_present": False, "mcp_type": "tool"}
         return JSONResponse([
             {
@@ -94,6 +106,5 @@ class McpServer:
                 "inputSchema": tool.schema(),
                 "meta": {**meta, "endpoint_name": tool.name},
             }
-            for tool in self._tools.by_name.values()
-            if tool.name in wanted
+            for tool in self._wanted(request)
         ])  # fmt: skip

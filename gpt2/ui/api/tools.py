@@ -14,10 +14,10 @@ from gpt2.ui.api.endpoints import Endpoints
 from gpt2.ui.api.lens import LensEndpoints
 from gpt2.ui.api.short import SHORT, Short
 from gpt2.ui.served import arguments, check_names, shortened
+from gpt2.ui.visitors import Line, Refused, visitor_of
 
 KINDS = {str: "string", int: "integer", float: "number", bool: "boolean", list: "array"}
 DETAILS = "details"
-BUSY = "{most} calls are being answered, and no more are taken; try again in a few seconds"
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,12 @@ class Tool:
 class Tools:
     """All of them, over one engine."""
 
-    def __init__(self, engine: Engine) -> None:
-        """As the endpoints of the API."""
+    def __init__(self, engine: Engine, lines: Mapping[str, Line]) -> None:
+        """As the endpoints of the API.
+
+        Args:
+            lines: by kind, which they share with whoever calls in another way.
+        """
         groups = Endpoints(engine), LensEndpoints(engine)
         found = {
             name: getattr(group, name)
@@ -74,32 +78,42 @@ class Tools:
             if not name.startswith("_")
         }
         self.by_name = {name: Tool(name, found[name], SHORT[name]) for name in found}
-        self.running, self._most = 0, engine.limits.queue
+        self._lines = lines
+        self.running = 0
 
-    async def call(self, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    async def call(self, name: str, given: Mapping[str, Any], *, address: str) -> dict[str, Any]:
         """What a tool answers.
 
+        Args:
+            address: whose call it is.
+
         Raises:
-            ValueError: there is no such tool, an argument is wrong, or too many are called.
+            ValueError: there is no such tool, an argument is wrong, or there is no place.
         """
         if name not in self.by_name:
             there = ", ".join(self.by_name)
             raise ValueError(f"there is no tool {shortened(name)}; there are: {there}")
-        if self.running >= self._most:
-            raise ValueError(BUSY.format(most=self._most))
         tool = self.by_name[name]
         wanted = tool.parameters
         check_names(name, wanted, given)
         full = {part: given.get(part, wanted[part].default) for part in wanted}
         values = dict(zip(wanted, arguments(name, wanted, list(full.values())), strict=True))
         details = values.pop(DETAILS, False)
+        line = self._lines["texts" if inspect.isasyncgenfunction(tool.function) else "calls"]
+        try:
+            turn = line.join(visitor_of(address, None))
+        except Refused as error:
+            raise ValueError(str(error)) from None
         self.running += 1
         try:
+            async for _ in turn.places():
+                pass
             answer = await _answer(tool.function, values)
         except gr.Error as error:
             raise ValueError(error.message) from None
         finally:
             self.running -= 1
+            turn.leave()
         return tool.short.brief(answer) | (tool.short.details(answer) if details else {})
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import gradio as gr
 
-from gpt2.engine import Request, Sampling, Stream
-from gpt2.figures import counted, level_legend
+from gpt2.engine import Request, Stream
+from gpt2.figures import level_legend
 from gpt2.records import Trace, Update
 from gpt2.ui.copying import copy_row
 from gpt2.ui.generate.chips import end_of
@@ -20,25 +20,14 @@ from gpt2.ui.generate.lines import (
     text_line,
     token_line,
 )
-from gpt2.ui.generate.words import drawn_words
+from gpt2.ui.generate.status import status
 from gpt2.ui.page import CLOCK, ERRORS, Page, template
 from gpt2.ui.presets import Preset
 from gpt2.ui.record import Choice, moment_of
 from gpt2.ui.visitors import TURN
 
 QUICK_CLOCK = 0.01  # seconds between looks at what nobody reads
-STOPPED = "stopped before its first token was written"
 SESSIONS = 10_000  # whose last Stop is remembered
-FINISHED = {
-    "length": "stopped: length",
-    "eos": "stopped: the model ended the text",
-    "stop": "stopped: the stop text",
-    "context": "stopped: the context is full",
-    "deadline": "stopped: the time limit",
-    "cancelled": "stopped: by you",
-    "link": "stopped: where the link's text ended",
-    "": "writing",
-}
 
 
 @dataclass(frozen=True)
@@ -125,10 +114,8 @@ class Writing:
         spell = engine.catalog.speller(model=begun.model)
         texts = list(map(spell, begun.prompt_ids))
         yield text_line(engine, begun, request, texts, chosen=wanted.chosen, moment=moment)
-        async for place in _places():
-            if self._stopped.get(session, 0) > moment:
-                raise ValueError(STOPPED)
-            yield said_line(f"All places are taken; this text is number {place} in the queue …")
+        async for words in self.waiting(session, moment):
+            yield said_line(words)
         forced = await self._chosen(wanted, begun, moment, session)
         done: list[Update] = []
         most = wanted.most or request.max_new_tokens
@@ -142,6 +129,27 @@ class Writing:
                 break
         ended = "cancelled" if self._stopped.get(session, 0) > moment else "link"
         yield await asyncio.to_thread(self._end, wanted, begun, done, ended)
+
+    async def waiting(self, session: str, began: int) -> AsyncIterator[str]:
+        """What is said of a text whose turn has yet to come.
+
+        Args:
+            session, began: as of batches.
+
+        Raises:
+            ValueError: its visitor does not want it any more.
+        """
+        turn, said = TURN.get(), 0
+        while turn is not None and turn.place:
+            if turn.place != said:
+                said = turn.place
+                yield f"All places are taken; this text is number {said} in the queue …"
+            await asyncio.sleep(CLOCK)
+            self._check_wanted(session, began)
+
+    def _check_wanted(self, session: str, began: int) -> None:
+        if self._stopped.get(session, 0) > began:
+            raise ValueError("stopped before its first token was written")
 
     async def _chosen(
         self, wanted: Wanted, begun: Trace, moment: int, session: str
@@ -164,8 +172,7 @@ class Writing:
                     written += [update.step.id for update in batch]
                     if len(written) >= place - first:
                         break
-                if self._stopped.get(session, 0) > moment:
-                    raise ValueError(STOPPED)
+                self._check_wanted(session, moment)
             ids = (*begun.prompt_ids, *written[: place - first], token)
             forced = writer.forced(request, begun, ids, place, token)
         return forced
@@ -223,41 +230,3 @@ class Writing:
         for text, (whose, began) in list(self._running.items()):
             if whose == session and began < moment and text.begun:  # else after its first token
                 text.close()
-
-
-async def _places() -> AsyncIterator[int]:
-    """The places in the queue that the text of this task has until its turn comes."""
-    turn = TURN.get()
-    if turn is not None:
-        async for place in turn.places():
-            yield place
-
-
-def status(begun: Trace, done: Sequence[Update], sampling: Sampling, *, ended: str = "") -> str:
-    """The line about a text: how much, how fast, with which settings and model, why it ended.
-
-    Args:
-        sampling: how it was drawn, whatever the form says by now.
-        ended: why, if the text itself had no reason to; one of FINISHED.
-    """
-    seconds, reason = done[-1].seconds, done[-1].finish_reason
-    words = [
-        counted(len(done), "token"),
-        f"{len(done) / seconds if seconds > 0 else 0:.0f} tokens/s",
-        *drawn_words(
-            sampling.temperature,
-            sampling.top_k,
-            sampling.top_p,
-            sampling.min_p,
-            sampling.repetition_penalty,
-        ),
-        f"seed {begun.seed}",
-        begun.model,
-        FINISHED[reason or ended],
-    ]
-    guessed, right = done[-1].guessed
-    if guessed:
-        words.append(f"{right:,} of {guessed:,} guesses right")
-    if begun.truncated:
-        words.append(f"the first {begun.truncated:,} tokens of the prompt were dropped")
-    return " · ".join(words)

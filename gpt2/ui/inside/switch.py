@@ -122,6 +122,9 @@ async def write_again(
     parts, text = read_parts(engine, asked), asked.text
     if not parts:
         raise ValueError("all parts work as trained; switch one off first")
+    names, session = ("As trained", "Like this"), visitor.session_hash or ""
+    async for words in writing.waiting(session, moment_of(raw)):
+        yield note(words)
     yield note("Writing …")
     drawn = asked.ids[text.prompt_length :]
     last = max((place + 1 for place, _ in text.chosen), default=text.prompt_length)
@@ -135,7 +138,6 @@ async def write_again(
     before, after = engine.catalog.decode(drawn, model=asked.model), ""
     if text.request.stop:
         before = before.split(text.request.stop)[0]
-    names, session = ("As trained", "Like this"), visitor.session_hash or ""
     async for batch in writing.batches(again, session, moment_of(raw)):
         after += "".join(update.text for update in batch)
         yield compare(before[: len(after)], after, names)

@@ -72,7 +72,7 @@ class Page:
             writing = asyncio.gather(*(self._client(http, 1, tokens) for _ in range(clients)))
             await asyncio.sleep(1)
             seconds: list[float] = []
-            while len(seconds) < count and not writing.done():
+            while len(seconds) < count and not (clients and writing.done()):
                 text = {"text": self._prompt()}
                 start = time.perf_counter()
                 await self._call(http, ("attention", "lens")[len(seconds) % 2], text)
