@@ -84,7 +84,7 @@ def check_route(scope: Scope) -> None:
     path, method = path_of(scope), scope.get("method", "GET")
     path = path.rstrip("/") or "/"
     open_for = [name for name, found in _PATTERNS.items() if any(p.fullmatch(path) for p in found)]
-    if not open_for:
+    if not open_for or not path.isprintable():
         words = "there is nothing at this address; the page is at /, and its foot shows the API"
         raise Refused(words, 404)
     if method not in open_for and (method, open_for[0]) != ("HEAD", "GET"):
@@ -102,6 +102,8 @@ def check_host(scope: Scope) -> None:
         Refused: a header that names the host names none.
     """
     for name, value in scope["headers"]:
+        if name == b"x-gradio-server":  # Gradio's second server, which is not in use here
+            raise Refused("the header x-gradio-server is for nobody here; leave it out", 400)
         first = value.partition(b",")[0].strip()
         if name in (b"host", b"x-forwarded-host") and first and not _HOST.fullmatch(first):
             raise Refused(

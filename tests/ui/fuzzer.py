@@ -2,8 +2,10 @@
 
 import json
 import re
+import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -81,7 +83,7 @@ class Fuzzer:
 
     def complaints(self, calls: int) -> Iterator[str]:
         """What is wrong with the answers to so many calls, and to which."""
-        ways = [self.by_order, self.by_name, self.joined, self.mangled, self.raw]
+        ways = [self.by_order, self.by_name, self.joined, self.mangled, self.raw, self.garbled]
         ways += [self.by_program] if self._call else []
         for number in range(calls):
             way = self.random.choice(ways)
@@ -89,7 +91,7 @@ class Fuzzer:
                 found = way()
             except httpx.HTTPStatusError as error:  # of a program; what it was told
                 found = _refused(error.response)
-            except httpx.HTTPError as error:
+            except (httpx.HTTPError, OSError) as error:
                 found = f"no answer: {type(error).__name__}"
             if found:
                 yield f"call {number}, {way.__name__}: {found}"
@@ -210,6 +212,36 @@ class Fuzzer:
         if answer.status_code < 400 or method == "HEAD":
             return _status(answer)
         return _refused(answer, text) and f"{method} {path} {headers}: {_refused(answer, text)}"
+
+    def garbled(self) -> str | None:
+        """Bytes that are hardly HTTP any more; the server may hang up on them."""
+        head = (
+            b"POST /gradio_api/call/score HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n"
+        )
+        head += b"connection: close\r\ncontent-length: 14\r\n\r\n"
+        raw = bytearray(head + b'{"data":["a"]}')
+        for _ in range(self.random.randint(1, 3)):
+            at = self.random.randrange(len(raw))
+            piece = self.random.choice(
+                (
+                    b"",
+                    b"\r\n",
+                    b"\x00",
+                    b"\xff\xfe",
+                    MARK.encode(),
+                    b"transfer-encoding: chunked\r\n",
+                )
+            )
+            raw[at : at + self.random.randint(0, 20)] = piece
+        place = (self.http.base_url.host, self.http.base_url.port)
+        with socket.create_connection(place, timeout=30) as sent:
+            sent.sendall(bytes(raw))
+            sent.shutdown(socket.SHUT_WR)
+            found = b"".join(iter(partial(sent.recv, 65536), b""))
+        status = re.match(rb"HTTP/1.1 (\d+) ", found)
+        if found and not (status and int(status[1]) in (200, 307, 408, *REFUSALS)):
+            return f"{bytes(raw)!r}: {found[:200]!r}"
+        return _told(found.decode("latin-1"))
 
     def by_program(self) -> str | None:
         """As Gradio's own client sends it, which refuses some by itself."""

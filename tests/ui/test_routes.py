@@ -94,6 +94,11 @@ def test_a_host_that_is_none_is_told_in_words(page_server, http, name, host):
     assert "Traceback" not in page_server.log()
 
 
+def test_an_address_of_what_can_not_be_seen_holds_nothing(http):
+    assert http.get("gradio_api/heartbeat/%00").status_code == 404
+    assert http.get("", headers={"x-gradio-server": "http://[::1"}).status_code == 400
+
+
 def test_nobody_is_told_the_address_that_somebody_else_used(page_server, http):
     """Gradio kept the examples of its API as the first visitor's address made them."""
     elsewhere = http.get("gradio_api/info", headers={"x-forwarded-host": "elsewhere.example"})
