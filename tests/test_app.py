@@ -368,15 +368,17 @@ def test_metrics_and_log_count_what_was_done_and_never_say_what_was_typed(
 ):
     port = free_port()
     models = ("--model", model_directory, "--classifier", classifier_directory)
-    process = start("--port", port, "--metrics", "--log-json", *models)
-    until_open(process, port)
+    process = start("--port", port, "--metrics", "--log-json", "--auth", "ann:word", *models)
+    until_open(process, port, shows="")
     process.stdout.readline()
     page = f"http://127.0.0.1:{port}"
     told = {"prompt": "My secret", "max_new_tokens": 7, "stop": "secret"}
-    id_ = httpx.post(f"{page}/gradio_api/call/v2/generate", json=told).json()["event_id"]
-    assert "event: complete" in httpx.get(f"{page}/gradio_api/call/generate/{id_}").text
-    assert httpx.post(f"{page}/gradio_api/call/secret?secret", json=told).status_code == 404
-    counted = httpx.get(f"{page}/metrics").text
+    with httpx.Client(base_url=page, auth=("ann", "word")) as http:
+        id_ = http.post("gradio_api/call/v2/generate", json=told).json()["event_id"]
+        assert "event: complete" in http.get(f"gradio_api/call/generate/{id_}").text
+        assert http.post("gradio_api/call/secret?secret", json=told).status_code == 404
+        counted = http.get("metrics").text
+    assert httpx.get(f"{page}/metrics").status_code == 401
     found = dict(line.rsplit(" ", 1) for line in counted.splitlines() if line[0] != "#")
     assert float(found["gpt2_up"]) == 1
     assert float(found["gpt2_tokens_total"]) >= 7
