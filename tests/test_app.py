@@ -263,7 +263,7 @@ def test_it_starts_within_seconds_calls_nobody_and_ends_cleanly(start, environme
 
 
 @pytest.mark.parametrize(
-    "moment", [10, 800, *(pytest.param(n, marks=pytest.mark.soak) for n in range(200, 3200, 200))]
+    "moment", [10, 800, *(pytest.param(n, marks=pytest.mark.soak) for n in range(200, 2800, 200))]
 )
 def test_an_interrupt_while_it_imports_ends_it_in_one_sentence(
     start, environment, tmp_path, model_directory, moment
@@ -273,7 +273,10 @@ def test_an_interrupt_while_it_imports_ends_it_in_one_sentence(
     told = tmp_path / "interrupted"
     environment[0].update(INTERRUPT_AT=str(moment), INTERRUPTED=str(told))
     process = start("--model", model_directory, "--port", free_port(), cold=True)
-    while not told.exists() and process.poll() is None:
+    end = time.monotonic() + 90
+    while not told.exists():
+        assert process.poll() is None
+        assert time.monotonic() < end, "it imports fewer modules"
         time.sleep(0.01)
     seconds = ended_within(process, 2)
     print(f"ended {seconds:.2f} s after an interrupt as {told.read_text()} was imported")
