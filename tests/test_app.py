@@ -263,7 +263,7 @@ def test_it_starts_within_seconds_calls_nobody_and_ends_cleanly(start, environme
 
 
 @pytest.mark.parametrize(
-    "moment", [10, 800, *(pytest.param(n, marks=pytest.mark.soak) for n in range(200, 3200, 200))]
+    "moment", [10, 800, *(pytest.param(n, marks=pytest.mark.soak) for n in range(200, 2800, 200))]
 )
 def test_an_interrupt_while_it_imports_ends_it_in_one_sentence(
     start, environment, tmp_path, model_directory, moment
@@ -273,7 +273,10 @@ def test_an_interrupt_while_it_imports_ends_it_in_one_sentence(
     told = tmp_path / "interrupted"
     environment[0].update(INTERRUPT_AT=str(moment), INTERRUPTED=str(told))
     process = start("--model", model_directory, "--port", free_port(), cold=True)
-    while not told.exists() and process.poll() is None:
+    end = time.monotonic() + 90
+    while not told.exists():
+        assert process.poll() is None
+        assert time.monotonic() < end, "it imports fewer modules"
         time.sleep(0.01)
     seconds = ended_within(process, 2)
     print(f"ended {seconds:.2f} s after an interrupt as {told.read_text()} was imported")
@@ -368,15 +371,17 @@ def test_metrics_and_log_count_what_was_done_and_never_say_what_was_typed(
 ):
     port = free_port()
     models = ("--model", model_directory, "--classifier", classifier_directory)
-    process = start("--port", port, "--metrics", "--log-json", *models)
-    until_open(process, port)
+    process = start("--port", port, "--metrics", "--log-json", "--auth", "ann:word", *models)
+    until_open(process, port, shows="")
     process.stdout.readline()
     page = f"http://127.0.0.1:{port}"
     told = {"prompt": "My secret", "max_new_tokens": 7, "stop": "secret"}
-    id_ = httpx.post(f"{page}/gradio_api/call/v2/generate", json=told).json()["event_id"]
-    assert "event: complete" in httpx.get(f"{page}/gradio_api/call/generate/{id_}").text
-    assert httpx.post(f"{page}/gradio_api/call/secret?secret", json=told).status_code == 404
-    counted = httpx.get(f"{page}/metrics").text
+    with httpx.Client(base_url=page, auth=("ann", "word")) as http:
+        id_ = http.post("gradio_api/call/v2/generate", json=told).json()["event_id"]
+        assert "event: complete" in http.get(f"gradio_api/call/generate/{id_}").text
+        assert http.post("gradio_api/call/secret?secret", json=told).status_code == 404
+        counted = http.get("metrics").text
+    assert httpx.get(f"{page}/metrics").status_code == 401
     found = dict(line.rsplit(" ", 1) for line in counted.splitlines() if line[0] != "#")
     assert float(found["gpt2_up"]) == 1
     assert float(found["gpt2_tokens_total"]) >= 7

@@ -127,7 +127,7 @@ def test_in_a_spaces_container_it_opens_to_all_writes_and_ends_in_order(
     options = {"cwd": checkout, "env": environment, "text": True, **visitor}
     options.update(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     with subprocess.Popen(command, **options) as process:
-        until_open(process, port)
+        until_open(process, port, seconds=300)  # it compiles, as for the first time
         assert process.stdout.readline() == f"Open http://localhost:{port}/\n"
         assert asked(port, "generate", prompt="It rains")[0] == "complete"
         assert asked(port, "classify", text="It rains goals")[0] == "complete"

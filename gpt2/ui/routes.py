@@ -95,6 +95,20 @@ def check_route(scope: Scope) -> None:
         raise Refused(words, 404)
 
 
+def route_of(scope: Scope) -> str:
+    """The open route of a request as it is written here, or "other"; nothing that a visitor wrote.
+
+    The name of a function stands in it if the page has one of that name.
+    """
+    path = path_of(scope).rstrip("/") or "/"
+    for route in OPEN.get(scope.get("method", "GET").replace("HEAD", "GET"), ()):
+        if found := compile_path(route)[0].fullmatch(path):
+            name = found.groupdict().get("name")
+            known = {fn.api_name for fn in scope["app"].get_blocks().fns.values()}
+            return route.replace("{name}", name) if name in known else route
+    return "other"
+
+
 def check_host(scope: Scope) -> None:
     """Refuse a request that does not say where this page is: Gradio makes addresses of it.
 

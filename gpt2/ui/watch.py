@@ -5,9 +5,9 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-log = logging.getLogger("gpt2.requests")
+from gpt2.ui.routes import route_of
 
-MOUNTED = ("/gradio_api/mcp", "/static", "/assets")  # of which the router tells no name
+log = logging.getLogger("gpt2.requests")
 
 
 class Watch:
@@ -38,13 +38,3 @@ class Watch:
                 "seconds": round(time.perf_counter() - start, 4),
             }
             log.info("%(method)s %(route)s %(status)d", told, extra=told)
-
-
-def route_of(scope: Scope) -> str:
-    """What is asked, by the names that the page knows: the rest may be a visitor's words."""
-    path = scope["path"].removeprefix(scope.get("root_path", ""))
-    mounted = next((place for place in MOUNTED if path.startswith(place)), "other")
-    found = getattr(scope.get("route"), "path", mounted)
-    name = scope.get("path_params", {}).get("api_name")
-    known = {fn.api_name for fn in scope["app"].get_blocks().fns.values()}
-    return found.replace("{api_name}", name) if name in known else found
