@@ -105,5 +105,8 @@ def test_every_row_is_answered_once_though_workers_and_the_run_are_killed(
     wait_for(lambda: not processes("ray::MapWorker"))
     done = subprocess.run(words, cwd=root, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == alone
+    shared = json.loads(done.stdout)
+    for name in ("rows", "accuracy", "macro_f1", "confusion"):
+        assert shared[name] == alone[name]
+    assert shared["nll"] == pytest.approx(alone["nll"], abs=1e-6)  # other batches, other padding
     assert parts() == 9

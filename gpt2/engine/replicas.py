@@ -6,7 +6,6 @@ on from the tokens that have arrived, since the same tokens follow wherever it i
 
 import asyncio
 import logging
-import os
 import re
 import secrets
 from collections.abc import Callable, Coroutine, Iterator
@@ -25,10 +24,11 @@ Result = TypeVar("Result")
 Arguments = Callable[[list[Any]], tuple[Any, ...]]
 
 WATCH_SECONDS = 10  # from one look at the replicas to the next, and for an answer
-TRIES = 2  # replicas that may be lost in a row over one request
+TRIES = 2  # replicas that may be lost over one request in a row, with nothing new between
+MOST = 5  # and in all, over a text of which something arrives each time
 ROUTER = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
 GIVEN_UP = (
-    f"the processes that hold the models ended {TRIES} times over this request; it is given up"
+    "the processes that hold the models ended again and again over this request; it is given up"
 )
 
 
@@ -46,7 +46,6 @@ class Replicas:
         """
         self.settings, self.count, self._kind = settings, count, kind
         self.name = f"gpt2-{sha256(repr((settings, count)).encode()).hexdigest()[:8]}"
-        self._own = "RAY_ADDRESS" not in os.environ
         start_ray("--replicas", "ray[serve]")
         start_serve()
         self._loop = asyncio.new_event_loop()
@@ -155,13 +154,18 @@ class Replicas:
         tries = 0
         self.writing += method == "write"
         try:
-            while tries < TRIES:
+            for _ in range(MOST):
                 before = len(arrived)
                 with tried():
                     await self._take(stream, method, args(arrived), key, arrived)
                     return stream.end()
                 tries = 1 if len(arrived) > before else tries + 1
+                if tries == TRIES:
+                    break
             raise RuntimeError(GIVEN_UP)
+        except asyncio.CancelledError:  # mostly by who listened, and then nobody reads this
+            stream.end(RuntimeError(GIVEN_UP))
+            raise
         except Exception as error:
             stream.end(error)
         finally:

@@ -250,7 +250,7 @@ def test_replicas_are_renewed_without_an_error(remote, alone):
 
 def test_a_request_that_ends_replicas_is_given_up_after_two(remote, alone):
     before = set(pids(remote.replicas))
-    with pytest.raises(RuntimeError, match="ended 2 times over this request; it is given up"):
+    with pytest.raises(RuntimeError, match="again and again over this request; it is given up"):
         list(remote.generate(Request(POISON, 5)))
     assert answer(remote, REQUESTS[0]) == alone[0]  # the others go on
     wait_until(lambda: len(pids(remote.replicas)) == 2)

@@ -1,9 +1,11 @@
 """gpt2.engine.replica: what another process answers, asked here without one."""
 
 import asyncio
+from importlib.util import find_spec
 
 import pytest
 
+import app
 from gpt2.engine import Limits, Request
 from gpt2.engine.replica import Replica, Settings
 from gpt2.sampling import Sampling
@@ -54,3 +56,17 @@ def test_a_method_answers_and_its_errors_are_its_own(replica, engine):
     assert (asyncio.run(replica.ask(*asked)) == here).all()
     with pytest.raises(ValueError, match="no model 'nobody'"):
         asyncio.run(replica.have("nobody"))
+
+
+@pytest.mark.skipif(bool(find_spec("ray")), reason="Ray is here")
+def test_without_ray_one_sentence_says_so(model_directory, classifier_directory, capsys):
+    names = ["--model", str(model_directory), "--classifier", str(classifier_directory)]
+    assert app.main([*names, "--replicas", "2"]) == 1
+    said = 'app.py: --replicas needs Ray, which is missing here; pip install "ray[serve]"\n'
+    assert capsys.readouterr().err == said
+
+
+def test_no_replicas_are_no_page(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        app.main(["--replicas", "0"])
+    assert "--replicas is 0; it must be at least 1" in capsys.readouterr().err

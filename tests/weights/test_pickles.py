@@ -94,7 +94,7 @@ BESIDE = {
     "SimpleNamespace": types.SimpleNamespace(a=1),
     "path": pathlib.Path("out"),
     "Windows path": pathlib.PureWindowsPath("out"),
-    "datetime": datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC),
+    "datetime": datetime.datetime(2024, 1, 1, tzinfo=datetime.timezone.utc),
     "deque": collections.deque([1.0, 2.0], maxlen=5),
     "empty deque": collections.deque(),
     "long deque": collections.deque(range(3000)),
