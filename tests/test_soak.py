@@ -230,8 +230,6 @@ def test_memory_is_flat_over_500_texts_and_500_views(site):
 
     warm = megabytes_after(WARM_UP)
     later = [megabytes_after(TEXTS // 2) for _ in range(2)]
-    print(
-        f"\nmemory in MB after the warm-up {warm:.0f}, after {TEXTS} texts and {VIEWS} views {later}"
-    )
+    print(f"\nMB after {WARM_UP} texts and views {warm:.0f}, then after each {TEXTS // 2} {later}")
     assert later[-1] < (1 + GROWTH) * warm
     assert max(later) < MOST_MB
