@@ -25,7 +25,7 @@ pytestmark = pytest.mark.soak
 ROOT = Path(__file__).resolve().parent.parent
 CLIENTS = 20
 SECONDS = 120  # of the crowd
-WARM_UP = 200  # texts and views, after which what is kept of texts is full
+WARM_UP = 500  # texts and views, after which what is kept of texts is full
 TEXTS = VIEWS = 500  # after that
 MOST_MB = 1300
 GROWTH = 0.05  # of the memory after the warm-up
