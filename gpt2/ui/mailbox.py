@@ -19,6 +19,7 @@ KEPT_SECONDS = 300  # that a message waits for a listener at least, if there is 
 KEPT_BYTES = 64 * 2**20  # of all that waits for nobody, packed
 LISTENING = 30  # seconds; who listens asks again every ten
 ON_THE_WAY = 2  # seconds from a call until somebody fetches its answer
+REST_SECONDS = 10  # without an event after which a session is idle
 TRIM_SECONDS = 10  # after something was freed, with whatever was meanwhile
 
 
@@ -67,6 +68,7 @@ class Mailboxes(dict[str, Mailbox]):
         super().__init__()
         self._app = app
         self._trim_is_due = False
+        self._ended: dict[str, float] = {}  # when the last event of each did, of the loop's clock
 
     def __setitem__(self, session: str, _: asyncio.Queue) -> None:
         super().__setitem__(session, Mailbox())
@@ -90,14 +92,32 @@ class Mailboxes(dict[str, Mailbox]):
 
     def _busy(self, session: str) -> bool:
         """Whether messages are still to come, or somebody listens for them."""
+        return self[session].listened or self._awaits(session)
+
+    def _awaits(self, session: str) -> bool:
+        """Whether an event of it is worked on."""
         events = list(self._app._queue.event_ids_to_events.values())
-        return self[session].listened or any(event.session_hash == session for event in events)
+        return any(event.session_hash == session for event in events)
 
     def _forget(self, session: str) -> None:
         del self[session]
         self._app._queue.pending_event_ids_session.pop(session, None)
         forget_state(self._app, session)
         self.trim_soon()
+
+    def ended(self, session: str) -> None:
+        """An event is over: what Gradio keeps of its session is given back if none follows."""
+        loop = asyncio.get_running_loop()
+        self._ended[session] = loop.time()
+        loop.call_later(REST_SECONDS, self._rest, session)
+        self.trim_soon()
+
+    def _rest(self, session: str) -> None:
+        last, now = self._ended.get(session), asyncio.get_running_loop().time()
+        if last is not None and now - last > REST_SECONDS - 0.1:  # else it is looked at later
+            del self._ended[session]
+            if not self._awaits(session):
+                forget_state(self._app, session)
 
     def trim_soon(self) -> None:
         """Give what was freed back to the system, in a while and with whatever is freed by then."""

@@ -126,7 +126,7 @@ class FairQueue(Queue):
         def done(_: object) -> None:
             del self._work[event._id]
             self._leave(event._id)
-            self.pending_messages_per_session.trim_soon()
+            self.pending_messages_per_session.ended(event.session_hash)
 
         work.add_done_callback(done)
         try:

@@ -12,7 +12,7 @@ import pytest
 from programs import free_port
 
 from gpt2.engine import Engine, Limits
-from gpt2.ui import build_app, launch_options, queue
+from gpt2.ui import build_app, launch_options, mailbox, queue
 
 pytestmark = pytest.mark.slow
 
@@ -235,57 +235,73 @@ def test_a_call_that_is_cancelled_before_it_ran_gives_its_place_back(site, visit
 # --- let go ----------------------------------------------------------------------------------
 
 
-def steps_after(site, leave):
-    """How many steps a text had after its reader had left; an update to it takes four."""
-    site.pause = 0.02
-    time.sleep(0.1)
-    leave()
-    count = len(site.steps)
-    time.sleep(0.2)
-    return len(site.steps) - count
+def ends_within_a_step(site, begin):
+    """Whether texts end with the step that is under way when their reader leaves; one more is on
+    the way meanwhile. An update to the reader takes four. A busy machine has three tries.
+
+    Args:
+        begin: has them written, and gives what their reader does to leave.
+    """
+    site.pause, most = 0.02, 2
+    for _ in range(3):
+        with ExitStack() as stack:
+            leave = begin(stack)
+            time.sleep(0.1)
+            assert site.steps
+            leave()
+            count = len(site.steps)
+            time.sleep(0.2)
+            if len(site.steps) - count <= most:
+                return site.idle()
+    return False
 
 
 def test_a_connection_that_is_dropped_ends_its_text_within_a_step(site, visitors):
-    (event_id,) = post_all(visitors[0], 1)
-    with ExitStack() as stack:
+    def begin(stack):
+        (event_id,) = post_all(visitors[0], 1)
         stack.enter_context(listening(visitors[0], event_id))
-        assert steps_after(site, stack.close) <= 2  # one is under way, one more on the way
-    assert site.idle()
+        return stack.close
+
+    assert ends_within_a_step(site, begin)
 
 
 def test_a_text_that_is_cancelled_by_the_api_ends_within_a_step(site, visitors):
-    (event_id,) = post_all(visitors[0], 1)
-    with listening(visitors[0], event_id):
-        assert steps_after(site, lambda: drop(site, visitors[1], [event_id])) <= 2
-    assert site.idle()
+    def begin(stack):
+        (event_id,) = post_all(visitors[0], 1)
+        stack.enter_context(listening(visitors[0], event_id))
+        return lambda: drop(site, visitors[1], [event_id])
+
+    assert ends_within_a_step(site, begin)
 
 
 def test_a_closed_tab_ends_all_its_texts_those_that_wait_too(site, visitors):
     index = site.fn_index(api_name="generate")
     body = {"data": ["Hello", 60], "fn_index": index, "session_hash": "tab"}
-    for _ in range(4):
-        assert visitors[0].post("queue/join", json=body).status_code == 200
-    wait_for(lambda: len(site.lines["texts"].everyone) == 4)
-    with ExitStack() as stack:
+
+    def begin(stack):
+        for _ in range(4):
+            assert visitors[0].post("queue/join", json=body).status_code == 200
+        wait_for(lambda: len(site.lines["texts"].everyone) == 4)
         hears = visitors[0].stream("GET", "queue/data", params={"session_hash": "tab"})
         next(stack.enter_context(hears).iter_text())
-        assert steps_after(site, stack.close) <= 2
-    assert site.idle()
+        return stack.close
+
+    assert ends_within_a_step(site, begin)
 
 
 def test_a_text_that_nobody_ever_listens_for_is_given_up(site, visitors, monkeypatch):
-    monkeypatch.setattr(queue, "UNHEARD", 0.3)
+    monkeypatch.setattr(queue, "UNHEARD", 1.0)
     unheard = post_all(visitors[0], 4)
     heard = post(visitors[1], tokens=12).json()["event_id"]
     assert visitors[1].get(f"call/generate/{heard}").text.count('"finish_reason": "length"')
-    assert site.idle()
+    wait_for(site.idle, seconds=3)
     late = visitors[0].get(f"call/generate/{unheard[0]}").text
     assert "nobody listened for the answer" in late
 
 
 @pytest.mark.parametrize("listens", [True, False])
 def test_of_a_text_that_was_given_up_no_memory_stays(site, visitors, monkeypatch, listens):
-    monkeypatch.setattr(queue, "UNHEARD", 0.1)
+    monkeypatch.setattr(queue, "UNHEARD", 10 if listens else 0.1)
     (event_id,) = post_all(visitors[0], 1)
     if listens:
         with listening(visitors[0], event_id):
@@ -294,3 +310,15 @@ def test_of_a_text_that_was_given_up_no_memory_stays(site, visitors, monkeypatch
     site.engine.library.scheduler.run(lambda: None)  # a round in which it is seen
     gc.collect()
     assert [cache() for cache in site.caches if cache() is not None] == []
+
+
+def test_of_a_visitor_who_rests_gradio_keeps_nothing(site, visitors, monkeypatch):
+    """A third of a megabyte a session stayed for an hour, of each call by a session of its own."""
+    monkeypatch.setattr(mailbox, "REST_SECONDS", 0.2)
+    body = {"data": ["Oil prices climb"], "fn_index": site.fn_index(api_name="classify")}
+    for number in range(5):
+        session = f"rests {number}"
+        assert visitors[0].post("queue/join", json=body | {"session_hash": session}).is_success
+        visitors[0].get("queue/data", params={"session_hash": session})
+    kept = site.app.state_holder.session_data
+    wait_for(lambda: not any(session.startswith("rests") for session in kept))
