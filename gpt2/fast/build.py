@@ -47,7 +47,8 @@ def _compiler() -> str | None:
 def _built(compiler: str) -> Path:
     """The library's file, compiled unless that was done before for this source and processor."""
     native = "-mcpu=native" if platform.machine() in ("arm64", "aarch64") else "-march=native"
-    about = [*(path.read_text() for path in (SOURCE, *HEADERS)), compiler, native, *FLAGS, *SHARED, _processor()]
+    sources = [path.read_text() for path in (SOURCE, *HEADERS)]
+    about = [*sources, compiler, native, *FLAGS, *SHARED, _processor()]
     name = hashlib.sha256("\0".join(about).encode()).hexdigest()[:16]
     path = _directory() / f"cpu-{name}.so"
     if path.is_file():
