@@ -89,8 +89,8 @@ def launch_options(routes: Sequence[BaseRoute] = (), lifespan: Lifespan[Any] | N
         "app_kwargs": {
             "middleware": [
                 Middleware(Watch),
-                Middleware(Porter),
                 Middleware(Guard),
+                Middleware(Porter),
                 Middleware(Heartbeats),
                 Middleware(SignIn),
                 Middleware(Calls),
