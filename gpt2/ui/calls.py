@@ -4,9 +4,10 @@ import json
 from typing import Any
 
 import gradio as gr
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gpt2.ui.routes import API, Refused, path_of
+from gpt2.ui.incoming import Refused, once_more
+from gpt2.ui.routes import API, path_of
 from gpt2.ui.served import check_names, parameters, shortened
 
 GONE = (
@@ -27,18 +28,15 @@ class Calls:
             return
         if path_of(scope).rstrip("/") == f"{API}info":
             scope["app"].api_info = None  # Gradio tells all what it told the first one: its address
-        unread: list[Message] = []
+        body = b""
         if scope["method"] == "POST":
-            unread.append(await receive())  # the whole body, see guard.py
+            sent = await receive()  # the whole body, see guard.py
+            body, receive = sent.get("body", b""), once_more(sent, receive)
         try:
-            check_call(scope, unread[0].get("body", b"") if unread else b"")
+            check_call(scope, body)
         except ValueError as error:
             raise Refused(str(error), 400) from None
-
-        async def again() -> Message:
-            return unread.pop() if unread else await receive()
-
-        await self._app(scope, again, send)
+        await self._app(scope, receive, send)
 
 
 def check_call(scope: Scope, body: bytes) -> None:

@@ -13,13 +13,12 @@ from typing import Any
 
 import h11
 from gradio import http_server
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn import Config
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from gpt2.ui.visitors import Line, Places, Refused, visitor_of
+from gpt2.ui.visitors import Line, Places, visitor_of
 
 HEAD_SECONDS = 10.0  # for the line and the headers of a request
 BODY_SECONDS = 30.0  # for its body: 256 kB at 70 kbit/s
@@ -144,12 +143,7 @@ class Heartbeats:
             await self._app(scope, receive, send)
             return
         host, _ = scope.get("client") or ("", 0)
-        try:
-            turn = self._line.join(visitor_of(host, ""))
-        except Refused as error:
-            refusal = JSONResponse({"detail": str(error)}, error.status)
-            await refusal(scope, receive, send)
-            return
+        turn = self._line.join(visitor_of(host, ""))
         try:
             await self._app(scope, receive, send)
         finally:

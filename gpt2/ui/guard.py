@@ -13,8 +13,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gpt2.ui.incoming import Refused, once_more
 from gpt2.ui.policy import with_policy
-from gpt2.ui.routes import Refused, check_host, check_route, fixed_part
+from gpt2.ui.routes import check_host, check_route, fixed_part
 from gpt2.ui.served import UNFORESEEN, log_error
 
 MAX_BODY = 256 * 1024  # bytes; a prompt of 20,000 characters, escaped as JSON, is under half of it
@@ -68,12 +69,8 @@ class Guard:
             body, more = body + message.get("body", b""), message.get("more_body", False)
             if len(body) > MAX_BODY:  # a body that did not declare its length
                 raise Refused(TOO_LARGE, 413)
-        unread = [{"type": "http.request", "body": body, "more_body": False}]
-
-        async def again() -> Message:
-            return unread.pop() if unread else await receive()
-
-        await self._app(scope, again, send)
+        whole = {"type": "http.request", "body": body, "more_body": False}
+        await self._app(scope, once_more(whole, receive), send)
 
 
 async def refuse_plainly(_: Request, error: HTTPException) -> JSONResponse:

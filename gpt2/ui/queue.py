@@ -12,8 +12,9 @@ from gradio.data_classes import PredictBodyInternal
 from gradio.queueing import Event, Queue
 from gradio.server_messages import EstimationMessage, ProcessCompletedMessage
 
+from gpt2.ui.incoming import Refused
 from gpt2.ui.mailbox import Mailboxes
-from gpt2.ui.visitors import TURN, Line, Places, Refused, Turn, visitor_of
+from gpt2.ui.visitors import TURN, Line, Places, Turn, visitor_of
 
 UNHEARD = 30.0  # seconds in which somebody must begin to listen for an answer
 UNHEARD_WORDS = (
@@ -75,8 +76,7 @@ class FairQueue(Queue):
             turn = self._line(fn).join(visitor)
         except Refused as error:
             if body.simple_format:
-                headers = {"Retry-After": str(error.seconds)}
-                raise HTTPException(error.status, str(error), headers) from None
+                raise HTTPException(error.status, str(error), error.headers) from None
             return True, self._refuse(body, fn, request, username, str(error)), "success"
         try:
             success, event_id, state = await super().push(body, request, username)

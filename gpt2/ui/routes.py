@@ -5,10 +5,11 @@ proxies, direct calls that go past the queue, recordings, a page that edits the 
 """
 
 import re
-from collections.abc import Mapping
 
 from starlette.routing import compile_path
 from starlette.types import Scope
+
+from gpt2.ui.incoming import Refused
 
 API = "/gradio_api/"
 # By method. HEAD is GET without its body.
@@ -55,19 +56,6 @@ _QUERY = re.compile(rb"(?:^|&)(page|deep_link)=[^&]")
 
 # A name, or an address of IPv4 or, in brackets, IPv6; with a port or without.
 _HOST = re.compile(rb"(?:[\w.-]{1,253}|\[[0-9a-fA-F:.]{2,45}\])(?::\d{1,5})?", re.ASCII)
-
-
-class Refused(Exception):
-    """A request that is not taken further; its words are for the visitor.
-
-    Args:
-        status: of HTTP.
-        headers: of the answer.
-    """
-
-    def __init__(self, words: str, status: int, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(words)
-        self.status, self.headers = status, headers
 
 
 def path_of(scope: Scope) -> str:

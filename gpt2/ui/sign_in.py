@@ -16,7 +16,8 @@ from gradio.routes import App
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gpt2.ui.routes import Refused, path_of
+from gpt2.ui.incoming import Refused, once_more
+from gpt2.ui.routes import path_of
 from gpt2.ui.sign_in_page import sign_in_page
 from gpt2.ui.tries import Tries
 
@@ -124,10 +125,8 @@ class SignIn:
                 message = {**message, "body": b""}
             await send(message)
 
-        async def again() -> Message:
-            return sent
-
-        await self._app(scope, again, to_the_page if _shows_pages(scope) else send)
+        answer = to_the_page if _shows_pages(scope) else send
+        await self._app(scope, once_more(sent, receive), answer)
 
 
 def _form(scope: Scope, path: str) -> Response:

@@ -14,6 +14,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 
+from gpt2.ui.incoming import Refused
+
 LONGEST_WAIT = 60  # seconds after which to try again, at most
 
 
@@ -70,20 +72,6 @@ class Places:
         return max(1, self.running // 2)
 
 
-class Refused(Exception):
-    """There is no place for a request. Its words are for the visitor.
-
-    Args:
-        words: what to do.
-        status: of HTTP.
-        seconds: after which to try again.
-    """
-
-    def __init__(self, words: str, *, status: int, seconds: int) -> None:
-        super().__init__(words)
-        self.status, self.seconds = status, seconds
-
-
 class Turn:
     """One request's place in a line."""
 
@@ -138,20 +126,21 @@ class Line:
         runs = runs and _of(visitor.address, self.running) < places.running_share
         seconds = math.ceil(self._seconds * (len(self.waiting) + 1) / places.running)
         seconds = max(1, min(LONGEST_WAIT, seconds))
+        again = {"retry-after": str(seconds)}
         if theirs >= places.share:
             raise Refused(
                 f"{theirs} {what} of your address are worked on or wait, and one address may have "
                 f"{places.share} at a time; wait until some are done, then try again",
-                status=429,
-                seconds=seconds,
+                429,
+                again,
             )
         if len(self.waiting) >= places.waiting and not runs:
             raise Refused(
                 f"{len(self.running)} {what} are worked on and {len(self.waiting)} wait, so yours "
                 f"would be number {len(self.waiting) + 1} in a queue that holds {places.waiting}; "
                 f"try again in {seconds} s",
-                status=503,
-                seconds=seconds,
+                503,
+                again,
             )
         turn = Turn(self, visitor)
         self.waiting.append(turn)

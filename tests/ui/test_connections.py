@@ -14,16 +14,17 @@ from starlette.responses import PlainTextResponse, StreamingResponse
 
 from gpt2.ui import connections
 from gpt2.ui.connections import Bounded, Heartbeats
+from gpt2.ui.guard import Guard
 
 MUCH = 64 * 2**20  # bytes
 
 
 async def answered(scope, receive, send):
-    """Says who asked, and how much; /heartbeat/ goes on until its listener is gone."""
+    """Says who asked, and how much; /gradio_api/heartbeat/ goes on until its listener is gone."""
     request = Request(scope, receive)
     if request.url.path == "/much":
         answer = StreamingResponse(iter([b"x" * 2**20] * (MUCH // 2**20)))
-    elif request.url.path.startswith("/heartbeat/"):
+    elif request.url.path.startswith("/gradio_api/heartbeat/"):
         answer = StreamingResponse(alive())
     else:
         answer = PlainTextResponse(f"{request.client.host} {len(await request.body())}")
@@ -40,7 +41,9 @@ class Served:
     """That, on a port of its own."""
 
     def __init__(self, trusted_proxies=""):
-        config = uvicorn.Config(Heartbeats(answered), port=0, lifespan="off", log_level="critical")
+        config = uvicorn.Config(
+            Guard(Heartbeats(answered)), port=0, lifespan="off", log_level="critical"
+        )
         self.server = Bounded(config, trusted_proxies=trusted_proxies)
         self.server.run_in_thread()
         (self.port,) = [one.getsockname()[1] for one in self.server.servers[0].sockets]
@@ -83,7 +86,7 @@ def rest(connection):
 pytestmark = pytest.mark.slow
 
 GET = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
-POST = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n"
+POST = b"POST /gradio_api/queue/join HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n"
 
 
 def test_a_connection_that_asks_nothing_is_closed_without_a_word(served):
@@ -122,7 +125,7 @@ def test_a_second_request_of_a_connection_has_a_clock_too(served):
 
 def test_a_whole_request_is_answered_and_its_connection_serves_again(served):
     with httpx.Client(base_url=f"http://127.0.0.1:{served.port}") as client:
-        assert client.post("/", content="123456789").text == "127.0.0.1 9"
+        assert client.post("/gradio_api/queue/join", content="123456789").text == "127.0.0.1 9"
         time.sleep(0.1)
         assert client.get("/").text == "127.0.0.1 0"
 
@@ -150,12 +153,12 @@ def test_one_address_holds_no_more_connections_than_its_share(served):
 def test_open_pages_of_one_address_are_bounded(served, monkeypatch):
     """600 heartbeats were held."""
     monkeypatch.setattr(connections, "SHARE", 1000)
-    beat = b"GET /heartbeat/a HTTP/1.1\r\nhost: x\r\n\r\n"
+    beat = b"GET /gradio_api/heartbeat/a HTTP/1.1\r\nhost: x\r\n\r\n"
     with ExitStack() as stack:
         for _ in range(connections.PAGES // 2):
             page = stack.enter_context(served.connection(beat))
             assert b"200" in page.recv(2**10)
-        refused = served.get("/heartbeat/b")
+        refused = served.get("/gradio_api/heartbeat/b")
         assert refused.status_code == 429
         assert "200 open pages of your address" in refused.json()["detail"]
         with served.connection(beat, source="127.0.0.9") as other:

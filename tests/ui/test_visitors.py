@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from gpt2.ui.visitors import Line, Places, Refused, visitor_of
+from gpt2.ui.incoming import Refused
+from gpt2.ui.visitors import Line, Places, visitor_of
 
 TEXTS = Places("texts", running=4, waiting=4)
 
@@ -58,7 +59,7 @@ def test_one_address_never_has_more_than_half_of_all_places():
         Refused, match=r"4 texts of your address .* may have 4 at a time"
     ) as refused:
         join(line, "7")
-    assert (refused.value.status, refused.value.seconds) == (429, 1)
+    assert (refused.value.status, refused.value.headers) == (429, {"retry-after": "1"})
     join(line, "8")
 
 
@@ -134,7 +135,7 @@ def test_the_seconds_until_trying_again_are_those_that_requests_took(monkeypatch
         join(line, visitor)
     with pytest.raises(Refused) as refused:
         join(line, "9")
-    assert refused.value.seconds == 60
+    assert refused.value.headers == {"retry-after": "60"}
     with pytest.raises(Refused) as refused:
         line_of(*"77778888", "9")
-    assert refused.value.seconds == 2
+    assert refused.value.headers == {"retry-after": "2"}
