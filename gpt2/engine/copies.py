@@ -6,7 +6,7 @@ or comes back.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,7 +77,7 @@ class Copies:
 
     # --- in a copy ------------------------------------------------------------------------------
 
-    def answer(self, call: Call) -> Iterator[Any]:
+    def answer(self, call: Call) -> Generator[Any, None, None]:
         """What a Replica answers to a call, one message after another."""
         try:
             if self._replica is None:

@@ -4,13 +4,14 @@ There the package `spaces` forks this process for a call, and the copy (copies.p
 it has answered. Nothing here touches a GPU.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from contextvars import copy_context
 from math import ceil
 from threading import Thread
 from typing import Any, Protocol
 
+from gpt2.config import GPT2Config
 from gpt2.devices import pick_device, pick_dtype
 from gpt2.engine.catalog import Catalog
 from gpt2.engine.copies import Call, Copies, Failed
@@ -22,10 +23,10 @@ from gpt2.model import parameter_count
 START = 5  # seconds until a copy has its GPU and an engine there
 LAYER = 5e-4  # seconds that a pass through the model may take for each layer,
 PARAMETERS = 2e11  # and of these a second; both generous, as who is late is cut off
-MANY = 500  # passes of what is answered in parts, or tests an explanation
-MANY_PASSES = ("ablation_maps", "attributions", "faithfulness")
+# Passes of what takes more than one.
+MANY = {"ablation_maps": 500, "attributions": 500, "faithfulness": 500, "model_heads": 10}
 
-Task = Callable[[Call], Iterator[Any]]
+Task = Callable[[Call], Generator[Any, None, None]]
 
 
 class Lender(Protocol):
@@ -118,17 +119,10 @@ class LentGPU:
         self.alive = False
 
     def seconds(self, call: Call) -> int:
-        """How long a call may take: its work on a slow day, and no more than a text may take."""
-        if call.method == "write":
-            request, begun, *_ = call.args
-            model, passes = begun.model, request.max_new_tokens
-        else:
-            _, method, _, named = call.args
-            model = named.get("model") or named.get("classifier") or self._catalog.models[0]
-            passes = MANY if method in MANY_PASSES else 1
-        config = self._catalog.config(model)
-        one = config.n_layer * LAYER + parameter_count(config) / PARAMETERS
-        return START + ceil(min(passes * one, self.settings.limits.seconds))
+        """How long a call may take; then its copy is cut off."""
+        model, passes = work_of(call)
+        config = self._catalog.config(model or self._catalog.models[0])
+        return seconds_for(passes, config, most=self.settings.limits.seconds)
 
     # --- what needs no GPU ----------------------------------------------------------------------
 
@@ -147,10 +141,10 @@ class LentGPU:
 
     # --- what does ------------------------------------------------------------------------------
 
-    def _messages(self, call: Call) -> Iterator[Any]:
+    def _messages(self, call: Call) -> Generator[Any, None, None]:
         """What a copy answers, as it comes; closing the iterator ends the work."""
         try:
-            with closing(self._lent(call)) as answers:  # type: ignore[type-var]
+            with closing(self._lent(call)) as answers:
                 for message in answers:
                     if isinstance(message, Failed):
                         raise message.error
@@ -164,7 +158,7 @@ class LentGPU:
     def _listen(self, stream: Stream, call: Call) -> None:
         self._texts.add(stream)
         try:
-            with closing(self._messages(call)) as messages:  # type: ignore[type-var]
+            with closing(self._messages(call)) as messages:
                 for message in messages:
                     for one in message:
                         stream.put(one)
@@ -175,3 +169,22 @@ class LentGPU:
             stream.end(error)
         finally:
             self._texts.discard(stream)
+
+
+def work_of(call: Call) -> tuple[str, int]:
+    """Which model a call is for, empty for the first, and how often it runs through that."""
+    if call.method == "write":
+        request, begun, *_ = call.args
+        return begun.model, request.max_new_tokens
+    _, method, _, named = call.args
+    return named.get("model") or named.get("classifier", ""), MANY.get(method, 1)
+
+
+def seconds_for(passes: int, config: GPT2Config, *, most: float) -> int:
+    """The time to ask for: that of so many passes on a slow day, and of what comes before.
+
+    Args:
+        most: seconds that a text may take.
+    """
+    one = config.n_layer * LAYER + parameter_count(config) / PARAMETERS
+    return START + ceil(min(passes * one, most))

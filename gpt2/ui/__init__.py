@@ -7,6 +7,7 @@ engine, as pictures of gpt2.figures.
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from html import escape
 from typing import Any
 
@@ -20,8 +21,9 @@ os.environ.setdefault("GRADIO_TEMP_DIR", scratch())
 
 import gradio as gr
 
-if on_zerogpu():
-    import spaces  # noqa: F401  # it patches torch, and so comes before what imports that
+if on_zerogpu():  # there it patches torch, and so comes before what imports that
+    with suppress(ImportError):  # which the engine tells in words
+        import spaces  # noqa: F401
 
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
