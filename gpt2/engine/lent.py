@@ -20,7 +20,7 @@ from gpt2.engine.replicas import Arguments
 from gpt2.engine.stream import Stream
 from gpt2.model import parameter_count
 
-START = 5  # seconds until a copy has its GPU and an engine there
+START = 10  # seconds until a copy has its GPU and an engine there
 LAYER = 5e-4  # seconds that a pass through the model may take for each layer,
 PARAMETERS = 2e11  # and of these a second; both generous, as who is late is cut off
 # Passes of what takes more than one.
