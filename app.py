@@ -106,6 +106,8 @@ def main(argv: list[str] | None = None) -> int:
         made.error(f"--root-path is {args.root_path!r}; it must begin with /")
     if args.replicas is not None and args.replicas < 1:
         made.error(f"--replicas is {args.replicas}; it must be at least 1")
+    if args.replicas is not None and on_zerogpu():
+        made.error("--replicas is for machines of one's own; a ZeroGPU Space has its own processes")
     start_log(as_json=args.log_json)
 
     def work() -> int:

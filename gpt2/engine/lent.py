@@ -17,6 +17,7 @@ from gpt2.engine.catalog import Catalog
 from gpt2.engine.copies import Call, Copies, Failed
 from gpt2.engine.replica import Settings
 from gpt2.engine.replicas import Arguments
+from gpt2.engine.scheduler import Closed
 from gpt2.engine.stream import Stream
 from gpt2.model import parameter_count
 
@@ -115,7 +116,7 @@ class LentGPU:
         raise ValueError("a ZeroGPU Space reads its models when it starts; restart it")
 
     def close(self) -> None:
-        """Ask no more."""
+        """Ask no more, and let what is on its way end with its next message."""
         self.alive = False
 
     def seconds(self, call: Call) -> int:
@@ -143,6 +144,8 @@ class LentGPU:
 
     def _messages(self, call: Call) -> Generator[Any, None, None]:
         """What a copy answers, as it comes; closing the iterator ends the work."""
+        if not self.alive:
+            raise Closed
         try:
             with closing(self._lent(call)) as answers:
                 for message in answers:

@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -102,19 +102,19 @@ class Library:
         device: torch.device,
         dtype: torch.dtype,
         keep: int,
-        held: Mapping[str, Weights] | None = None,
+        held: dict[str, Weights] | None = None,
     ) -> None:
         """Load the default of each kind.
 
         Args:
             keep: models of each kind kept in memory.
-            held: models that were read before, by name.
+            held: models that were read before, by name; each is taken out when it is used.
 
         Raises:
             FileNotFoundError, ValueError: one of the two can't be loaded.
         """
         self.catalog, self.device, self.dtype, self._keep = catalog, device, dtype, keep
-        self._held = held or {}
+        self._held = {} if held is None else held
         self._loaded: dict[str, Loaded] = {}  # in the order of last use
         self._smaller: dict[str, str | None] = {}  # whose guesses are tried, by model
         self._lock, self._reading = threading.Lock(), threading.Lock()
@@ -179,7 +179,7 @@ class Library:
         is made ready.
         """
         start = time.perf_counter()
-        found = self._held.get(name) or read_weights(
+        found = self._held.pop(name, None) or read_weights(
             self.catalog, name, device=self.device, dtype=self.dtype
         )
         model = found.model.to(self.device)

@@ -12,13 +12,15 @@ import signal
 import threading
 from contextlib import contextmanager
 from contextvars import ContextVar
+from importlib.util import find_spec
 
 import gradio as gr
 import pytest
 from questions import VIEWS, WRONG, same, texts
 
+import app
 from gpt2.config import SIZES
-from gpt2.engine import Limits, Request
+from gpt2.engine import Closed, Limits, Request
 from gpt2.engine.catalog import Catalog
 from gpt2.engine.copies import Call
 from gpt2.engine.inspector import Inspector
@@ -223,6 +225,30 @@ def test_the_work_of_a_call_is_known_before_it_is_sent(lent):
     named = {"model": "tiny", "method": METHODS[0]}
     _, passes = work_of(Call("ask_parts", ("inspector", "attributions", (), named)))
     assert passes > 100
+
+
+@pytest.mark.skipif(bool(find_spec("spaces")), reason="spaces is here")
+def test_without_its_package_one_sentence_says_so(monkeypatch, capsys):
+    monkeypatch.setenv("SPACES_ZERO_GPU", "true")
+    assert app.main([]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("app.py: a ZeroGPU Space lends its GPU through the package spaces")
+    assert said.endswith("pip install spaces\n")
+
+
+def test_what_was_closed_asks_for_no_gpu(model_directory, classifier_directory, lender):
+    limits, names = Limits(), (str(model_directory), str(classifier_directory))
+    settings = Settings(*names, device="cpu", dtype="auto", limits=limits)
+    catalog = Catalog(*names, limits)
+    closed = RemoteEngine(catalog, LentGPU(settings, catalog, lender))
+    before = len(lender.asked)
+    closed.close()
+    with pytest.raises(Closed):
+        closed.inspector.score("It rains.")
+    with pytest.raises(Closed):
+        list(closed.generate(LONG))
+    assert not closed.pulse().alive
+    assert len(lender.asked) == before
 
 
 @pytest.mark.parametrize(
