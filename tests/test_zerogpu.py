@@ -75,6 +75,7 @@ class Hub:
 
     calls: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     refusal: tuple[int, bytes] | None = None  # of the next ones: a status and a body
+    pings: int = 0  # that the next ones get while they wait for a GPU
     _lent: dict[str, int] = field(default_factory=dict)  # number of the GPU by token
     _warm: set[int] = field(default_factory=set)  # whose worker waits for more
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -123,11 +124,23 @@ def hub():
         def do_POST(self):
             parts = urlsplit(self.path)
             status, body = made.answer(parts.path, dict(parse_qsl(parts.query)))
+            waits = made.pings and parts.path == "/schedule"
             self.send_response(status)
-            self.send_header("content-type", "application/json")
+            self.send_header("content-type", "text/event-stream" if waits else "application/json")
+            if waits:
+                self.send_header("connection", "close")
+                self.end_headers()
+                self.wait(body)
+                return
             self.send_header("content-length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
+
+        def wait(self, body):
+            for _ in range(made.pings):
+                self.wfile.write(b"event: ping\n\n")
+                time.sleep(0.2)
+            self.wfile.write(b"event: succeeded\ndata: " + body + b"\n\n")
 
         def log_message(self, *_):
             pass
@@ -165,7 +178,8 @@ def page(hub, tmp_path_factory):
     ):
         until_open(process, port)
         process.port, process.directory = port, directory
-        until(lambda: hub.calls and not hub.lent, seconds=60)  # its example is written
+        said = directory / "log"
+        until(lambda: "Open http" in said.read_text() and not hub.lent, seconds=60)
         yield process
         with suppress(ProcessLookupError):  # mostly it has ended
             os.killpg(process.pid, signal.SIGKILL)
@@ -268,6 +282,18 @@ def test_who_gets_no_gpu_is_told_why(page, hub, status, body, said):
             assert said in answer
     finally:
         hub.refusal = None
+
+
+def test_who_waits_for_a_gpu_has_it_after_others(page, hub, alone):
+    hub.pings = 3
+    *_, text = alone.generate(Request("The president said", 40, Sampling(seed=7)))
+    try:
+        told = {"prompt": "The president said", "seed": 7, "max_new_tokens": 40}
+        event, (found,) = asked(page.port, "generate", **told)
+        assert (event, found["completion"]) == ("complete", text.completion)
+        assert asked(page.port, "classify", text="It rains goals")[0] == "complete"
+    finally:
+        hub.pings = 0
 
 
 def test_a_worker_that_is_cut_off_is_told_and_the_next_one_answers(page, hub):

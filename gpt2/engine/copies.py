@@ -6,7 +6,7 @@ or comes back.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Generator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,11 +101,11 @@ class Copies:
         return Engine(library, limits)
 
 
-def _as_they_come(answer: Awaitable[Any] | AsyncIterator[Any]) -> Iterator[Any]:
+def _as_they_come(answer: Awaitable[Any] | AsyncGenerator[Any, None]) -> Iterator[Any]:
     """An answer, or all that is yielded, for a thread without an event loop."""
     loop = asyncio.new_event_loop()
     try:
-        if not isinstance(answer, AsyncIterator):
+        if not isinstance(answer, AsyncGenerator):
             yield loop.run_until_complete(_awaited(answer))
             return
         while True:
@@ -114,10 +114,17 @@ def _as_they_come(answer: Awaitable[Any] | AsyncIterator[Any]) -> Iterator[Any]:
             except StopAsyncIteration:
                 return
     finally:
-        if hasattr(answer, "aclose"):
-            loop.run_until_complete(answer.aclose())
+        loop.run_until_complete(_closed(answer))
         loop.close()
 
 
 async def _awaited(one: Awaitable[Any]) -> Any:
     return await one
+
+
+async def _closed(answer: Awaitable[Any] | AsyncGenerator[Any, None]) -> None:
+    """Close a generator, and those that it was fed by, which the loop closes when it has time."""
+    if isinstance(answer, AsyncGenerator):
+        await answer.aclose()
+    await asyncio.sleep(0)
+    await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
