@@ -6,6 +6,8 @@ or comes back.
 """
 
 import asyncio
+import logging
+import traceback
 from collections.abc import AsyncGenerator, Awaitable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +18,8 @@ from gpt2.engine.catalog import Catalog
 from gpt2.engine.engine import Engine
 from gpt2.engine.library import Library, Weights, read_weights
 from gpt2.engine.replica import Replica
+
+log = logging.getLogger(__name__)
 
 FORESEEN = (ValueError, OSError, FloatingPointError)  # whose words are meant for who asked
 
@@ -85,8 +89,10 @@ class Copies:
             yield from _as_they_come(getattr(self._replica, call.method)(*call.args))
         except Exception as error:
             foreseen = isinstance(error, FORESEEN)
-            kind = "" if foreseen else f"{type(error).__name__}: "
-            yield Failed(f"{kind}{error}", foreseen)
+            if not foreseen:  # its words may be a visitor's
+                place = traceback.extract_tb(error.__traceback__)[-1]
+                log.error("%s in a copy (%s:%s)", type(error).__name__, place.name, place.lineno)
+            yield Failed(str(error), foreseen)
 
     def load(self) -> Engine:
         """The engine of a copy: there is a GPU, and none of the threads that were here."""

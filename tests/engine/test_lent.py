@@ -81,6 +81,7 @@ class Lender:
                 while (answer := pickle.loads(copy.there.recv_bytes())) is not None:
                     yield answer
             except (EOFError, ConnectionError):
+                copy = None
                 raise gr.Error("GPU task aborted", title="ZeroGPU worker error") from None
             except GeneratorExit:
                 copy.stopped.set()
@@ -88,7 +89,7 @@ class Lender:
                     pass
                 raise
             finally:
-                if copy.process.is_alive():
+                if copy is not None:
                     self.idle.append(copy)
 
         return lent
@@ -186,6 +187,12 @@ def test_a_copy_that_is_cut_off_is_told_in_words_and_the_next_one_answers(lent, 
     copy.process.join()
     copy.there.close()
     assert same(lent.inspector.score("It rains."), engine.inspector.score("It rains."))
+
+
+def test_an_unforeseen_error_keeps_its_words_from_the_page(lent):
+    with pytest.raises(RuntimeError, match="rollout"):
+        lent.replicas.call("ask", "inspector", "rollout", (), {"model": "tiny"})
+    assert lent.inspector.score("It rains.").logprobs.size
 
 
 def test_a_refusal_is_told_in_the_space_s_words(lent, lender):
