@@ -2,9 +2,10 @@
 
 pip install spaces && python -m pytest -n 0 -m soak tests/test_zerogpu.py: half a minute.
 
-Stood in for is the machine that lends GPUs, here a small server; and, where torch was built without
-CUDA, what the package looks at in it and the two calls by which a copy moves to its GPU. All else
-is the package: its patches of torch, its decorator, its forked workers, their queues, its errors.
+Stood in for is the machine that lends GPUs, here a small server; where there is no GPU, the two
+calls by which a worker moves to it; and where torch was built without CUDA, what the package looks
+at in it. All else is the package: its patches of torch, its decorator, its forked workers, their
+queues, its errors.
 """
 
 import json
@@ -49,8 +50,7 @@ def torch_without_cuda(torch):
         torch._C._cuda_init = lambda: None
 
 def workers_without_gpu(there):
-    import torch
-    if not hasattr(torch._C, "_cuda_getDeviceCount"):
+    if os.environ["DEVICE"] == "cpu":
         there.init = there.move = lambda *_, **__: None
 
 THEN = {"torch": torch_without_cuda, "spaces.zero.torch": workers_without_gpu}
@@ -160,6 +160,7 @@ def page(hub, tmp_path_factory):
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(directory), os.environ.get("PYTHONPATH", "")]),
         "TOLD": str(directory / "told"),
+        "DEVICE": DEVICE,
         "SPACES_ZERO_GPU": "true",
         "SPACES_ZERO_DEVICE_API_URL": hub.url,
         "ZEROGPU_OFFLOAD_DIR": str(directory / "tensors"),

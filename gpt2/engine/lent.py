@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 from contextvars import copy_context
 from math import ceil
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any, Protocol
 
 from gpt2.config import GPT2Config
@@ -49,13 +49,34 @@ def space_lender() -> Lender:
     """
     try:
         import spaces
+        from spaces.zero import wrappers
     except ImportError:
         raise ValueError(
             "a ZeroGPU Space lends its GPU through the package spaces, which is missing here; "
             "pip install spaces"
         ) from None
+    wrappers.Process = forked_in_turn(wrappers.Process)
     lender: Lender = spaces.GPU
     return lender
+
+
+def forked_in_turn(process: Any) -> Any:
+    """A kind of process of which no two are forked at the same time.
+
+    filelock (4.3, Python 3.12), which the hub's library brings along, lets a fork fail in one
+    thread amid that of another. Then `spaces` would never give the GPU back.
+
+    Args:
+        process: a multiprocessing.Process that forks.
+    """
+    turn = Lock()
+
+    class InTurn(process):  # type: ignore[misc]
+        def start(self) -> None:
+            with turn:
+                super().start()
+
+    return InTurn
 
 
 class LentGPU:
