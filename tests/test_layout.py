@@ -16,8 +16,9 @@ PACKAGE = ROOT / "gpt2"
 ROOMS = {
     "basics": ["checks", "command", "ending", "flags", "log_lines", "records", "text_files"],
     "the model": [
-        *("config", "model", "cache", "vocabulary", "visible", "tokenizer", "classifier"),
+        *("config", "model", "cache", "visible", "tokenizer", "classifier"),
         *("sampling", "prediction", "generate"),
+        *("vocabulary", "tokenizer_json", "added_tokens", "byte_pairs"),
     ],
     "devices": ["devices"],
     "fast": ["fast"],
@@ -59,12 +60,13 @@ HOMES = {
     "prometheus_client": {"gpt2/ui/metrics.py"},
     "mcp": {"gpt2/ui/api/mcp_server.py"},
     "matplotlib": {"gpt2/figures"},
-    "tiktoken": {"gpt2/tokenizer.py"},
+    "tiktoken": {"gpt2/byte_pairs.py"},
     "pandas": set(),
     "sklearn": {"gpt2/agnews/baselines.py"},
     "transformers": set(),
 }
-TORCHLESS = ["config", "records", "tokenizer", "vocabulary", "memory", "data"]
+TORCHLESS = ["config", "records", "tokenizer", "vocabulary", "tokenizer_json", "memory", "data"]
+TORCHLESS += ["added_tokens", "byte_pairs"]
 TORCHLESS += ["command", "text_files", "checks", "figures", "ui"]
 
 
