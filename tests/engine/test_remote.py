@@ -179,10 +179,8 @@ def test_a_branch_is_the_same_from_a_replica(remote, engine):
     *_, there = remote.branch(request, trace.ids, place, 11)
     assert same(here, there)
     begun = remote.writer.begin(request)
-    chosen = [(place, 11), (place + 4, 12)]
-    assert remote.writer.chosen(request, begun, chosen) == engine.writer.chosen(
-        request, begun, chosen
-    )
+    asked = (request, begun, trace.ids, place, (11, 12))
+    assert remote.writer.forced(*asked) == engine.writer.forced(*asked)
 
 
 def test_what_is_loaded_is_described_alike(remote, engine):
