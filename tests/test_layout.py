@@ -14,7 +14,9 @@ PACKAGE = ROOT / "gpt2"
 
 # The rooms: modules and folders of gpt2/, and beside it the programs.
 ROOMS = {
-    "basics": ["checks", "command", "ending", "flags", "log_lines", "records", "text_files"],
+    "basics": [
+        *("checks", "command", "ending", "flags", "log_lines", "records", "space", "text_files"),
+    ],
     "the model": [
         *("config", "model", "cache", "visible", "tokenizer", "classifier"),
         *("sampling", "prediction", "generate"),
@@ -57,6 +59,7 @@ HOMES = {
     "tensorflow": {"gpt2/conversion/tensorflow.py"},
     "ray": {"gpt2/engine/cluster.py", "gpt2/engine/replicas.py", "gpt2/news_workers.py"},
     "gradio": {"gpt2/ui"},
+    "spaces": {"gpt2/engine/lent.py", "gpt2/ui/__init__.py"},
     "prometheus_client": {"gpt2/ui/metrics.py"},
     "mcp": {"gpt2/ui/api/mcp_server.py"},
     "matplotlib": {"gpt2/figures"},
@@ -66,8 +69,8 @@ HOMES = {
     "transformers": set(),
 }
 TORCHLESS = ["config", "records", "tokenizer", "vocabulary", "tokenizer_json", "memory", "data"]
-TORCHLESS += ["added_tokens", "byte_pairs"]
-TORCHLESS += ["command", "text_files", "checks", "figures", "ui"]
+TORCHLESS += ["added_tokens", "byte_pairs", "command", "space", "text_files", "checks"]
+TORCHLESS += ["figures", "ui"]
 
 
 def sources() -> list[Path]:

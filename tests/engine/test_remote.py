@@ -12,22 +12,21 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
 import pytest
+from questions import VIEWS, WRONG, same, texts
 
-from gpt2.engine import Limits, Request, Scales
+from gpt2.engine import Limits, Request
 from gpt2.engine.catalog import Catalog
 from gpt2.engine.cluster import start_ray
 from gpt2.engine.remote import RemoteEngine
 from gpt2.engine.replica import Replica, Settings
 from gpt2.engine.replicas import Replicas
 from gpt2.model import GPT2
-from gpt2.records import METHODS
 from gpt2.sampling import Sampling
 
 pytestmark = [
@@ -37,9 +36,6 @@ pytestmark = [
 if not find_spec("ray"):
     pytest.skip("needs pip install 'ray[serve]'", allow_module_level=True)
 
-IDS = (15496, 995, 11, 262, 262, 995, 318, 15496)
-LIVELY = Sampling(temperature=1.5, top_k=0, seed=7)
-HALVED = Scales(((1.0, 0.5),) * 2, (1.0, 0.0), (1.0, 1.0))
 POISON = "a prompt that ends whoever reads it"
 REQUESTS = [
     Request(f"The {noun} of the", 60, Sampling(seed=seed), model="mini")
@@ -111,96 +107,27 @@ def answer(engine, request):
     return trace.completion, trace.steps, trace.finish_reason, trace.truncated
 
 
-def same(first, second):
-    """Whether two records, arrays or lists of them say the same, NaN for NaN."""
-    if is_dataclass(first):
-        names = [field.name for field in fields(first) if field.name != "seconds"]
-        return type(first) is type(second) and all(
-            same(getattr(first, name), getattr(second, name)) for name in names
-        )
-    if isinstance(first, list):
-        return len(first) == len(second) and all(map(same, first, second))
-    if isinstance(first, dict | str | tuple):
-        return first == second
-    return np.array_equal(np.asarray(first), np.asarray(second), equal_nan=True)
-
-
-VIEWS = {
-    "attention": lambda see: see.attention(IDS, 1, model="tiny", weighted=True),
-    "attention_window": lambda see: see.attention_window(
-        IDS, 1, rows=(2, 6), columns=(0, 4), model="tiny"
-    ),
-    "overview": lambda see: see.overview(IDS, 1, 3, model="tiny"),
-    "tiles": lambda see: see.tiles(IDS, 3, model="tiny"),
-    "rollout": lambda see: see.rollout(IDS, model="tiny"),
-    "logit_lens": lambda see: see.logit_lens(IDS, [3, 5], model="tiny"),
-    "heads": lambda see: see.heads(IDS, model="tiny"),
-    "model_heads": lambda see: see.model_heads(model="tiny"),
-    "step": lambda see: see.step(IDS, 4, LIVELY, model="tiny"),
-    "waterfall": lambda see: see.waterfall(IDS, 4, LIVELY, model="tiny"),
-    "score_tokens": lambda see: see.score_tokens(IDS, model="tiny"),
-    "score": lambda see: see.score("It rains in Spain."),
-    "classify": lambda see: see.classify("It rains goals in Spain."),
-    "ablation_maps": lambda see: list(see.ablation_maps(IDS, 5, model="tiny")),
-    "ablate": lambda see: see.ablate(IDS, 5, HALVED, model="tiny"),
-    "faithfulness": lambda see: see.faithfulness(IDS, 5, 11, model="tiny", quick=True),
-    "tokens_read": lambda see: see.tokens_read(IDS, model="tiny"),
-} | {
-    method: lambda see, method=method: list(
-        see.attributions(IDS, 5, 11, method=method, model="tiny", instead_of=7)
-    )
-    for method in METHODS
-}
-
-
 @pytest.mark.parametrize("view", VIEWS)
 def test_a_view_is_the_same_from_a_replica(remote, engine, view):
     assert same(VIEWS[view](remote.inspector), VIEWS[view](engine.inspector))
 
 
-def test_a_text_is_the_same_from_a_replica(remote, engine):
-    for request in (
-        Request("Hello world", 30, LIVELY),
-        Request("Hello world", 30, LIVELY, stop="e"),
-        Request("", 200, Sampling(temperature=0)),
-    ):
-        request = replace(request, max_new_tokens=min(request.max_new_tokens, 200))
-        for scales in (None, HALVED):
-            *_, here = engine.generate(request, scales=scales)
-            *_, there = remote.generate(request, scales=scales)
-            assert same(here, there)
-
-
-def test_a_branch_is_the_same_from_a_replica(remote, engine):
-    request = Request("Hello world", 20, LIVELY)
-    *_, trace = engine.generate(request)
-    place = len(trace.prompt_ids) + 5
-    *_, here = engine.branch(request, trace.ids, place, 11)
-    *_, there = remote.branch(request, trace.ids, place, 11)
-    assert same(here, there)
-    begun = remote.writer.begin(request)
-    asked = (request, begun, trace.ids, place, (11, 12))
-    assert remote.writer.forced(*asked) == engine.writer.forced(*asked)
+def test_texts_and_branches_are_the_same_from_a_replica(remote, engine):
+    assert same(texts(remote), texts(engine))
 
 
 def test_what_is_loaded_is_described_alike(remote, engine):
     assert remote.describe() == engine.describe()
 
 
-def test_an_error_has_its_kind_and_its_words(remote, engine):
-    for wrong in (
-        lambda one: one.inspector.attention(IDS, 9, model="tiny"),
-        lambda one: one.inspector.classify(""),
-        lambda one: list(one.inspector.attributions(IDS, 99, 1, method=METHODS[0], model="tiny")),
-        lambda one: one.library.get("nobody"),
-        lambda one: one.writer.begin(Request("x", 9999)),
-    ):
-        with pytest.raises(ValueError) as here:
-            wrong(engine)
-        with pytest.raises(ValueError) as there:
-            wrong(remote)
-        assert str(there.value) == str(here.value)
-        assert type(there.value) is type(here.value)
+@pytest.mark.parametrize("wrong", WRONG)
+def test_an_error_has_its_kind_and_its_words(remote, engine, wrong):
+    with pytest.raises(ValueError) as here:
+        WRONG[wrong](engine)
+    with pytest.raises(ValueError) as there:
+        WRONG[wrong](remote)
+    assert str(there.value) == str(here.value)
+    assert type(there.value) is type(here.value)
 
 
 def test_the_page_loads_no_weights(remote):
