@@ -94,7 +94,7 @@ def launch_options(routes: Sequence[BaseRoute] = (), lifespan: Lifespan[Any] | N
                 Middleware(Heartbeats),
                 Middleware(SignIn),
                 Middleware(Calls),
-                Middleware(Opening, head=_own, body=_snapshot, policy=_policy),
+                Middleware(Opening, head=_own, body=_snapshot, policy=page_policy),
             ],
             "routes": [APIRoute("/health", health), *routes],
             "lifespan": lifespan,
@@ -144,10 +144,6 @@ def _snapshot(scope: Scope) -> str:
     app: Served = scope["app"].get_blocks()
     example = app.example.get() if app.example else None
     return snapshot(app.skeleton, example, f"gradio-container-{gr.__version__.replace('.', '-')}")
-
-
-def _policy(scope: Scope, html: bytes) -> bytes:
-    return page_policy(html, shared=scope["app"].get_blocks().share)
 
 
 def _page(engine: Engine) -> Page:
