@@ -40,7 +40,7 @@ from gpt2.ui.policy import page_policy
 from gpt2.ui.served import Served
 from gpt2.ui.sign_in import SignIn
 from gpt2.ui.skeleton import skeleton
-from gpt2.ui.style import script, style
+from gpt2.ui.style import elsewhere, script, style
 from gpt2.ui.watch import Watch
 
 TITLE = "GPT-2, from scratch"
@@ -65,7 +65,7 @@ def build_app(engine: Engine) -> gr.Blocks:
     ) as app:
         page = _page(engine)
         with gr.Column(elem_id="page"):
-            gr.HTML(_head(engine), elem_id="head", apply_default_css=False)
+            gr.HTML(_head(engine), elem_id="head", apply_default_css=False, js_on_load=elsewhere())
             with gr.Tabs():
                 with gr.Tab("Generate"):
                     app.example = build_generate(page)

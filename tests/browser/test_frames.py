@@ -6,9 +6,11 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 
+import gradio
 import pytest
 import steps
 from playwright.sync_api import expect
@@ -66,24 +68,33 @@ def address(starter, model_directory, classifier_directory, tmp_path_factory):
 
 
 @contextmanager
-def framed(url):
-    """The address of another site's page, which shows one in a frame."""
+def another_site(html):
+    """The address of a page of another site, which has Gradio's component beside it."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(SimpleHTTPRequestHandler):
         def do_GET(self):
+            if self.path != "/":
+                super().do_GET()
+                return
             self.send_response(200)
             self.send_header("content-type", "text/html")
             self.end_headers()
-            self.wfile.write(OUTSIDE.format(url=url).encode())
+            self.wfile.write(html.encode())
 
         log_message = partial(lambda *_: None)
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    serve = partial(Handler, directory=Path(gradio.__file__).with_name("templates") / "frontend")
+    with ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
         thread = Thread(target=server.serve_forever)
         thread.start()
         yield f"http://outside.localhost:{server.server_port}"
         server.shutdown()
         thread.join()
+
+
+def framed(url):
+    """The address of another site's page, which shows one in a frame."""
+    return another_site(OUTSIDE.format(url=url))
 
 
 @contextmanager
@@ -126,3 +137,17 @@ def test_in_another_sites_frame_the_page_has_room_and_obeys_the_keyboard(browser
         frame.wait_for_function("location.hash.startsWith('#v=1.generate.')")
         whole = "innerHeight > 500 && document.documentElement.scrollHeight <= innerHeight + 1"
         frame.wait_for_function(whole)
+
+
+@pytest.mark.soak
+def test_gradios_element_in_another_sites_page_shows_a_frame(browser, page_server):
+    """It showed the parts of the page, which did nothing: their script was not there."""
+    url = page_server.url.replace("127.0.0.1", "page.localhost")
+    html = f'<script type="module" src="gradio.js"></script><gradio-app src="{url}"></gradio-app>'
+    page = browser.new_page()
+    with another_site(html) as outside:
+        page.goto(outside)
+        frame = page.locator("iframe[title='GPT-2, from scratch']").element_handle().content_frame()
+        steps.generate(frame, "The rain", settings={"New tokens": 8})
+        assert steps.completion(frame)
+        page.close()
