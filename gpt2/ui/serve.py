@@ -1,9 +1,11 @@
 """Putting the page on the network, and saying in one sentence what could not be done."""
 
 import errno
+import io
 import os
 import signal
 import socket
+from contextlib import redirect_stdout
 from threading import Thread
 
 from gradio import http_server
@@ -56,16 +58,17 @@ def serve(
     tools = mcp_server(app) if mcp else None
     if tools is not None:
         routes += tools.routes
-    app.launch(
-        server_name=f"[{host}]" if ":" in host else host,
-        server_port=port,
-        share=False,  # see tell_link
-        auth=auth,
-        root_path=root_path,
-        mcp_server=False,  # a better one is among the routes
-        prevent_thread_lock=True,
-        **launch_options(routes, tools and tools.lifespan),
-    )
+    with redirect_stdout(io.StringIO()):  # on a Space it tells of a reload that is off
+        app.launch(
+            server_name=f"[{host}]" if ":" in host else host,
+            server_port=port,
+            share=False,  # see tell_link
+            auth=auth,
+            root_path=root_path,
+            mcp_server=False,  # a better one is among the routes
+            prevent_thread_lock=True,
+            **launch_options(routes, tools and tools.lifespan),
+        )
     app.example.start(then=spare_what_is_here)
     app.example.wait(EXAMPLE_SECONDS)  # who follows the line below finds it there
     heard = listen()
