@@ -12,8 +12,8 @@ What it does not forbid, and why:
 - Frames: other pages may show this one. So a click may be somebody else's idea; no click here does
   more than compute.
 
-On a Space it keeps away what Gradio adds to a page in a window of its own, and only there: a line of
-Hugging Face's over it, which asks their server, and fonts of Google's.
+On a Space it keeps away what Gradio adds to a page in a window of its own, not in a frame: a line
+of Hugging Face's above it, which asks their server, and fonts of Google's.
 """
 
 import base64
