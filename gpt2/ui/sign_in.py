@@ -27,6 +27,13 @@ SIGN_IN = (
 )
 WRONG = "the name or the password is wrong"
 BASIC = {"www-authenticate": 'Basic realm="GPT-2", charset="UTF-8"'}
+# In a frame of another site most browsers keep a cookie for frames of that site alone.
+SECURE, PARTITIONED = b"; Secure", b"; Partitioned"
+SIGNED_IN = b"signed-in"  # the query of a page in a frame that has just been signed in to
+NO_COOKIE = (
+    "the password is right, but your browser keeps no cookie of this page in a frame; open the "
+    "page in a window of its own"
+)
 HEALTH = "/health"  # tells a stranger only whether the page is well
 # Asked by Gradio itself before it serves, and by nobody later.
 STARTING = "/gradio_api/startup-events"
@@ -117,10 +124,14 @@ class SignIn:
             await sign_in_page(str(error), error.status)(scope, receive, send)
             return
 
+        framed = dict(scope["headers"]).get(b"sec-fetch-dest") == b"iframe"
+        place = b"./?" + SIGNED_IN if framed else b"./"
+
         async def to_the_page(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] == 200:
                 kept = [pair for pair in message["headers"] if pair[0] == b"set-cookie"]
-                message = {**message, "status": 303, "headers": [*kept, (b"location", b"./")]}
+                kept += [(name, cookie + PARTITIONED) for name, cookie in kept if SECURE in cookie]
+                message = {**message, "status": 303, "headers": [*kept, (b"location", place)]}
             elif message["type"] == "http.response.body":
                 message = {**message, "body": b""}
             await send(message)
@@ -136,7 +147,9 @@ def _form(scope: Scope, path: str) -> Response:
         Refused: this is no page.
     """
     if path == "/":
-        return sign_in_page()
+        lost = scope.get("query_string") == SIGNED_IN
+        lost = lost and b"access-token" not in dict(scope["headers"]).get(b"cookie", b"")
+        return sign_in_page(NO_COOKIE if lost else "")
     raise Refused(SIGN_IN, 401, {} if b"sec-fetch-mode" in dict(scope["headers"]) else BASIC)
 
 

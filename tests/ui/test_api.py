@@ -719,6 +719,18 @@ def test_nothing_goes_past_the_queue(http, name, way):
     assert "joining the queue" in told(http, "run/predict", json.dumps(body))
 
 
+def test_a_value_that_a_quick_function_of_the_page_can_not_use_is_the_askers_fault(http):
+    """Gradio answers 500, as if the page were broken."""
+    functions = http.get("config").json()["dependencies"]
+    quick = [one for one in functions if not one["queue"] and one["backend_fn"] and one["inputs"]]
+    assert quick
+    for function in quick:
+        body = {"data": [], "fn_index": function["id"], "session_hash": "x"}
+        answer = http.post("gradio_api/run/predict", json=body)
+        assert answer.status_code == 400
+        assert "values and 0 came; load the page again" in answer.json()["error"]
+
+
 @pytest.mark.parametrize("path", ["/etc/hostname", "app.py", "checkpoints/mini/config.json"])
 def test_no_file_of_the_machine_can_be_read(http, path):
     assert http.get(f"gradio_api/file={path}").status_code == 404

@@ -99,6 +99,19 @@ def test_the_form_leads_to_the_page(locked):
         assert visitor.get("config").status_code == 401
 
 
+def test_in_a_frame_a_cookie_is_kept_or_the_visitor_told_that_none_is(locked, stranger):
+    """The form came back without a word, whatever was typed."""
+    form = {"username": NAME, "password": PASSWORD}
+    with httpx.Client(base_url=locked) as visitor:
+        answer = visitor.post("login", data=form, headers=FORM | {"sec-fetch-dest": "iframe"})
+    cookies = answer.headers.get_list("set-cookie")
+    assert any(cookie.endswith("SameSite=none; Secure; Partitioned") for cookie in cookies)
+    shown = answer.headers["location"]
+    assert "your browser keeps no cookie of this page" in stranger.get(shown).text
+    forgotten = {"cookie": "access-token-of-a-page-before=1"}
+    assert 'role="alert"' not in stranger.get(shown, headers=forgotten).text
+
+
 def test_a_wrong_password_is_told_where_it_was_typed(stranger):
     answer = stranger.post("login", data={"username": NAME, "password": "x"}, headers=FORM)
     assert answer.status_code == 401
