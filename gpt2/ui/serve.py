@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 from contextlib import redirect_stdout
+from threading import Thread
 
 from gradio import http_server
 
@@ -86,8 +87,10 @@ def serve(
         print("Closing.", flush=True)
     end_soon(0)
     app.example.stop()
-    engine.close()  # who waits for more is told so
+    closing = Thread(target=engine.close, daemon=True)  # which replicas take a second for
+    closing.start()  # who waits for more is told so
     shut(app)
+    closing.join()
     return 0
 
 
