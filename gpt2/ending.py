@@ -13,7 +13,7 @@ from types import FrameType
 from typing import NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-SECONDS = 1.5  # that tidying up may take
+SECONDS = 1.25  # that tidying up may take
 GRACE = 0.2  # seconds that what was started may take for it
 
 

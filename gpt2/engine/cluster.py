@@ -7,8 +7,9 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, wait
+from functools import partial
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import TypeVar
 
 from gpt2.ending import Processes, children, descendants
@@ -51,14 +52,16 @@ def start_ray(flag: str, package: str) -> list[int]:
         return []
     before = children(os.getpid())
     own = {} if address else {"include_dashboard": False, "object_store_memory": STORE}
+    init = partial(
+        ray.init,
+        address=address or "local",
+        runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        **own,
+    )
     try:
-        ray.init(
-            address=address or "local",
-            runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            **own,
-        )
+        apart(init).result()
     except (ConnectionError, RuntimeError) as error:
         raise ConnectionError(
             f"no Ray cluster answers at RAY_ADDRESS {address} ({' '.join(str(error).split())}); "
@@ -73,7 +76,8 @@ def start_serve() -> None:
 
     logger = logging.getLogger("ray.serve")
     logger.setLevel(logging.ERROR)
-    serve.start(proxy_location="Disabled", logging_config={"log_level": "ERROR"})
+    options = {"proxy_location": "Disabled", "logging_config": {"log_level": "ERROR"}}
+    apart(partial(serve.start, **options)).result()
     logger.setLevel(logging.ERROR)
 
 
@@ -100,18 +104,10 @@ def fitting(share: float) -> float:
     return 1 if share >= 1 else share / 2
 
 
-def once_there_is_room(
-    work: Callable[[], Result], wanted: Mapping[str, float], lacks_room: Callable[[], bool]
-) -> Result:
-    """What something gives that the cluster does, which says in a line what it waits for.
+def apart(work: Callable[[], Result]) -> "Future[Result]":
+    """Work done in a thread: amid Ray's own code the main thread would answer no signal.
 
-    Args:
-        work: done in a thread; Ray waits in it for as long as it takes.
-        wanted: of the cluster's resources, for a part of the work.
-        lacks_room: whether a part of it has waited for them for a while.
-
-    Raises:
-        ConnectionError: there was no room for LONGEST seconds.
+    The thread stays, since the system ends a Ray whose starting thread has ended.
     """
     result: Future[Result] = Future()
 
@@ -120,9 +116,26 @@ def once_there_is_room(
             result.set_result(work())
         except BaseException as error:
             result.set_exception(error)
+        Event().wait()
 
-    Thread(target=do, name="deploying", daemon=True).start()
-    since = 0.0
+    Thread(target=do, name="Ray", daemon=True).start()
+    return result
+
+
+def once_there_is_room(
+    work: Callable[[], Result], wanted: Mapping[str, float], lacks_room: Callable[[], bool]
+) -> Result:
+    """What something gives that the cluster does, which says in a line what it waits for.
+
+    Args:
+        work: Ray waits in it for as long as it takes.
+        wanted: of the cluster's resources, for a part of the work.
+        lacks_room: whether a part of it has waited for them for a while.
+
+    Raises:
+        ConnectionError: there was no room for LONGEST seconds.
+    """
+    result, since = apart(work), 0.0
     while not wait([result], LOOK_SECONDS).done:
         if not lacks_room():
             since = 0.0

@@ -50,7 +50,7 @@ class Replicas:
 
         Raises:
             ValueError: Ray is missing, or the models can't be loaded.
-            ConnectionError: no cluster answers at RAY_ADDRESS.
+            ConnectionError: no cluster answers at RAY_ADDRESS, or it has no room.
         """
         self.settings, self.count, self._kind = settings, count, kind
         self.name = f"gpt2-{sha256(repr((settings, count)).encode()).hexdigest()[:8]}"
@@ -96,14 +96,14 @@ class Replicas:
 
         settings, room = self.settings, ray.cluster_resources()
         share, gpus = (room.get(kind, 0) / self.count for kind in ("CPU", "GPU"))
-        wanted = {"num_cpus": fitting(share)}
+        wanted = {"CPU": fitting(share)}
         if gpus and settings.device in ("auto", "cuda"):
-            wanted["num_gpus"] = fitting(gpus)
+            wanted["GPU"] = fitting(gpus)
         rows = settings.limits.rows
         deployment = serve.deployment(self._kind).options(
             name="replica",
             num_replicas=self.count,
-            ray_actor_options=wanted,
+            ray_actor_options={f"num_{kind.lower()}s": part for kind, part in wanted.items()},
             max_ongoing_requests=4 * rows,
             graceful_shutdown_timeout_s=settings.limits.seconds + 5,
             request_router_config=RequestRouterConfig(request_router_class=ROUTER),
