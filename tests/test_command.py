@@ -139,7 +139,7 @@ def programs() -> list[list[str]]:
 def test_an_interrupt_while_a_program_imports_is_told_in_one_line(program, tmp_path):
     """It was a traceback of whatever was being imported."""
     (tmp_path / "sitecustomize.py").write_text(AT_AN_IMPORT)
-    told = {"INTERRUPT_AT": "20", "INTERRUPTED": str(tmp_path / "where")}
+    told = {"INTERRUPT_AT": "5", "INTERRUPTED": str(tmp_path / "where")}
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), **told}
     options = {"cwd": ROOT, "env": environment, "capture_output": True, "text": True}
     done = subprocess.run([sys.executable, *program, "--help"], timeout=60, **options)
