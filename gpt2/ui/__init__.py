@@ -42,6 +42,7 @@ from gpt2.ui.generate.tab import build_generate
 from gpt2.ui.guard import Guard, refuse_form, refuse_plainly
 from gpt2.ui.health import health
 from gpt2.ui.opening import Opening, snapshot
+from gpt2.ui.pace import Paced
 from gpt2.ui.page import Page, places_of
 from gpt2.ui.policy import page_policy
 from gpt2.ui.served import Served
@@ -99,6 +100,7 @@ def launch_options(routes: Sequence[BaseRoute] = (), lifespan: Lifespan[Any] | N
                 Middleware(Guard),
                 Middleware(Porter),
                 Middleware(Heartbeats),
+                Middleware(Paced),
                 Middleware(SignIn),
                 Middleware(Calls),
                 Middleware(Opening, head=_own, body=_snapshot, policy=page_policy),
