@@ -1,6 +1,6 @@
 """What becomes of --share when the program that holds the tunnel does what it should not.
 
-tests/browser/test_link.py goes through a real tunnel.
+tests/browser/test_public_link.py goes through a real tunnel.
 """
 
 import logging

@@ -1,6 +1,6 @@
 """`app.py --share` through a real tunnel: frp's server and client, as Gradio's link uses them.
 
-pytest -n 0 -m soak tests/browser/test_link.py: a minute. It needs frps and frpc, 0.52 or later, on
+pytest -n 0 -m soak tests/browser/test_public_link.py: a minute. It needs frps and frpc, 0.52 or later, on
 the path or in the directory that FRP names (github.com/fatedier/frp has them). Gradio's own client
 is a frp that was changed: it is given a host and a port in one, has the server choose the name, and
 says the whole address. A few lines of shell around frpc make up for these three. What stands before
