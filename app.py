@@ -18,6 +18,7 @@ from gpt2.command import run_command
 from gpt2.config import DTYPES
 from gpt2.flags import add_debug_flag
 from gpt2.log_lines import start_log
+from gpt2.space import on_zerogpu
 
 
 def parser() -> argparse.ArgumentParser:
@@ -105,9 +106,13 @@ def main(argv: list[str] | None = None) -> int:
         made.error(f"--root-path is {args.root_path!r}; it must begin with /")
     if args.replicas is not None and args.replicas < 1:
         made.error(f"--replicas is {args.replicas}; it must be at least 1")
+    if args.replicas is not None and on_zerogpu():
+        made.error("--replicas is for machines of one's own; a ZeroGPU Space has its own processes")
     start_log(as_json=args.log_json)
 
     def work() -> int:
+        if on_zerogpu():
+            import gpt2.ui  # noqa: F401  # with what patches torch there, and so comes before it
         from gpt2.engine import Engine, Limits
 
         wanted: dict[str, Any] = {
@@ -118,7 +123,11 @@ def main(argv: list[str] | None = None) -> int:
             "limits": Limits(new_tokens=args.max_new_tokens),
         }
         engine: Engine
-        if args.replicas is None:
+        if on_zerogpu():
+            from gpt2.engine.remote import RemoteEngine
+
+            engine = RemoteEngine.load_for_lent_gpu(**wanted)
+        elif args.replicas is None:
             engine = Engine.load(**wanted)
         else:
             from gpt2.engine.remote import RemoteEngine

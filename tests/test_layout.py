@@ -14,10 +14,13 @@ PACKAGE = ROOT / "gpt2"
 
 # The rooms: modules and folders of gpt2/, and beside it the programs.
 ROOMS = {
-    "basics": ["checks", "command", "ending", "flags", "log_lines", "records", "text_files"],
+    "basics": [
+        *("checks", "command", "ending", "flags", "log_lines", "records", "space", "text_files"),
+    ],
     "the model": [
-        *("config", "model", "cache", "vocabulary", "visible", "tokenizer", "classifier"),
+        *("config", "model", "cache", "visible", "tokenizer", "classifier"),
         *("sampling", "prediction", "generate"),
+        *("vocabulary", "tokenizer_json", "added_tokens", "byte_pairs"),
     ],
     "devices": ["devices"],
     "fast": ["fast"],
@@ -56,16 +59,18 @@ HOMES = {
     "tensorflow": {"gpt2/conversion/tensorflow.py"},
     "ray": {"gpt2/engine/cluster.py", "gpt2/engine/replicas.py", "gpt2/news_workers.py"},
     "gradio": {"gpt2/ui"},
+    "spaces": {"gpt2/engine/lent.py", "gpt2/ui/__init__.py"},
     "prometheus_client": {"gpt2/ui/metrics.py"},
     "mcp": {"gpt2/ui/api/mcp_server.py"},
     "matplotlib": {"gpt2/figures"},
-    "tiktoken": {"gpt2/tokenizer.py"},
+    "tiktoken": {"gpt2/byte_pairs.py"},
     "pandas": set(),
     "sklearn": {"gpt2/agnews/baselines.py"},
     "transformers": set(),
 }
-TORCHLESS = ["config", "records", "tokenizer", "vocabulary", "memory", "data"]
-TORCHLESS += ["command", "text_files", "checks", "figures", "ui"]
+TORCHLESS = ["config", "records", "tokenizer", "vocabulary", "tokenizer_json", "memory", "data"]
+TORCHLESS += ["added_tokens", "byte_pairs", "command", "space", "text_files", "checks"]
+TORCHLESS += ["figures", "ui"]
 
 
 def sources() -> list[Path]:

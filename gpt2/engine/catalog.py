@@ -1,7 +1,6 @@
 """What can be asked for: the models' names, shapes and vocabularies. No weights are read here."""
 
 import logging
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,8 +42,7 @@ class Catalog:
         self.limits = limits
         self._directories: dict[str, Path] = {}
         self._labelled: set[str] = set()  # the names that are classifiers
-        self._entries: dict[str, Entry] = {}
-        self._lock = threading.Lock()
+        self._entries: dict[str, Entry] = {}  # without a lock, which a fork might find taken
         first = self._add(hub.find_directory(model), name=model if model in SIZES else "")
         second = self._add(hub.find_directory(classifier))
         if first in self._labelled:
@@ -104,8 +102,7 @@ class Catalog:
         directory = self.directory(name)
         config = weights.read_config(directory)
         entry = Entry(config, load_tokenizer(directory, rows=config.vocab_size))
-        with self._lock:
-            self._entries[name] = entry
+        self._entries[name] = entry
         return entry
 
     def entry(self, name: str) -> Entry:
@@ -114,8 +111,7 @@ class Catalog:
         Raises:
             ValueError: as read; no path of this machine is told.
         """
-        with self._lock:
-            entry = self._entries.get(name)
+        entry = self._entries.get(name)
         if entry is not None:
             return entry
         with self.unlocated(name):

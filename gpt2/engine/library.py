@@ -39,6 +39,49 @@ class Models(Protocol):
 
 
 @dataclass(frozen=True)
+class Weights:
+    """A model as its files have it, and what they said of it when they were read."""
+
+    about: dict[str, str | int]
+    model: GPT2 | GPT2Classifier
+
+
+def read_weights(
+    catalog: Catalog,
+    name: str,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    place: torch.device | None = None,
+) -> Weights:
+    """Read a model's files, in a thread of its own that takes its workers along when it ends.
+
+    Args:
+        device, dtype: where, and in which numbers, it is to compute.
+        place: where it is until then; on the device itself if that is None.
+
+    Raises:
+        FileNotFoundError, ValueError: it can't be loaded.
+    """
+
+    def read() -> Weights:
+        directory = catalog.directory(name)
+        about = catalog.describe(name, dtype=str(dtype).removeprefix("torch."))
+        labels = catalog.read(name).config.labels
+        weights.check_receipt(directory)
+        where, read_in = place or device, fast.computed_in(dtype, device)
+        if not labels:
+            model = weights.load_language_model(directory, device=where, dtype=read_in)
+            return Weights(about, fast.stored(model, dtype))
+        reader = weights.load_classifier(directory, device=where, dtype=read_in)
+        reader.transformer = fast.stored(reader.transformer, dtype)
+        return Weights(about, reader)
+
+    with ThreadPoolExecutor(1, "reading") as apart:
+        return apart.submit(read).result()
+
+
+@dataclass(frozen=True)
 class Loaded:
     """A model in memory, and what it was when it was loaded."""
 
@@ -53,17 +96,25 @@ class Library:
     """The weights of a catalog's models, and the thread that computes with them. Thread-safe."""
 
     def __init__(
-        self, catalog: Catalog, *, device: torch.device, dtype: torch.dtype, keep: int
+        self,
+        catalog: Catalog,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        keep: int,
+        held: dict[str, Weights] | None = None,
     ) -> None:
         """Load the default of each kind.
 
         Args:
             keep: models of each kind kept in memory.
+            held: models that were read before, by name; each is taken out when it is used.
 
         Raises:
             FileNotFoundError, ValueError: one of the two can't be loaded.
         """
         self.catalog, self.device, self.dtype, self._keep = catalog, device, dtype, keep
+        self._held = {} if held is None else held
         self._loaded: dict[str, Loaded] = {}  # in the order of last use
         self._smaller: dict[str, str | None] = {}  # whose guesses are tried, by model
         self._lock, self._reading = threading.Lock(), threading.Lock()
@@ -122,33 +173,21 @@ class Library:
             return loaded
 
     def _read(self, name: str) -> Loaded:
-        """Read a model's files, in a thread of its own that takes its workers along when it ends.
+        """Read a model's files, unless they were read before this library was there.
 
         Not in the model thread, where texts would stand still for as long as that takes; there it
         is made ready.
         """
-        with ThreadPoolExecutor(1, "reading") as reader:
-            return reader.submit(self._read_here, name).result()
-
-    def _read_here(self, name: str) -> Loaded:
-        directory = self.catalog.directory(name)
         start = time.perf_counter()
-        about = self._about(name)
-        config = self.catalog.read(name).config
-        weights.check_receipt(directory)
-        classifier, where = None, self.device
-        read_in = fast.computed_in(self.dtype, where)
-        if config.labels:
-            classifier = weights.load_classifier(directory, device=where, dtype=read_in)
-            backbone = classifier.transformer
-        else:
-            backbone = weights.load_language_model(directory, device=where, dtype=read_in)
-        backbone = fast.stored(backbone, self.dtype)
-        if classifier is not None:
-            classifier.transformer = backbone
+        found = self._held.pop(name, None) or read_weights(
+            self.catalog, name, device=self.device, dtype=self.dtype
+        )
+        model = found.model.to(self.device)
+        classifier = model if isinstance(model, GPT2Classifier) else None
+        backbone = model.transformer if isinstance(model, GPT2Classifier) else model
         decoder = self.scheduler.run(lambda: fast.decoder(backbone))
         log.info("loaded %s in %.1f s", name, time.perf_counter() - start)
-        return Loaded(name, about, backbone, classifier, decoder)
+        return Loaded(name, found.about, backbone, classifier, decoder)
 
     def describe(self, name: str) -> dict[str, str | int]:
         """A model's shape and fingerprint: as it was loaded, or as its files are now.

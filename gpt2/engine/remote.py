@@ -1,4 +1,5 @@
-"""The engine whose models are in other processes: Engine's border, answered by replicas.
+"""The engine whose models are in other processes: Engine's border, answered by replicas, or by
+copies of this process that are lent a GPU.
 
 Names, configurations and vocabularies are read here; no weights are.
 """
@@ -17,6 +18,7 @@ from gpt2.config import SIZES
 from gpt2.engine.catalog import Catalog
 from gpt2.engine.engine import Engine
 from gpt2.engine.inspector import Inspector
+from gpt2.engine.lent import LentGPU, space_lender
 from gpt2.engine.replica import Settings
 from gpt2.engine.replicas import Replicas
 from gpt2.engine.request import Limits, Request
@@ -27,11 +29,13 @@ from gpt2.records import Pulse, Trace, Update
 
 log = logging.getLogger(__name__)
 
+Processes = Replicas | LentGPU
+
 
 class RemoteEngine(Engine):
     """Text in, records out, the same ones as an Engine's."""
 
-    def __init__(self, catalog: Catalog, replicas: Replicas) -> None:
+    def __init__(self, catalog: Catalog, replicas: Processes) -> None:
         count, each = replicas.count, replicas.settings.limits
         # so many are written and wait in all of them together
         self.limits = replace(each, rows=each.rows * count, queue=each.queue * count)
@@ -68,6 +72,25 @@ class RemoteEngine(Engine):
         settings = Settings(model, classifier, device=device, dtype=dtype, limits=limits)
         return cls(catalog, Replicas(settings, replicas))
 
+    @classmethod
+    def load_for_lent_gpu(
+        cls,
+        model: str = "mini",
+        classifier: str = "mini-agnews",
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        limits: Limits | None = None,
+    ) -> "RemoteEngine":
+        """Read what Engine.load does, for a ZeroGPU Space to have it on a GPU during a call.
+
+        Arguments and errors as of Engine.load.
+        """
+        limits, lender = limits or Limits(), space_lender()
+        settings = Settings(model, classifier, device=device, dtype=dtype, limits=limits)
+        catalog = Catalog(model, classifier, limits)
+        return cls(catalog, LentGPU(settings, catalog, lender))
+
     def renew(self) -> None:
         """Have replicas replaced one after another, with what the model directories hold now.
 
@@ -93,7 +116,7 @@ class RemoteEngine(Engine):
 class RemoteLibrary:
     """The models of the replicas."""
 
-    def __init__(self, catalog: Catalog, replicas: Replicas) -> None:
+    def __init__(self, catalog: Catalog, replicas: Processes) -> None:
         self.catalog, self._replicas = catalog, replicas
         self.device = torch.device(replicas.call("device"))
         self.close: Callable[[], object] = replicas.close
@@ -112,7 +135,7 @@ class RemoteLibrary:
 
     def describe(self, name: str) -> dict[str, str | int]:
         """As Library.describe."""
-        found: dict[str, str | int] = self._replicas.call("ask", "library", "describe", (name,), {})
+        found: dict[str, str | int] = self._replicas.call("describe", name)
         return found
 
     def pulse(self) -> Pulse:
@@ -130,7 +153,7 @@ class RemoteLibrary:
 class RemoteWriter(BaseWriter):
     """Has completions written."""
 
-    def __init__(self, library: RemoteLibrary, replicas: Replicas, limits: Limits) -> None:
+    def __init__(self, library: RemoteLibrary, replicas: Processes, limits: Limits) -> None:
         super().__init__(library, limits)
         self._replicas = replicas
 
@@ -156,7 +179,7 @@ class RemoteWriter(BaseWriter):
 class RemoteInspector:
     """Every method of Inspector, answered by a replica; the views of a text meet the same one."""
 
-    def __init__(self, catalog: Catalog, replicas: Replicas) -> None:
+    def __init__(self, catalog: Catalog, replicas: Processes) -> None:
         self._catalog, self._replicas = catalog, replicas
 
     def tokens_read(self, ids: Sequence[int], *, model: str) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 
@@ -36,20 +36,31 @@ class Settings:
     dtype: str
     limits: Limits
 
+    def load(self) -> Engine:
+        """The engine."""
+        return Engine.load(
+            self.model,
+            self.classifier,
+            device=self.device,
+            dtype=self.dtype,
+            limits=self.limits,
+        )
+
+
+class Loads(Protocol):
+    """Anything that loads an engine."""
+
+    def load(self) -> Engine:
+        """The engine; errors as of Engine.load."""
+
 
 class Replica:
     """Answers in records, so that it makes no difference where it runs."""
 
-    def __init__(self, settings: Settings, *, threads: int) -> None:
+    def __init__(self, models: Loads, *, threads: int) -> None:
         """Load the models, and compute with so many threads."""
         torch.set_num_threads(threads)
-        self._engine = Engine.load(
-            settings.model,
-            settings.classifier,
-            device=settings.device,
-            dtype=settings.dtype,
-            limits=settings.limits,
-        )
+        self._engine = models.load()
         self._pool = ThreadPoolExecutor(WAITING, "asking")
 
     async def device(self) -> str:
@@ -63,6 +74,10 @@ class Replica:
             ValueError: it can't be loaded.
         """
         await self._apart(lambda: self._engine.library.get(model))
+
+    async def describe(self, model: str) -> dict[str, str | int]:
+        """As Library.describe."""
+        return await self._apart(lambda: self._engine.library.describe(model))
 
     async def ask(
         self, part: str, method: str, args: Sequence[Any], named: Mapping[str, Any]

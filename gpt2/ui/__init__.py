@@ -7,9 +7,11 @@ engine, as pictures of gpt2.figures.
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from html import escape
 from typing import Any
 
+from gpt2.space import on_zerogpu
 from gpt2.ui.scratch import scratch
 
 # Before gradio is imported: no calls home, no Node server in front of this one, no need of a disk.
@@ -18,6 +20,11 @@ os.environ.setdefault("GRADIO_SSR_MODE", "False")
 os.environ.setdefault("GRADIO_TEMP_DIR", scratch())
 
 import gradio as gr
+
+if on_zerogpu():  # there it patches torch, and so comes before what imports that
+    with suppress(ImportError):  # which the engine tells in words
+        import spaces  # noqa: F401
+
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
@@ -35,6 +42,7 @@ from gpt2.ui.generate.tab import build_generate
 from gpt2.ui.guard import Guard, refuse_form, refuse_plainly
 from gpt2.ui.health import health
 from gpt2.ui.opening import Opening, snapshot
+from gpt2.ui.pace import Paced
 from gpt2.ui.page import Page, places_of
 from gpt2.ui.policy import page_policy
 from gpt2.ui.served import Served
@@ -92,6 +100,7 @@ def launch_options(routes: Sequence[BaseRoute] = (), lifespan: Lifespan[Any] | N
                 Middleware(Guard),
                 Middleware(Porter),
                 Middleware(Heartbeats),
+                Middleware(Paced),
                 Middleware(SignIn),
                 Middleware(Calls),
                 Middleware(Opening, head=_own, body=_snapshot, policy=page_policy),

@@ -82,8 +82,10 @@ def serve(
         print("Closing.", flush=True)
     end_soon(0)
     app.example.stop()
-    engine.close()  # who waits for more is told so
+    closing = Thread(target=engine.close, daemon=True)  # which replicas take a second for
+    closing.start()  # who waits for more is told so
     shut(app)
+    closing.join()
     return 0
 
 

@@ -12,22 +12,23 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
 import pytest
+from programs import free_port
+from questions import VIEWS, WRONG, same, texts
 
-from gpt2.engine import Limits, Request, Scales
+from gpt2.ending import Processes, descendants
+from gpt2.engine import Limits, Request
 from gpt2.engine.catalog import Catalog
 from gpt2.engine.cluster import start_ray
 from gpt2.engine.remote import RemoteEngine
 from gpt2.engine.replica import Replica, Settings
 from gpt2.engine.replicas import Replicas
 from gpt2.model import GPT2
-from gpt2.records import METHODS
 from gpt2.sampling import Sampling
 
 pytestmark = [
@@ -37,9 +38,6 @@ pytestmark = [
 if not find_spec("ray"):
     pytest.skip("needs pip install 'ray[serve]'", allow_module_level=True)
 
-IDS = (15496, 995, 11, 262, 262, 995, 318, 15496)
-LIVELY = Sampling(temperature=1.5, top_k=0, seed=7)
-HALVED = Scales(((1.0, 0.5),) * 2, (1.0, 0.0), (1.0, 1.0))
 POISON = "a prompt that ends whoever reads it"
 REQUESTS = [
     Request(f"The {noun} of the", 60, Sampling(seed=seed), model="mini")
@@ -111,98 +109,27 @@ def answer(engine, request):
     return trace.completion, trace.steps, trace.finish_reason, trace.truncated
 
 
-def same(first, second):
-    """Whether two records, arrays or lists of them say the same, NaN for NaN."""
-    if is_dataclass(first):
-        names = [field.name for field in fields(first) if field.name != "seconds"]
-        return type(first) is type(second) and all(
-            same(getattr(first, name), getattr(second, name)) for name in names
-        )
-    if isinstance(first, list):
-        return len(first) == len(second) and all(map(same, first, second))
-    if isinstance(first, dict | str | tuple):
-        return first == second
-    return np.array_equal(np.asarray(first), np.asarray(second), equal_nan=True)
-
-
-VIEWS = {
-    "attention": lambda see: see.attention(IDS, 1, model="tiny", weighted=True),
-    "attention_window": lambda see: see.attention_window(
-        IDS, 1, rows=(2, 6), columns=(0, 4), model="tiny"
-    ),
-    "overview": lambda see: see.overview(IDS, 1, 3, model="tiny"),
-    "tiles": lambda see: see.tiles(IDS, 3, model="tiny"),
-    "rollout": lambda see: see.rollout(IDS, model="tiny"),
-    "logit_lens": lambda see: see.logit_lens(IDS, [3, 5], model="tiny"),
-    "heads": lambda see: see.heads(IDS, model="tiny"),
-    "model_heads": lambda see: see.model_heads(model="tiny"),
-    "step": lambda see: see.step(IDS, 4, LIVELY, model="tiny"),
-    "waterfall": lambda see: see.waterfall(IDS, 4, LIVELY, model="tiny"),
-    "score_tokens": lambda see: see.score_tokens(IDS, model="tiny"),
-    "score": lambda see: see.score("It rains in Spain."),
-    "classify": lambda see: see.classify("It rains goals in Spain."),
-    "ablation_maps": lambda see: list(see.ablation_maps(IDS, 5, model="tiny")),
-    "ablate": lambda see: see.ablate(IDS, 5, HALVED, model="tiny"),
-    "faithfulness": lambda see: see.faithfulness(IDS, 5, 11, model="tiny", quick=True),
-    "tokens_read": lambda see: see.tokens_read(IDS, model="tiny"),
-} | {
-    method: lambda see, method=method: list(
-        see.attributions(IDS, 5, 11, method=method, model="tiny", instead_of=7)
-    )
-    for method in METHODS
-}
-
-
 @pytest.mark.parametrize("view", VIEWS)
 def test_a_view_is_the_same_from_a_replica(remote, engine, view):
     assert same(VIEWS[view](remote.inspector), VIEWS[view](engine.inspector))
 
 
-def test_a_text_is_the_same_from_a_replica(remote, engine):
-    for request in (
-        Request("Hello world", 30, LIVELY),
-        Request("Hello world", 30, LIVELY, stop="e"),
-        Request("", 200, Sampling(temperature=0)),
-    ):
-        request = replace(request, max_new_tokens=min(request.max_new_tokens, 200))
-        for scales in (None, HALVED):
-            *_, here = engine.generate(request, scales=scales)
-            *_, there = remote.generate(request, scales=scales)
-            assert same(here, there)
-
-
-def test_a_branch_is_the_same_from_a_replica(remote, engine):
-    request = Request("Hello world", 20, LIVELY)
-    *_, trace = engine.generate(request)
-    place = len(trace.prompt_ids) + 5
-    *_, here = engine.branch(request, trace.ids, place, 11)
-    *_, there = remote.branch(request, trace.ids, place, 11)
-    assert same(here, there)
-    begun = remote.writer.begin(request)
-    chosen = [(place, 11), (place + 4, 12)]
-    assert remote.writer.chosen(request, begun, chosen) == engine.writer.chosen(
-        request, begun, chosen
-    )
+def test_texts_and_branches_are_the_same_from_a_replica(remote, engine):
+    assert same(texts(remote), texts(engine))
 
 
 def test_what_is_loaded_is_described_alike(remote, engine):
     assert remote.describe() == engine.describe()
 
 
-def test_an_error_has_its_kind_and_its_words(remote, engine):
-    for wrong in (
-        lambda one: one.inspector.attention(IDS, 9, model="tiny"),
-        lambda one: one.inspector.classify(""),
-        lambda one: list(one.inspector.attributions(IDS, 99, 1, method=METHODS[0], model="tiny")),
-        lambda one: one.library.get("nobody"),
-        lambda one: one.writer.begin(Request("x", 9999)),
-    ):
-        with pytest.raises(ValueError) as here:
-            wrong(engine)
-        with pytest.raises(ValueError) as there:
-            wrong(remote)
-        assert str(there.value) == str(here.value)
-        assert type(there.value) is type(here.value)
+@pytest.mark.parametrize("wrong", WRONG)
+def test_an_error_has_its_kind_and_its_words(remote, engine, wrong):
+    with pytest.raises(ValueError) as here:
+        WRONG[wrong](engine)
+    with pytest.raises(ValueError) as there:
+        WRONG[wrong](remote)
+    assert str(there.value) == str(here.value)
+    assert type(there.value) is type(here.value)
 
 
 def test_the_page_loads_no_weights(remote):
@@ -282,11 +209,12 @@ def started(root, tmp_path):
 
 
 def session_of(pid):
-    """All processes of a session."""
+    """All processes of a session that have not ended."""
     found = []
     for path in Path("/proc").glob("[0-9]*"):
-        with suppress(ProcessLookupError, PermissionError):
-            found += [int(path.name)] if os.getsid(int(path.name)) == pid else []
+        with suppress(OSError):
+            if os.getsid(int(path.name)) == pid and ") Z " not in (path / "stat").read_text():
+                found.append(int(path.name))
     return found
 
 
@@ -294,9 +222,82 @@ def test_a_page_with_replicas_ends_with_all_its_processes(started, model_directo
     page = started("--model", model_directory)
     assert page.stdout.readline() == "Open http://127.0.0.1:8071/\n"
     assert len(session_of(page.pid)) > 3
+    begun = time.monotonic()
     page.send_signal(signal.SIGINT)
     assert page.wait(timeout=20) == 0
-    wait_until(lambda: not session_of(page.pid), seconds=10)
+    assert not session_of(page.pid)
+    assert time.monotonic() - begun < 2
+    assert page.communicate() == ("Closing.\n", "")
+
+
+@pytest.mark.parametrize("seconds", [2, 4, 6, 8])
+def test_an_interrupt_while_replicas_start_ends_all_in_two_seconds(
+    started, model_directory, seconds
+):
+    """Amid Ray's own code it was heard five seconds later."""
+    page = started("--model", model_directory)
+    time.sleep(seconds)
+    begun = time.monotonic()
+    page.send_signal(signal.SIGINT)
+    assert page.wait(timeout=20) == 1
+    assert not session_of(page.pid)
+    assert time.monotonic() - begun < 2
+    assert page.communicate() == ("", "app.py: interrupted\n")
+
+
+@pytest.fixture
+def full_cluster():
+    """The address of a cluster of one CPU, which somebody else has."""
+    port = free_port()
+    env = os.environ | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_SERVE_SLOW_STARTUP_WARNING_S": "1"}
+    ray = Path(sys.executable).with_name("ray")
+    flags = ("--head", "--block", "--port", str(port), "--num-cpus", "1")
+    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "env": env, "text": True}
+    took = f"""
+import ray, time
+while True:
+    try:
+        ray.init(address="127.0.0.1:{port}")
+        break
+    except ConnectionError:
+        time.sleep(0.5)
+taker = ray.remote(num_cpus=1)(type("Taker", (), {{"here": lambda self: True}})).remote()
+ray.get(taker.here.remote())
+print("taken", flush=True)
+time.sleep(600)
+"""
+    with (
+        subprocess.Popen([ray, "start", *flags], **quiet) as head,
+        subprocess.Popen([sys.executable, "-c", took], **quiet) as other,
+    ):
+        try:
+            assert other.stdout.readline() == "taken\n"
+            yield f"127.0.0.1:{port}"
+        finally:
+            other.kill()
+            Processes([head.pid, *descendants(head.pid)]).end(grace=1)
+
+
+def test_of_a_cluster_without_room_it_is_told_what_is_waited_for_and_then_given_up(
+    full_cluster, root, model_directory
+):
+    """It waited without a word, for ever."""
+    code = (
+        "import sys, app; from gpt2.engine import cluster; cluster.LONGEST = 2.0; "
+        f"sys.exit(app.main(['--model', {str(model_directory)!r}, '--replicas', '1']))"
+    )
+    env = os.environ | {"RAY_ADDRESS": full_cluster}
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=root, env=env, stderr=subprocess.PIPE, text=True
+    ) as page:
+        said = page.communicate(timeout=120)[1].splitlines()
+    wants = "the Ray cluster has no room for a replica, which needs 1 CPU (0 of 1 are free)"
+    assert page.returncode == 1
+    assert said[0] == f"WARNING: {wants}; waiting up to 2 s for others to end"
+    assert said[1] == (
+        f"app.py: {wants}, for 2 s; end what else runs there, add a machine, or ask for less"
+    )
+    assert len(said) == 2
 
 
 def test_a_model_that_cannot_be_loaded_is_told_in_the_loader_s_words(

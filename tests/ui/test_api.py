@@ -186,7 +186,7 @@ def test_the_api_tells_its_defaults_and_docstrings(http):
 def test_generate_streams_partial_objects_and_then_the_whole(client, tokenizer):
     found = list(client.submit("Hello world", **ASKED, api_name="/generate"))
     assert whole(found)["tokens"] == found[-1]["tokens"]
-    assert len(found[0]["tokens"]) == 1
+    assert 1 <= len(found[0]["tokens"]) < 12
     assert {part["finish_reason"] for part in found[:-1]} == {""}
     last = found[-1]
     assert (last["finish_reason"], last["start"], len(last["tokens"])) == ("length", 0, 12)
