@@ -92,7 +92,8 @@ def serve(
 def tell_link(host: str, port: int) -> None:
     """Open the public link, and say where it is or why there is none."""
     try:
-        print(f"Public link, for up to a week: {open_link(host, port)}", flush=True)
+        if link := open_link(host, port):
+            print(f"Public link, for up to a week: {link}", flush=True)
     except OSError as error:
         print(
             f"The public link could not be had ({error}); the page above keeps running.", flush=True

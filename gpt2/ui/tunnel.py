@@ -9,6 +9,7 @@ program is listened to as long as it runs.
 import logging
 import re
 import secrets
+from collections import deque
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -21,7 +22,7 @@ from gradio.exceptions import ChecksumMismatchError
 log = logging.getLogger(__name__)
 
 SECONDS = 30.0  # that the tunnel may take to open, once its program is there
-ENDING = 2.0  # an end of its program within that of our own end is no news
+ENDING = 1.0  # its program's end is no news if this one ends within so many seconds
 # What its program says, in any version of it.
 OPEN = re.compile(rb"start proxy success: (\S+)")
 LOST = b"connect to server"  # "try to reconnect to server...", "reconnect to server error: ..."
@@ -57,12 +58,12 @@ class Tunnel(tunneling.Tunnel):
     def _read_url_from_tunnel_stream(self) -> str:
         said: SimpleQueue[str] = SimpleQueue()
         Thread(target=self._listen, args=(said,), daemon=True).start()
-        Thread(target=self.proc.stderr.read, daemon=True).start()  # it must not fill up
+        Thread(target=deque, args=(self.proc.stderr, 0), daemon=True).start()  # read, not kept
         try:
             url = said.get(timeout=SECONDS)
         except Empty:
             url = ""
-        if not url:
+        if not url and not self._ended.wait(ENDING):
             self.kill()
             raise ConnectionError("the tunnel's server does not answer")
         return url
@@ -89,6 +90,8 @@ class Tunnel(tunneling.Tunnel):
 
 def open_link(host: str, port: int) -> str:
     """Open a tunnel to the page, until this program ends; the address of the public link.
+
+    It is empty if the program has ended meanwhile.
 
     GRADIO_SHARE_SERVER_ADDRESS names another server than Gradio's, HOST:PORT.
 

@@ -28,6 +28,7 @@ def program(tmp_path, monkeypatch):
         monkeypatch.setattr(tunneling, "BINARY_PATH", str(place))
         return place
 
+    monkeypatch.setattr(tunnel, "ENDING", 0.01)
     monkeypatch.setattr(tunneling, "CURRENT_TUNNELS", [])
     monkeypatch.setattr(networking, "GRADIO_SHARE_SERVER_ADDRESS", "127.0.0.1:1")
     yield put
@@ -72,8 +73,7 @@ def test_a_program_that_has_much_to_say_is_never_held_up(program, tmp_path):
     until((tmp_path / "through").exists)
 
 
-def test_a_lost_link_one_that_is_back_and_its_end_are_in_the_log(program, caplog, monkeypatch):
-    monkeypatch.setattr(tunnel, "ENDING", 0.0)
+def test_a_lost_link_one_that_is_back_and_its_end_are_in_the_log(program, caplog):
     lost = "echo '[I] [service.go:1] try to reconnect to server...'"
     program(OPEN, lost, lost, OPEN)
     with caplog.at_level(logging.WARNING):
