@@ -16,8 +16,9 @@ from tqdm import tqdm
 
 from gpt2 import figures
 from gpt2.agnews import report
-from gpt2.agnews.finetune import FinetuneRun, FinetuneSettings, Finetuning
+from gpt2.agnews.finetune import Finetuning
 from gpt2.agnews.news import AGNEWS_LABELS
+from gpt2.agnews.settings import FinetuneRun, FinetuneSettings
 from gpt2.command import run_training
 from gpt2.devices import pick_device
 from gpt2.flags import parser_for, settings_of, typed

@@ -1,7 +1,13 @@
 """`python -m gpt2.data FILE... --out tokens.u16`: tokenize prose once, for pretraining."""
 
-import argparse
 import sys
+
+from gpt2.ending import end_at_once, raise_interrupts
+
+if __name__ == "__main__":  # before the imports that take a while
+    end_at_once("gpt2.data")
+
+import argparse
 
 from gpt2.command import run_command
 from gpt2.flags import add_debug_flag
@@ -31,4 +37,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    raise_interrupts()
     sys.exit(main())

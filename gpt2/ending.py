@@ -1,9 +1,11 @@
 """Ends from outside, Ctrl-C (SIGINT) and SIGTERM: in a sentence, and within two seconds."""
 
 import os
+import select
 import signal
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
@@ -11,7 +13,8 @@ from types import FrameType
 from typing import NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-SECONDS = 1.5  # that tidying up may take
+SECONDS = 1.25  # that tidying up may take
+GRACE = 0.2  # seconds that what was started may take for it
 
 
 def end_at_once(name: str) -> None:
@@ -48,8 +51,11 @@ def listen() -> "SimpleQueue[int]":
 
 
 def end_soon(status: int) -> None:
-    """Leave with a status, in SECONDS at the latest, whatever the program is waiting for then."""
-    late = threading.Timer(SECONDS, _leave, [status])
+    """Leave with a status, in SECONDS at the latest, whatever the program is waiting for then.
+
+    What it has started by now is ended then too.
+    """
+    late = threading.Timer(SECONDS, _leave, [status, Processes(descendants(os.getpid()))])
     late.daemon = True
     late.start()
 
@@ -60,17 +66,53 @@ def _answer(with_what: Callable[[int, FrameType | None], object]) -> None:
             signal.signal(number, with_what)
 
 
-def _leave(status: int) -> NoReturn:
+def _leave(status: int, started: "Processes | None" = None) -> NoReturn:
     """No destructor and no thread is waited for; children are ended."""
-    _end_children(os.getpid())
+    (started or Processes(descendants(os.getpid()))).end()
     os._exit(status)
 
 
-def _end_children(of: int) -> None:
-    """End what a process has started, and what that has: a compiler, a tunnel (Linux only)."""
+def children(of: int) -> list[int]:
+    """What a process has started and not outlived, by number (Linux only)."""
+    found: list[int] = []
     threads = Path(f"/proc/{of}/task")
-    for thread in threads.iterdir() if threads.is_dir() else ():
-        with suppress(OSError):  # it has ended meanwhile
-            for child in map(int, (thread / "children").read_text().split()):
-                _end_children(child)
-                os.kill(child, signal.SIGTERM)
+    with suppress(OSError):  # it has ended meanwhile
+        for thread in threads.iterdir() if threads.is_dir() else ():
+            found += map(int, (thread / "children").read_text().split())
+    return found
+
+
+def descendants(of: int) -> list[int]:
+    """What a process has started, and what that has: a compiler, a tunnel, Ray (Linux only)."""
+    own = children(of)
+    return own + [pid for child in own for pid in descendants(child)]
+
+
+class Processes:
+    """Processes as they are now, whoever else is given their numbers later."""
+
+    def __init__(self, pids: Iterable[int]) -> None:
+        self._handles: list[int] = []
+        for pid in pids:
+            with suppress(OSError):  # it has ended meanwhile
+                self._handles.append(os.pidfd_open(pid))
+
+    def end(self, *, grace: float = GRACE) -> None:
+        """Tell them to end, and end those that have not after so many seconds."""
+        self._tell(signal.SIGTERM)
+        here, end = select.poll(), time.monotonic() + grace
+        for handle in self._handles:
+            here.register(handle, select.POLLIN)
+        left = set(self._handles)
+        while left and (rest := end - time.monotonic()) > 0:
+            for handle, _ in here.poll(1000 * rest):
+                here.unregister(handle)
+                left.discard(handle)
+        self._tell(signal.SIGKILL)
+        while self._handles:
+            os.close(self._handles.pop())
+
+    def _tell(self, number: signal.Signals) -> None:
+        for handle in self._handles:
+            with suppress(OSError):
+                signal.pidfd_send_signal(handle, number)

@@ -1,8 +1,14 @@
 """`python -m gpt2.evaluate`: how good a model is, as one JSON object that names its protocol."""
 
+import sys
+
+from gpt2.ending import end_at_once, raise_interrupts
+
+if __name__ == "__main__":  # before the imports that take a while
+    end_at_once("gpt2.evaluate")
+
 import argparse
 import json
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -192,4 +198,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    raise_interrupts()
     sys.exit(main())

@@ -16,7 +16,7 @@ from gpt2.agnews.news import News, read_agnews
 from gpt2.agnews.rows import Rows, predict
 from gpt2.classifier import GPT2Classifier
 from gpt2.command import sentence
-from gpt2.engine.cluster import fitting, start_ray
+from gpt2.engine.cluster import fitting, start_ray, stop_ray
 from gpt2.tokenizer import load_tokenizer
 from gpt2.weights.atomic import sole_writer
 
@@ -108,7 +108,7 @@ def classify(
 
 def answers(job: Job, firsts: list[int], *, workers: int) -> Iterator[tuple[int, np.ndarray]]:
     """First row and probabilities of each part, in any order."""
-    start_ray("--workers", "ray[data]")
+    own = start_ray("--workers", "ray[data]")
     import ray
 
     ray.data.DataContext.get_current().enable_progress_bars = False
@@ -136,7 +136,7 @@ def answers(job: Job, firsts: list[int], *, workers: int) -> Iterator[tuple[int,
     except ray.exceptions.RayTaskError as error:
         raise ValueError(sentence(error.cause)) from None
     finally:
-        ray.shutdown()
+        stop_ray(own)
 
 
 def read_parts(out: Path, job: Job) -> dict[int, np.ndarray]:

@@ -6,12 +6,14 @@ What counts is the entries, not how the JSON is spelt.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gpt2.added_tokens import AddedToken, check_ids, parse_added, special_tokens, text_of
 from gpt2.checks import refuse_pointer
+from gpt2.tokenizer_json import parse_whole
 
 ENDOFTEXT = "<|endoftext|>"
 
@@ -27,7 +29,6 @@ SPECIAL_FILE = "special_tokens_map.json"
 FILES = (*PAIR, WHOLE_FILE, SETTINGS_FILE, ADDED_FILE, SPECIAL_FILE)
 
 _NO_LENGTH = 10**9  # transformers writes 1e30 where there is no longest text
-_NORMAL_FORMS = ("NFC", "NFD", "NFKC", "NFKD")
 
 
 def _byte_symbols() -> dict[str, int]:
@@ -39,22 +40,6 @@ def _byte_symbols() -> dict[str, int]:
 
 
 BYTES = _byte_symbols()
-
-
-@dataclass(frozen=True)
-class AddedToken:
-    """A token that stands for its own text wherever that occurs, and takes no part in merges.
-
-    Args:
-        text: what it stands for.
-        lstrip, rstrip: it swallows blanks before it, after it.
-        single_word: not within a word.
-    """
-
-    text: str
-    lstrip: bool = False
-    rstrip: bool = False
-    single_word: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,15 +151,17 @@ def read_vocabulary(directory: str | Path) -> Vocabulary:
     try:
         raw = _json(files[0])
         if whole:
-            ids, merges, read = _whole(raw)
+            ids, merges, read = parse_whole(raw)
         else:
             ids, merges, read = raw, _merge_lines(files[1]), {}
         settings = _optional(place / SETTINGS_FILE)
         names = _optional(place / SPECIAL_FILE) | settings
-        added = _added(raw if whole else _optional(place / ADDED_FILE), settings, whole=whole)
-        _check_ids(ids, added)
-        special = {kind: _name(names.get(kind)) or ENDOFTEXT for kind in ("bos_token", "eos_token")}
-        for text in {*special.values(), *_special(names)} & ids.keys():
+        added = parse_added(raw if whole else _optional(place / ADDED_FILE), settings, whole=whole)
+        check_ids(ids, added)
+        special = {
+            kind: text_of(names.get(kind)) or ENDOFTEXT for kind in ("bos_token", "eos_token")
+        }
+        for text in {*special.values(), *special_tokens(names)} & ids.keys():
             added.setdefault(ids[text], AddedToken(text))
         if settings.get("add_bos_token") or settings.get("add_eos_token"):
             raise ValueError(f"{SETTINGS_FILE} puts tokens around every text; GPT-2 does not")
@@ -203,7 +190,7 @@ def read_entries(files: Sequence[Path]) -> tuple[dict[str, Any], list[tuple[str,
         files: these two, or a tokenizer.json.
     """
     if len(files) == 1:
-        ids, merges, _ = _whole(_json(files[0]))
+        ids, merges, _ = parse_whole(_json(files[0]))
         return ids, merges
     return _json(files[0]), _merge_lines(files[1])
 
@@ -222,48 +209,6 @@ def _optional(path: Path) -> dict[str, Any]:
     return _json(path) if path.is_file() else {}
 
 
-def _whole(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[str, str]], dict[str, Any]]:
-    """Entries, merges and settings of a tokenizer.json."""
-    model = raw.get("model")
-    if not isinstance(model, dict) or not isinstance(model.get("vocab"), dict):
-        raise ValueError("it has no model with a vocab of entries and ids, so it is no BPE")
-    if model.get("type", "BPE") != "BPE" or model.get("byte_fallback"):
-        kind = "BPE with byte_fallback" if model.get("byte_fallback") else model["type"]
-        raise ValueError(f"its model is {kind}; only a byte-level BPE, as GPT-2's, can be read")
-    for name in ("continuing_subword_prefix", "end_of_word_suffix"):
-        if model.get(name):
-            raise ValueError(f"its model has a {name} ({model[name]!r}); a byte-level BPE has none")
-    steps = _steps(raw.get("pre_tokenizer"), "pretokenizers")
-    if [step.get("type") for step in steps] != ["ByteLevel"] or not steps[0].get("use_regex", True):
-        kinds = ", ".join(str(step.get("type")) for step in steps) or "nothing"
-        raise ValueError(f"it splits text with {kinds}; only GPT-2's ByteLevel can be read")
-    forms = [str(step.get("type")) for step in _steps(raw.get("normalizer"), "normalizers")]
-    if forms[1:] or not set(forms) <= set(_NORMAL_FORMS):
-        raise ValueError(
-            f"it changes text with {', '.join(forms)} first; only one of "
-            f"{', '.join(_NORMAL_FORMS)} can be done here"
-        )
-    for step in _steps(raw.get("post_processor"), "processors"):
-        named = any("SpecialToken" in part for part in step.get("single", ()))
-        if named or step.get("type") not in ("ByteLevel", "TemplateProcessing"):
-            raise ValueError("it puts tokens around every text (post_processor); GPT-2 does not")
-    ids, unknown = model["vocab"], model.get("unk_token")
-    settings = {
-        "prefix_space": bool(steps[0].get("add_prefix_space")),
-        "normal_form": forms[0] if forms else "",
-        "whole_words": bool(model.get("ignore_merges")),
-        "unknown_id": ids.get(unknown) if unknown else None,
-    }
-    return ids, [_pair(merge, i) for i, merge in enumerate(model.get("merges") or (), 1)], settings
-
-
-def _steps(part: Any, inner: str) -> list[dict[str, Any]]:
-    """A part of tokenizer.json as a list of its steps."""
-    if part is None:
-        return []
-    return part[inner] if part.get("type") == "Sequence" else [part]
-
-
 def _merge_lines(path: Path) -> list[tuple[str, str]]:
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
@@ -278,67 +223,6 @@ def _merge_lines(path: Path) -> list[tuple[str, str]]:
                 raise ValueError(f"{path}: merge {number} is {line!r}; it must be two entries")
             merges.append((left, right))
     return merges
-
-
-def _pair(merge: Any, number: int) -> tuple[str, str]:
-    parts = merge.split(" ") if isinstance(merge, str) else merge
-    if not isinstance(parts, list) or len(parts) != 2 or not all(isinstance(p, str) for p in parts):
-        raise ValueError(f"merge {number} is {merge!r}; it must be two entries")
-    return parts[0], parts[1]
-
-
-def _added(
-    source: Mapping[str, Any], settings: Mapping[str, Any], *, whole: bool
-) -> dict[int, AddedToken]:
-    """The added tokens: of tokenizer.json or added_tokens.json, and of tokenizer_config.json."""
-    rows: list[tuple[Any, Any]]
-    if whole:
-        rows = [(row.get("id"), row) for row in source.get("added_tokens") or ()]
-    else:
-        rows = [(token, text) for text, token in source.items()]
-    rows += [
-        (int(token) if str(token).isdecimal() else token, row)
-        for token, row in (settings.get("added_tokens_decoder") or {}).items()
-    ]
-    found: dict[int, AddedToken] = {}
-    for token, row in rows:
-        text = _name(row)
-        if not text:
-            raise ValueError(f"the added token of id {token!r} has no text")
-        flags = row if isinstance(row, dict) else {}
-        known = found.get(token)
-        if known and known.text != text:
-            raise ValueError(f"id {token} is both {known.text!r} and {text!r}")
-        found[token] = AddedToken(
-            text, *(bool(flags.get(key)) for key in ("lstrip", "rstrip", "single_word"))
-        )
-    return found
-
-
-def _check_ids(ids: Mapping[str, Any], added: Mapping[Any, AddedToken]) -> None:
-    """Refuse ids that are none, and those that two entries have."""
-    seen: dict[int, str] = {}
-    rows: Iterable[tuple[str, Any]] = [*ids.items(), *((t.text, i) for i, t in added.items())]
-    for entry, token in rows:
-        if not isinstance(token, int) or isinstance(token, bool) or not 0 <= token < 2**31:
-            raise ValueError(f"entry {entry!r} has the id {token!r}; ids are 0 or more")
-        if seen.setdefault(token, entry) != entry:
-            raise ValueError(f"id {token} is both {seen[token]!r} and {entry!r}")
-
-
-def _special(names: Mapping[str, Any]) -> Iterable[str]:
-    """The tokens that a configuration names: bos_token, pad_token, additional_special_tokens."""
-    for key, value in names.items():
-        if key.endswith("_token"):
-            yield _name(value)
-        elif key.endswith("_special_tokens"):
-            yield from map(_name, value.values() if isinstance(value, dict) else value or ())
-
-
-def _name(value: Any) -> str:
-    """The text of a token as configurations write it: "</s>" or {"content": "</s>", ...}."""
-    text = value.get("content") if isinstance(value, dict) else value
-    return text if isinstance(text, str) else ""
 
 
 def _flag(settings: Mapping[str, Any], theirs: str, ours: str) -> dict[str, bool]:

@@ -18,8 +18,9 @@ ROOMS = {
         *("checks", "command", "ending", "flags", "log_lines", "records", "space", "text_files"),
     ],
     "the model": [
-        *("config", "model", "cache", "vocabulary", "visible", "tokenizer", "classifier"),
+        *("config", "model", "cache", "visible", "tokenizer", "classifier"),
         *("sampling", "prediction", "generate"),
+        *("vocabulary", "tokenizer_json", "added_tokens", "byte_pairs"),
     ],
     "devices": ["devices"],
     "fast": ["fast"],
@@ -62,13 +63,14 @@ HOMES = {
     "prometheus_client": {"gpt2/ui/metrics.py"},
     "mcp": {"gpt2/ui/api/mcp_server.py"},
     "matplotlib": {"gpt2/figures"},
-    "tiktoken": {"gpt2/tokenizer.py"},
+    "tiktoken": {"gpt2/byte_pairs.py"},
     "pandas": set(),
     "sklearn": {"gpt2/agnews/baselines.py"},
     "transformers": set(),
 }
-TORCHLESS = ["config", "records", "tokenizer", "vocabulary", "memory", "data"]
-TORCHLESS += ["command", "space", "text_files", "checks", "figures", "ui"]
+TORCHLESS = ["config", "records", "tokenizer", "vocabulary", "tokenizer_json", "memory", "data"]
+TORCHLESS += ["added_tokens", "byte_pairs", "command", "space", "text_files", "checks"]
+TORCHLESS += ["figures", "ui"]
 
 
 def sources() -> list[Path]:

@@ -4,10 +4,16 @@
 else does.
 """
 
+import sys
+
+from gpt2.ending import end_at_once, raise_interrupts
+
+if __name__ == "__main__":  # before the imports that take a while
+    end_at_once("gpt2.agnews.baselines")
+
 import argparse
 import importlib.util
 import json
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,4 +93,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    raise_interrupts()
     sys.exit(main())

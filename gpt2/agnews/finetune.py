@@ -9,7 +9,7 @@ once, at the end.
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,95 +18,20 @@ import torch
 
 from gpt2 import weights
 from gpt2.agnews import baselines, report
-from gpt2.agnews.adapt import TRAIN_MODES, TrainMode, choose_parameters, merge_lora, set_dropout
+from gpt2.agnews.adapt import choose_parameters, merge_lora, set_dropout
 from gpt2.agnews.download import find_or_download
 from gpt2.agnews.news import AGNEWS_LABELS, read_split
 from gpt2.agnews.rows import Rows, news_metrics
+from gpt2.agnews.settings import FinetuneRun, FinetuneSettings
 from gpt2.agnews.topic_loss import Objective
-from gpt2.checks import check_number
 from gpt2.classifier import GPT2Classifier
 from gpt2.tokenizer import Tokenizer, load_tokenizer
 from gpt2.training.processes import machines, rank, wait_for_all
 from gpt2.training.progress import Point
-from gpt2.training.state import RunSettings, State
+from gpt2.training.state import State
 from gpt2.training.trainer import Trainer, TrainSettings
 from gpt2.weights.hub import find_directory
 from gpt2.weights.vocabulary_files import keep_max_length
-
-MOST = 1_000_000  # of epochs and weights of losses
-
-
-@dataclass(frozen=True)
-class FinetuneSettings:
-    """What makes the classifier; a state is resumed under the same settings only.
-
-    Args:
-        train: what is trained: the head alone, the last block or two with it, thin matrices beside
-            all projections (lora), or all.
-        epochs: passes over the training rows for the classifier, above 0.
-        patience: stop after so many passes without a better held-out score, 0 = never.
-        lm_epochs: passes of next-token training on their texts before that.
-        batch_size: texts in a step, over all processes.
-        lr: peak learning rate, above 0.
-        max_length: tokens kept of a text.
-        lm_weight: weight of the next-token loss beside the classifier's.
-        smoothing: label smoothing, from 0 to below 1.
-        dropout: dropout while training, from 0 to below 1.
-        weight_decay: AdamW's decoupled decay of matrices.
-        average: decay of the weights' running average, from 0 for none to below 1.
-        runs: trainings in other orders of rows whose weights are averaged.
-        seed: of the split, the order of rows, dropout and the head.
-    """
-
-    train: TrainMode = "full"
-    epochs: float = 2.0
-    patience: int = 2
-    lm_epochs: float = 0.0
-    batch_size: int = 32
-    lr: float = 3e-4
-    max_length: int = 128
-    lm_weight: float = 0.0
-    smoothing: float = 0.05
-    dropout: float = 0.1
-    weight_decay: float = 0.1
-    average: float = 0.999
-    runs: int = 1
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            if field.type is float:
-                check_number(field.name, getattr(self, field.name), 0, MOST)
-        check_number("patience", self.patience, 0, whole=True)
-        check_number("seed", self.seed, 0, 2**63 - 1, whole=True)
-        if self.train not in TRAIN_MODES:
-            raise ValueError(f"train is {self.train!r}; it must be one of {', '.join(TRAIN_MODES)}")
-        for name in ("batch_size", "max_length", "runs"):
-            check_number(name, getattr(self, name), 1, whole=True)
-        for name in ("smoothing", "dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be from 0 to below 1")
-        if not self.epochs > 0:
-            raise ValueError(f"epochs is {self.epochs}; it must be above 0")
-        TrainSettings(steps=1, lr=self.lr, average=self.average)  # refuses what it can't take
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinetuneRun(RunSettings):
-    """What a fine-tuning reads, and measures beside it.
-
-    Args:
-        data: directory of train.csv and test.csv; if left out, downloaded.
-        base: language model to start from, by name or directory.
-        limit: use so many random rows of train.csv, 0 = all.
-        baseline: measure TF-IDF + linear models on the same rows.
-    """
-
-    data: str | None = None
-    base: str = "mini"
-    limit: int = 0
-    baseline: bool = False
-    save_minutes: float = 1.0
 
 
 class Finetuning:

@@ -2,19 +2,36 @@
 
 import logging
 import os
+import re
 import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, wait
+from functools import partial
 from pathlib import Path
+from threading import Event, Thread
+from typing import TypeVar
+
+from gpt2.ending import Processes, children, descendants
+
+log = logging.getLogger(__name__)
+Result = TypeVar("Result")
 
 ROOT = Path(__file__).resolve().parents[2]
 STORE = 128 * 2**20  # bytes of Ray's memory for what processes share; records are smaller
+LOOK_SECONDS = 1.0  # from one look for room to the next
+LONGEST = 300.0  # seconds without room after which it is given up
 
 
-def start_ray(flag: str, package: str) -> None:
+def start_ray(flag: str, package: str) -> list[int]:
     """Join the cluster at RAY_ADDRESS, or start a Ray of this process's own.
 
     Args:
         flag: that asked for it.
         package: that has it.
+
+    Returns:
+        The processes of its own.
 
     Raises:
         ValueError: Ray is missing.
@@ -32,21 +49,50 @@ def start_ray(flag: str, package: str) -> None:
             f'{flag} needs Ray, which is missing here; pip install "{package}"'
         ) from None
     if ray.is_initialized():
-        return
+        return []
+    before = children(os.getpid())
     own = {} if address else {"include_dashboard": False, "object_store_memory": STORE}
+    init = partial(
+        ray.init,
+        address=address or "local",
+        runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        **own,
+    )
     try:
-        ray.init(
-            address=address or "local",
-            runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            **own,
-        )
+        apart(init).result()
     except (ConnectionError, RuntimeError) as error:
         raise ConnectionError(
             f"no Ray cluster answers at RAY_ADDRESS {address} ({' '.join(str(error).split())}); "
             "start one with ray start --head"
         ) from None
+    return [pid for pid in children(os.getpid()) if pid not in before]
+
+
+def start_serve() -> None:
+    """The part of Ray that keeps replicas; of its servers, none."""
+    from ray import serve
+
+    logger = logging.getLogger("ray.serve")
+    logger.setLevel(logging.ERROR)
+    options = {"proxy_location": "Disabled", "logging_config": {"log_level": "ERROR"}}
+    apart(partial(serve.start, **options)).result()
+    logger.setLevel(logging.ERROR)
+
+
+def stop_ray(own: Iterable[int]) -> None:
+    """Leave the cluster; a Ray of this process's own ends with all that it has started.
+
+    Args:
+        own: as start_ray returned them. Ray leaves some of what they have started to end by
+            itself, which takes seconds.
+    """
+    import ray
+
+    started = Processes(pid for one in own for pid in (one, *descendants(one)))
+    ray.shutdown()
+    started.end(grace=0)
 
 
 def fitting(share: float) -> float:
@@ -56,3 +102,67 @@ def fitting(share: float) -> float:
         share: of all that there is, if it were divided evenly.
     """
     return 1 if share >= 1 else share / 2
+
+
+def apart(work: Callable[[], Result]) -> "Future[Result]":
+    """Work done in a thread: amid Ray's own code the main thread would answer no signal.
+
+    The thread stays, since the system ends a Ray whose starting thread has ended.
+    """
+    result: Future[Result] = Future()
+
+    def do() -> None:
+        try:
+            result.set_result(work())
+        except BaseException as error:
+            result.set_exception(error)
+        Event().wait()
+
+    Thread(target=do, name="Ray", daemon=True).start()
+    return result
+
+
+def once_there_is_room(
+    work: Callable[[], Result], wanted: Mapping[str, float], lacks_room: Callable[[], bool]
+) -> Result:
+    """What something gives that the cluster does, which says in a line what it waits for.
+
+    Args:
+        work: Ray waits in it for as long as it takes.
+        wanted: of the cluster's resources, for a part of the work.
+        lacks_room: whether a part of it has waited for them for a while.
+
+    Raises:
+        ConnectionError: there was no room for LONGEST seconds.
+    """
+    result, since = apart(work), 0.0
+    while not wait([result], LOOK_SECONDS).done:
+        if not lacks_room():
+            since = 0.0
+        elif not since:
+            since = time.monotonic()
+            log.warning("%s; waiting up to %g s for others to end", room(wanted), LONGEST)
+        elif time.monotonic() - since > LONGEST:
+            raise ConnectionError(
+                f"{room(wanted)}, for {LONGEST:g} s; end what else runs there, add a machine, or "
+                "ask for less"
+            )
+    return result.result()
+
+
+def room(wanted: Mapping[str, float]) -> str:
+    """What is wanted and what there is, in words."""
+    import ray
+
+    free, all_of = ray.available_resources(), ray.cluster_resources()
+    words = (
+        f"{amount:g} {kind} ({free.get(kind, 0):g} of {all_of.get(kind, 0):g} are free)"
+        for kind, amount in wanted.items()
+    )
+    return f"the Ray cluster has no room for a replica, which needs {' and '.join(words)}"
+
+
+def reason(said: str) -> str:
+    """The error within Ray's account of a failure."""
+    found = re.findall(r"^\s*(?:\w+\.)*\w*(?:Error|Exception)(?:\(\w+\))?: (.+)$", said, re.M)
+    return found[-1] if found else " ".join(said.split())

@@ -6,17 +6,25 @@ on from the tokens that have arrived, since the same tokens follow wherever it i
 
 import asyncio
 import logging
-import re
 import secrets
 from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
+from functools import partial
 from hashlib import sha256
 from threading import Thread
 from typing import Any, TypeVar
 
-from gpt2.engine.cluster import fitting, start_ray
+from gpt2.engine.cluster import (
+    fitting,
+    once_there_is_room,
+    reason,
+    start_ray,
+    start_serve,
+    stop_ray,
+)
 from gpt2.engine.replica import Replica, Settings
+from gpt2.engine.scheduler import Closed
 from gpt2.engine.stream import Stream
 
 log = logging.getLogger(__name__)
@@ -42,13 +50,13 @@ class Replicas:
 
         Raises:
             ValueError: Ray is missing, or the models can't be loaded.
-            ConnectionError: no cluster answers at RAY_ADDRESS.
+            ConnectionError: no cluster answers at RAY_ADDRESS, or it has no room.
         """
         self.settings, self.count, self._kind = settings, count, kind
         self.name = f"gpt2-{sha256(repr((settings, count)).encode()).hexdigest()[:8]}"
-        start_ray("--replicas", "ray[serve]")
+        self._own = start_ray("--replicas", "ray[serve]")
         start_serve()
-        self._loop = asyncio.new_event_loop()
+        self._loop, self._closing = asyncio.new_event_loop(), False
         Thread(target=self._loop.run_forever, name="replicas", daemon=True).start()
         try:
             self._handle = self._deploy()
@@ -68,10 +76,17 @@ class Replicas:
 
     def close(self) -> None:
         """Ask no more. A Ray of this process's own ends; a cluster's replicas stay."""
-        import ray
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop)
+        stop_ray(self._own)
 
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        ray.shutdown()
+    async def _end(self) -> None:
+        """Tell who waits that nothing more comes."""
+        self._closing = True
+        asked = asyncio.all_tasks() - {asyncio.current_task()}  # the watch at least
+        for task in asked:
+            task.cancel()
+        await asyncio.wait(asked, timeout=1)
+        self._loop.stop()
 
     def _deploy(self) -> Any:
         """Whatever runs under this name is replaced, one process after another."""
@@ -81,24 +96,37 @@ class Replicas:
 
         settings, room = self.settings, ray.cluster_resources()
         share, gpus = (room.get(kind, 0) / self.count for kind in ("CPU", "GPU"))
-        wanted = {"num_cpus": fitting(share)}
+        wanted = {"CPU": fitting(share)}
         if gpus and settings.device in ("auto", "cuda"):
-            wanted["num_gpus"] = fitting(gpus)
+            wanted["GPU"] = fitting(gpus)
         rows = settings.limits.rows
         deployment = serve.deployment(self._kind).options(
             name="replica",
             num_replicas=self.count,
-            ray_actor_options=wanted,
+            ray_actor_options={f"num_{kind.lower()}s": part for kind, part in wanted.items()},
             max_ongoing_requests=4 * rows,
             graceful_shutdown_timeout_s=settings.limits.seconds + 5,
             request_router_config=RequestRouterConfig(request_router_class=ROUTER),
         )
         bound = deployment.bind(settings, threads=max(1, int(share)))
+        run = partial(serve.run, bound, name=self.name, route_prefix=None)
+        new = self.name not in serve.status().applications
         try:
-            return serve.run(bound, name=self.name, route_prefix=None)
+            return once_there_is_room(run, wanted, lambda: "to be scheduled" in self._said())
         except RuntimeError as error:
-            deployed = serve.status().applications[self.name].deployments["replica"]
-            raise ValueError(reason(f"{error}\n{deployed.message}")) from None
+            raise ValueError(reason(f"{error}\n{self._said()}")) from None
+        except ConnectionError:
+            if new:  # else it is there for another page
+                serve.delete(self.name, _blocking=False)
+            raise
+
+    def _said(self) -> str:
+        """What Ray says of how the replicas are."""
+        from ray import serve
+
+        application = serve.status().applications.get(self.name)
+        deployed = application and application.deployments.get("replica")
+        return deployed.message if deployed else ""
 
     # --- who asks -------------------------------------------------------------------------------
 
@@ -110,9 +138,12 @@ class Replicas:
 
         Raises:
             Exception: what the method raised.
-            RuntimeError: the request is given up.
+            RuntimeError: the request is given up, or all are closed.
         """
-        return self._run(self._call(method, args, key)).result()
+        try:
+            return self._run(self._call(method, args, key)).result()
+        except CancelledError:
+            raise Closed from None
 
     def follow(self, method: str, args: Arguments, key: object) -> Stream:
         """What a replica's method yields, in lists; another goes on where one is lost.
@@ -164,7 +195,7 @@ class Replicas:
                     break
             raise RuntimeError(GIVEN_UP)
         except asyncio.CancelledError:  # mostly by who listened, and then nobody reads this
-            stream.end(RuntimeError(GIVEN_UP))
+            stream.end(Closed() if self._closing else RuntimeError(GIVEN_UP))
             raise
         except Exception as error:
             stream.end(error)
@@ -220,19 +251,3 @@ def tried() -> Iterator[None]:
         ReplicaUnavailableError,
     ) as error:
         log.warning("a replica was lost (%s); another one is asked", type(error).__name__)
-
-
-def reason(said: str) -> str:
-    """The error within Ray's account of a failure."""
-    found = re.findall(r"^\s*(?:\w+\.)*\w*(?:Error|Exception)(?:\(\w+\))?: (.+)$", said, re.M)
-    return found[-1] if found else " ".join(said.split())
-
-
-def start_serve() -> None:
-    """The part of Ray that keeps replicas; of its servers, none."""
-    from ray import serve
-
-    logger = logging.getLogger("ray.serve")
-    logger.setLevel(logging.ERROR)
-    serve.start(proxy_location="Disabled", logging_config={"log_level": "ERROR"})
-    logger.setLevel(logging.ERROR)

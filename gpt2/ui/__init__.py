@@ -42,12 +42,13 @@ from gpt2.ui.generate.tab import build_generate
 from gpt2.ui.guard import Guard, refuse_form, refuse_plainly
 from gpt2.ui.health import health
 from gpt2.ui.opening import Opening, snapshot
+from gpt2.ui.pace import Paced
 from gpt2.ui.page import Page, places_of
 from gpt2.ui.policy import page_policy
 from gpt2.ui.served import Served
 from gpt2.ui.sign_in import SignIn
 from gpt2.ui.skeleton import skeleton
-from gpt2.ui.style import script, style
+from gpt2.ui.style import elsewhere, script, style
 from gpt2.ui.watch import Watch
 
 TITLE = "GPT-2, from scratch"
@@ -72,7 +73,7 @@ def build_app(engine: Engine) -> gr.Blocks:
     ) as app:
         page = _page(engine)
         with gr.Column(elem_id="page"):
-            gr.HTML(_head(engine), elem_id="head", apply_default_css=False)
+            gr.HTML(_head(engine), elem_id="head", apply_default_css=False, js_on_load=elsewhere())
             with gr.Tabs():
                 with gr.Tab("Generate"):
                     app.example = build_generate(page)
@@ -99,9 +100,10 @@ def launch_options(routes: Sequence[BaseRoute] = (), lifespan: Lifespan[Any] | N
                 Middleware(Guard),
                 Middleware(Porter),
                 Middleware(Heartbeats),
+                Middleware(Paced),
                 Middleware(SignIn),
                 Middleware(Calls),
-                Middleware(Opening, head=_own, body=_snapshot, policy=_policy),
+                Middleware(Opening, head=_own, body=_snapshot, policy=page_policy),
             ],
             "routes": [APIRoute("/health", health), *routes],
             "lifespan": lifespan,
@@ -151,10 +153,6 @@ def _snapshot(scope: Scope) -> str:
     app: Served = scope["app"].get_blocks()
     example = app.example.get() if app.example else None
     return snapshot(app.skeleton, example, f"gradio-container-{gr.__version__.replace('.', '-')}")
-
-
-def _policy(scope: Scope, html: bytes) -> bytes:
-    return page_policy(html, shared=scope["app"].get_blocks().share)
 
 
 def _page(engine: Engine) -> Page:

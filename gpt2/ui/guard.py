@@ -36,6 +36,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope.setdefault("state", {})
         started = False
 
         async def with_headers(message: Message) -> None:
@@ -43,6 +44,8 @@ class Guard:
             if message["type"] == "http.response.start":
                 started = True
                 message["headers"] = with_policy(message.get("headers", ()))
+                if scope["state"].get("refused"):  # Gradio answers 500 whoever's fault it was
+                    message["status"] = 400
             await send(message)
 
         try:

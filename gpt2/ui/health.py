@@ -7,18 +7,19 @@ from starlette.responses import JSONResponse
 
 from gpt2.records import Pulse
 from gpt2.ui.served import Served
+from gpt2.ui.sign_in import SIGNED_IN
 
 
 async def health(request: Request) -> JSONResponse:
     """{"status": "ok", "model": ..., ...}, or a status of 503 and why no visitor should come.
 
-    Where a password is asked for, strangers are told the status alone.
+    Where a password is asked for, who has not signed in is told the status alone.
     """
     app: Served = request.app.get_blocks()
     pulse = app.engine.pulse()
     status = status_of(app, pulse)
     told = {"status": status}
-    if request.app.auth is None:
+    if request.app.auth is None or request.scope[SIGNED_IN]:
         told |= {
             "model": pulse.model,
             "classifier": pulse.classifier,

@@ -60,7 +60,7 @@ class Opening:
         app: ASGIApp,
         head: Callable[[Scope], str],
         body: Callable[[Scope], str],
-        policy: Callable[[Scope, bytes], bytes],
+        policy: Callable[[bytes], bytes],
     ) -> None:
         self._app, self._head, self._body, self._policy = app, head, body, policy
         # A page, the same packed, its tag and policy: seldom another one.
@@ -93,7 +93,7 @@ class Opening:
         headers = [(k, v) for k, v in start["headers"] if k.lower() != b"content-length"]
         if is_page := PAGE in html:
             html = self._filled(scope, html)
-        packed, tag, policy = self._packed(scope, html)
+        packed, tag, policy = self._packed(html)
         headers += [(CSP, policy)] if is_page else []
         headers += [(b"etag", tag), (b"cache-control", b"no-cache"), (b"vary", b"accept-encoding")]
         if start["status"] == 200 and asked.get(b"if-none-match") == tag:
@@ -116,12 +116,12 @@ class Opening:
         before, end, after = html.rpartition(END)
         return before + self._body(scope).encode() + end + after
 
-    def _packed(self, scope: Scope, html: bytes) -> tuple[bytes, bytes, bytes]:
+    def _packed(self, html: bytes) -> tuple[bytes, bytes, bytes]:
         last, packed, tag, policy = self._last
         if html != last:
             packed = gzip.compress(html, 5, mtime=0)
             tag = b'W/"' + hashlib.sha256(html).hexdigest()[:16].encode() + b'"'
-            policy = self._policy(scope, html)
+            policy = self._policy(html)
             self._last = (html, packed, tag, policy)
         return packed, tag, policy
 

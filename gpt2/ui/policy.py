@@ -9,11 +9,11 @@ What it does not forbid, and why:
 - 'unsafe-eval': Gradio makes functions of texts (the js= of events, the templates and js_on_load of
   gr.HTML). So no text of a visitor may become one; a template holds none that could (ui/page.py).
 - 'unsafe-inline' for styles: Gradio and figures write style attributes and elements.
-- With --share, gradio.s3-us-west-2.amazonaws.com: there Gradio's page loads its own scripts from.
 - Frames: other pages may show this one. So a click may be somebody else's idea; no click here does
   more than compute.
 
-On a Space it keeps away the line that Hugging Face lays over a page in a window of its own.
+On a Space it keeps away what Gradio adds to a page in a window of its own, not in a frame: a line
+of Hugging Face's above it, which asks their server, and fonts of Google's.
 """
 
 import base64
@@ -33,7 +33,6 @@ HEADERS = {
     b"referrer-policy": b"strict-origin-when-cross-origin",
     CSP: BARE,
 }
-TUNNEL = " https://gradio.s3-us-west-2.amazonaws.com"
 _INLINE = re.compile(rb"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", re.DOTALL)
 
 
@@ -44,25 +43,20 @@ def with_policy(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, byt
     return found + [pair for pair in HEADERS.items() if pair[0] not in names]
 
 
-def page_policy(html: bytes, *, shared: bool = False) -> bytes:
-    """The policy of a page of Gradio's with the scripts that are written into it.
-
-    Args:
-        shared: it is open under a public link.
-    """
+def page_policy(html: bytes) -> bytes:
+    """The policy of a page of Gradio's with the scripts that are written into it."""
     hashes = " ".join(
         f"'sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode()}'"
         for script in dict.fromkeys(_INLINE.findall(html))
     )
-    own = "'self'" + (TUNNEL if shared else "")
     return "; ".join(
         (
             "default-src 'none'",
-            f"script-src {own} 'unsafe-eval' {hashes}",
-            f"style-src {own} 'unsafe-inline'",
-            f"font-src {own}",
-            f"img-src {own} data:",
-            f"connect-src {own}",
+            f"script-src 'self' 'unsafe-eval' {hashes}",
+            "style-src 'self' 'unsafe-inline'",
+            "font-src 'self'",
+            "img-src 'self' data:",
+            "connect-src 'self'",
             "manifest-src 'self'",
             "base-uri 'self'",
             "form-action 'self'",

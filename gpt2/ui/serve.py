@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 from contextlib import redirect_stdout
+from threading import Thread
 
 from gradio import http_server
 
@@ -15,6 +16,7 @@ from gpt2.ui import build_app, launch_options
 from gpt2.ui.closing import DRAIN_SECONDS, drain, shut
 from gpt2.ui.collector import spare_what_is_here
 from gpt2.ui.extras import mcp_server, metrics_route
+from gpt2.ui.tunnel import open_link
 
 EXAMPLE_SECONDS = 3.0  # that a slow machine or a large model may take for it
 
@@ -56,11 +58,11 @@ def serve(
     tools = mcp_server(app) if mcp else None
     if tools is not None:
         routes += tools.routes
-    with redirect_stdout(io.StringIO()):  # a tunnel that fails is told in many lines
+    with redirect_stdout(io.StringIO()):  # on a Space it tells of a reload that is off
         app.launch(
             server_name=f"[{host}]" if ":" in host else host,
             server_port=port,
-            share=share,
+            share=False,  # see tell_link
             auth=auth,
             root_path=root_path,
             mcp_server=False,  # a better one is among the routes
@@ -71,14 +73,8 @@ def serve(
     app.example.wait(EXAMPLE_SECONDS)  # who follows the line below finds it there
     heard = listen()
     print(f"Open {app.local_url.replace('[::]', '[::1]')}", flush=True)
-    if share and app.share_url:
-        print(f"Public link, for up to a week: {app.share_url}", flush=True)
-    elif share:
-        print(
-            "The public link could not be had (the tunnel's server can't be reached); "
-            "the page above keeps running.",
-            flush=True,
-        )
+    if share:
+        Thread(target=tell_link, args=(host, port), daemon=True).start()
     if heard.get() == signal.SIGTERM:
         print(f"Closing: what was asked has {DRAIN_SECONDS:g} seconds to be answered.", flush=True)
         drain(app, stop=heard)
@@ -86,9 +82,22 @@ def serve(
         print("Closing.", flush=True)
     end_soon(0)
     app.example.stop()
-    engine.close()  # who waits for more is told so
+    closing = Thread(target=engine.close, daemon=True)  # which replicas take a second for
+    closing.start()  # who waits for more is told so
     shut(app)
+    closing.join()
     return 0
+
+
+def tell_link(host: str, port: int) -> None:
+    """Open the public link, and say where it is or why there is none."""
+    try:
+        if link := open_link(host, port):
+            print(f"Public link, for up to a week: {link}", flush=True)
+    except OSError as error:
+        print(
+            f"The public link could not be had ({error}); the page above keeps running.", flush=True
+        )
 
 
 def check_address(host: str, port: int) -> None:

@@ -74,6 +74,9 @@ class Served(gr.Blocks):
             error.print_exception = False
             # Gradio repeats what it can't use, and can't send half a character.
             error.message = str(error.message).encode("utf-8", "backslashreplace").decode()
+            asked = getattr(options.get("request"), "request", None)
+            if asked is not None:
+                asked.state.refused = True  # see guard.py
             raise
         except Exception as error:
             log_error(error, f"/{block_fn.api_name or block_fn.name}")

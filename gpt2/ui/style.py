@@ -17,6 +17,12 @@ def script() -> str:
 
 
 @cache
+def elsewhere() -> str:
+    """What another site's page runs that shows this one as a component."""
+    return (STATIC / "elsewhere.js").read_text("utf-8")
+
+
+@cache
 def style() -> str:
     """All of the page's own style: the tints behind tokens, the pictures' colours, the layout."""
     return "\n".join(

@@ -1,47 +1,35 @@
-"""Wrong passwords, counted by address: after a few, each further one costs ever more time."""
+"""Wrong passwords: after a few for one name, from one address, one try is looked at at a time.
 
-import math
-import time
-from collections import OrderedDict
-from dataclasses import dataclass
+Nobody is locked out: who comes meanwhile waits in line, a minute at most, so that a guesser who
+shares an address with others (all do behind a proxy that --trusted-proxy does not name) only delays
+them. Who has signed in is not asked again, and a program that sends its password gets a cookie with
+the first answer; neither ever stands in that line. What stays: who keeps so many guesses in line,
+for the right name, that it is full, keeps those out who have no cookie yet.
+"""
 
+from gpt2.ui.pace import Pace
 from gpt2.ui.visitors import visitor_of
 
 FREE = 5  # wrong tries that cost no wait; a person mistypes
-LONGEST = 300.0  # seconds of a wait
-FORGET = 3600.0  # seconds after which an address starts anew
-ADDRESSES = 10_000  # that are remembered; the one that tried longest ago goes first
-
-
-@dataclass
-class _Tried:
-    wrong: int = 0
-    last: float = -math.inf
-
-    def until(self) -> float:
-        """When the next try is looked at."""
-        over = self.wrong - FREE
-        return self.last + min(2.0**over, LONGEST) if over >= 0 else 0.0
+PAUSE = 3.0  # seconds from one try to the next after these: 28,800 guesses a day
+LONGEST = 60.0  # seconds that one may stand in line
+LENGTH = 100  # characters of a name that are remembered
 
 
 class Tries:
     """Who has tried how often."""
 
     def __init__(self) -> None:
-        self._tried: OrderedDict[str, _Tried] = OrderedDict()
+        self._pace = Pace(free=FREE, every=PAUSE, longest=LONGEST)
 
-    def wait(self, address: str) -> int:
-        """Seconds until a try from here is looked at, 0 if one may come now."""
-        tried = self._tried.get(visitor_of(address, None).address)
-        return max(0, math.ceil(tried.until() - time.monotonic())) if tried else 0
+    async def begin(self, address: str, name: str) -> float:
+        """Until a try may be looked at; 0, or seconds after which there is room for one more."""
+        return await self._pace.wait(_whose(address, name))
 
-    def tell(self, address: str, *, right: bool) -> None:
-        """Remember how a try went."""
-        place, now = visitor_of(address, None).address, time.monotonic()
-        tried = self._tried.pop(place, _Tried())
-        if right:
-            return
-        wrong = tried.wrong if now - tried.last < FORGET else 0
-        self._tried[place] = _Tried(min(wrong + 1, 64), now)
-        if len(self._tried) > ADDRESSES:
-            self._tried.popitem(last=False)
+    def right(self, address: str, name: str) -> None:
+        """The try was right, and is not counted."""
+        self._pace.give_back(_whose(address, name))
+
+
+def _whose(address: str, name: str) -> tuple[str, str]:
+    return visitor_of(address, None).address, name[:LENGTH]

@@ -1,20 +1,22 @@
 """Whose turn it is: visitors share the places at which something is done, and none takes them all.
 
-A visitor is an address, and there a session: a page, or a program that calls. Who waits is taken
-by turns, first of the addresses, then of the sessions of one. Behind a proxy all visitors have its
-address, unless --trusted-proxy names it (see connections.py).
+A visitor is an address, and there a session: a page, or a program that calls. Of all addresses
+that wait the one comes first that was given the least (shares.py), and of its sessions the one of
+which the least runs. Behind a proxy all visitors have its address, unless --trusted-proxy names it
+(see connections.py).
 """
 
 import asyncio
 import math
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Hashable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 
 from gpt2.ui.incoming import Refused
+from gpt2.ui.shares import Given, fair_order
 
 LONGEST_WAIT = 60  # seconds after which to try again, at most
 
@@ -49,7 +51,9 @@ def visitor_of(host: str | None, session: str | None) -> Visitor:
 class Places:
     """How many requests of one kind there may be.
 
-    One address has at most half of them, running and altogether.
+    One address has at most half of those that run, so that another one's may begin at once; and as
+    many wait as there are places left for others, half of all if nobody else waits. So two or three
+    addresses don't fill the queue.
 
     Args:
         what: the kind, in the plural.
@@ -63,8 +67,8 @@ class Places:
 
     @property
     def share(self) -> int:
-        """Requests of one address."""
-        return max(1, (self.running + self.waiting) // 2)
+        """Requests of one address while nobody else has any."""
+        return self.running_share + (self.waiting + 1) // 2
 
     @property
     def running_share(self) -> int:
@@ -79,6 +83,7 @@ class Turn:
         self.visitor, self._line = visitor, line
         self.place = -1  # in the queue, counted from 1; 0 once it may run
         self.began = 0.0  # time.monotonic of that
+        self.took = 0.0  # tokens; of what is no text the seconds are counted, at its end
         self._news = asyncio.Event()
 
     def move(self, place: int) -> None:
@@ -104,6 +109,12 @@ class Turn:
 TURN: ContextVar[Turn | None] = ContextVar("turn", default=None)
 
 
+def count_tokens(tokens: float) -> None:
+    """Count what the request takes that the running task answers."""
+    if turn := TURN.get():
+        turn.took += tokens
+
+
 class Line:
     """Requests of one kind: those that run, and the queue behind them. Of one event loop."""
 
@@ -113,6 +124,7 @@ class Line:
         self.running: list[Turn] = []
         self.waiting: list[Turn] = []  # in their order
         self._seconds = 1.0  # that a request runs, lately
+        self._given = Given()
 
     def join(self, visitor: Visitor) -> Turn:
         """A request more, at its fair place.
@@ -120,21 +132,22 @@ class Line:
         Raises:
             Refused: the queue is full, or the visitor's address has its share.
         """
-        places, what = self.places, self.places.what
-        theirs = _of(visitor.address, self.everyone)
-        runs = len(self.running) < places.running
-        runs = runs and _of(visitor.address, self.running) < places.running_share
+        places, what, address = self.places, self.places.what, visitor.address
+        wait, run = _of(address, self.waiting), _of(address, self.running)
+        runs = len(self.running) < places.running and run < places.running_share
+        free = places.waiting - len(self.waiting)
         seconds = math.ceil(self._seconds * (len(self.waiting) + 1) / places.running)
         seconds = max(1, min(LONGEST_WAIT, seconds))
         again = {"retry-after": str(seconds)}
-        if theirs >= places.share:
+        if not runs and wait >= free and (wait or run >= places.running_share):
             raise Refused(
-                f"{theirs} {what} of your address are worked on or wait, and one address may have "
-                f"{places.share} at a time; wait until some are done, then try again",
+                f"{wait + run} {what} of your address are worked on or wait, and one address may "
+                f"have {wait + run} at a time while {free} places are left for all others; wait "
+                f"until some are done, or try again in {seconds} s",
                 429,
                 again,
             )
-        if len(self.waiting) >= places.waiting and not runs:
+        if not runs and not free:
             raise Refused(
                 f"{len(self.running)} {what} are worked on and {len(self.waiting)} wait, so yours "
                 f"would be number {len(self.waiting) + 1} in a queue that holds {places.waiting}; "
@@ -143,6 +156,8 @@ class Line:
                 again,
             )
         turn = Turn(self, visitor)
+        if not wait:
+            self._given.ask(address)
         self.waiting.append(turn)
         self._settle()
         return turn
@@ -156,49 +171,47 @@ class Line:
         """One is done, or waits no more."""
         if turn in self.running:
             self.running.remove(turn)
-            self._seconds += (time.monotonic() - turn.began - self._seconds) / 10
+            seconds = time.monotonic() - turn.began
+            self._seconds += (seconds - self._seconds) / 10
+            self._given.end(turn.visitor.address, turn.took or seconds)
         elif turn in self.waiting:
             self.waiting.remove(turn)
         self._settle()
 
     def _settle(self) -> None:
         """Have those begin for whom there are places, and tell the others theirs."""
-        self.waiting = fair_order(self.waiting, self.running)
-        running = Counter(turn.visitor.address for turn in self.running)
-        while self.waiting and len(self.running) < self.places.running:
-            first = self.waiting[0]  # nobody in the queue has less that runs
-            if running[first.visitor.address] >= self.places.running_share:
-                break
-            running[first.visitor.address] += 1
-            self.running.append(self.waiting.pop(0))
+        self._sort()
+        while len(self.running) < self.places.running and (first := self._first()):
+            self.waiting.remove(first)
+            addresses = [turn.visitor.address for turn in self.waiting]
+            self._given.begin(self._had(first.visitor.address), addresses)
+            self.running.append(first)
             first.began = time.monotonic()
             first.move(0)
+            self._sort()
         for place, turn in enumerate(self.waiting, 1):
             turn.move(place)
+
+    def _first(self) -> Turn | None:
+        """Who may run now, of those that wait."""
+        running, share = self.running, self.places.running_share
+        found = (turn for turn in self.waiting if _of(turn.visitor.address, running) < share)
+        return next(found, None)
+
+    def _sort(self) -> None:
+        """Have who waits in the fair order."""
+        runs = Counter(turn.visitor for turn in self.running)
+        by_session = fair_order(self.waiting, lambda turn: turn.visitor, runs)
+        had = {address: self._had(address) for address in {t.visitor.address for t in by_session}}
+        self.waiting = fair_order(
+            by_session, lambda turn: turn.visitor.address, had, self._given.usual
+        )
+
+    def _had(self, address: str) -> float:
+        """What an address was given; what runs takes as much as others did, or more already."""
+        theirs = (turn for turn in self.running if turn.visitor.address == address)
+        return self._given.of(address) + sum(max(turn.took, self._given.usual) for turn in theirs)
 
 
 def _of(address: str, turns: Sequence[Turn]) -> int:
     return sum(turn.visitor.address == address for turn in turns)
-
-
-def fair_order(waiting: Sequence[Turn], running: Sequence[Turn]) -> list[Turn]:
-    """Who waits, by turns: the first request of each address, then the second of each.
-
-    So do the sessions of one address among themselves. What already runs is counted.
-
-    Args:
-        waiting: in the order of arrival, or of an earlier call.
-    """
-    by_session = _by_turns(waiting, running, lambda turn: turn.visitor)
-    return _by_turns(by_session, running, lambda turn: turn.visitor.address)
-
-
-def _by_turns(
-    waiting: Sequence[Turn], running: Sequence[Turn], whose: Callable[[Turn], Hashable]
-) -> list[Turn]:
-    count = Counter(map(whose, running))
-    rounds = []
-    for turn in waiting:
-        count[whose(turn)] += 1
-        rounds.append(count[whose(turn)])
-    return [waiting[index] for index in sorted(range(len(waiting)), key=rounds.__getitem__)]

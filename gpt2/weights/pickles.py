@@ -111,7 +111,9 @@ def _sentences(path: Path, asked: str = "") -> Iterator[None]:
             f"{path} is pickled by protocol {error}; torch.save it again with its own, {PROTOCOL}"
         ) from error
     except Exception as error:  # the unpickler raises whatever the bytes provoke
-        if isinstance(error, Code) or (asked and isinstance(error, pickle.UnpicklingError)):
+        refused = isinstance(error, pickle.UnpicklingError)
+        refused &= "file might be corrupted" not in str(error)  # which torch 2.4 calls by that name
+        if isinstance(error, Code) or (asked and refused):
             code = error if isinstance(error, Code) else asked
             raise ValueError(
                 f"{path} can't be read without {code}, which is code, which is never run; load it "

@@ -13,9 +13,9 @@ ARGUMENTS = [
     "--no-first-run",
     *(f"--disable-{what}" for what in ("gpu", "quic", "sync", "component-update")),
     "--disable-background-networking",
-    # No name and no address but the page's own leads anywhere.
+    # No name and no address but those of this machine lead anywhere.
     "--no-proxy-server",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    "--host-resolver-rules=MAP *.localhost 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
 SCREEN = {"viewport": {"width": 1280, "height": 900}}
 

@@ -7,11 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 import zlib
-from contextlib import contextmanager
-from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -20,6 +16,7 @@ pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 from links import any_link, mutant, wild, write_link
 from playwright.sync_api import expect
 from programs import free_port
+from test_frames import framed
 
 from gpt2.ui.link import read_link
 
@@ -355,30 +352,9 @@ def test_a_killed_server_loses_nothing_of_an_open_page(someone, program):
 # --- frames and browsers that forbid ------------------------------------------------------------
 
 
-@contextmanager
-def framed(url):
-    """The address of a page, of another origin, that shows one in a frame."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(200)
-            self.send_header("content-type", "text/html")
-            self.end_headers()
-            self.wfile.write(f'<iframe src="{url}" width="1200" height="800"></iframe>'.encode())
-
-        log_message = partial(lambda *_: None)
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
-
-
 def test_a_link_opens_in_a_frame_of_another_origin(someone, browser):
     page = someone()
-    url = write(page)
+    url = write(page).replace("127.0.0.1", "page.localhost")
     with framed(url) as outside:
         context = browser.new_context()
         other = context.new_page()

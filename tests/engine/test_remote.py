@@ -18,8 +18,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from programs import free_port
 from questions import VIEWS, WRONG, same, texts
 
+from gpt2.ending import Processes, descendants
 from gpt2.engine import Limits, Request
 from gpt2.engine.catalog import Catalog
 from gpt2.engine.cluster import start_ray
@@ -207,11 +209,12 @@ def started(root, tmp_path):
 
 
 def session_of(pid):
-    """All processes of a session."""
+    """All processes of a session that have not ended."""
     found = []
     for path in Path("/proc").glob("[0-9]*"):
-        with suppress(ProcessLookupError, PermissionError):
-            found += [int(path.name)] if os.getsid(int(path.name)) == pid else []
+        with suppress(OSError):
+            if os.getsid(int(path.name)) == pid and ") Z " not in (path / "stat").read_text():
+                found.append(int(path.name))
     return found
 
 
@@ -219,9 +222,82 @@ def test_a_page_with_replicas_ends_with_all_its_processes(started, model_directo
     page = started("--model", model_directory)
     assert page.stdout.readline() == "Open http://127.0.0.1:8071/\n"
     assert len(session_of(page.pid)) > 3
+    begun = time.monotonic()
     page.send_signal(signal.SIGINT)
     assert page.wait(timeout=20) == 0
-    wait_until(lambda: not session_of(page.pid), seconds=10)
+    assert not session_of(page.pid)
+    assert time.monotonic() - begun < 2
+    assert page.communicate() == ("Closing.\n", "")
+
+
+@pytest.mark.parametrize("seconds", [2, 4, 6, 8])
+def test_an_interrupt_while_replicas_start_ends_all_in_two_seconds(
+    started, model_directory, seconds
+):
+    """Amid Ray's own code it was heard five seconds later."""
+    page = started("--model", model_directory)
+    time.sleep(seconds)
+    begun = time.monotonic()
+    page.send_signal(signal.SIGINT)
+    assert page.wait(timeout=20) == 1
+    assert not session_of(page.pid)
+    assert time.monotonic() - begun < 2
+    assert page.communicate() == ("", "app.py: interrupted\n")
+
+
+@pytest.fixture
+def full_cluster():
+    """The address of a cluster of one CPU, which somebody else has."""
+    port = free_port()
+    env = os.environ | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_SERVE_SLOW_STARTUP_WARNING_S": "1"}
+    ray = Path(sys.executable).with_name("ray")
+    flags = ("--head", "--block", "--port", str(port), "--num-cpus", "1")
+    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "env": env, "text": True}
+    took = f"""
+import ray, time
+while True:
+    try:
+        ray.init(address="127.0.0.1:{port}")
+        break
+    except ConnectionError:
+        time.sleep(0.5)
+taker = ray.remote(num_cpus=1)(type("Taker", (), {{"here": lambda self: True}})).remote()
+ray.get(taker.here.remote())
+print("taken", flush=True)
+time.sleep(600)
+"""
+    with (
+        subprocess.Popen([ray, "start", *flags], **quiet) as head,
+        subprocess.Popen([sys.executable, "-c", took], **quiet) as other,
+    ):
+        try:
+            assert other.stdout.readline() == "taken\n"
+            yield f"127.0.0.1:{port}"
+        finally:
+            other.kill()
+            Processes([head.pid, *descendants(head.pid)]).end(grace=1)
+
+
+def test_of_a_cluster_without_room_it_is_told_what_is_waited_for_and_then_given_up(
+    full_cluster, root, model_directory
+):
+    """It waited without a word, for ever."""
+    code = (
+        "import sys, app; from gpt2.engine import cluster; cluster.LONGEST = 2.0; "
+        f"sys.exit(app.main(['--model', {str(model_directory)!r}, '--replicas', '1']))"
+    )
+    env = os.environ | {"RAY_ADDRESS": full_cluster}
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=root, env=env, stderr=subprocess.PIPE, text=True
+    ) as page:
+        said = page.communicate(timeout=120)[1].splitlines()
+    wants = "the Ray cluster has no room for a replica, which needs 1 CPU (0 of 1 are free)"
+    assert page.returncode == 1
+    assert said[0] == f"WARNING: {wants}; waiting up to 2 s for others to end"
+    assert said[1] == (
+        f"app.py: {wants}, for 2 s; end what else runs there, add a machine, or ask for less"
+    )
+    assert len(said) == 2
 
 
 def test_a_model_that_cannot_be_loaded_is_told_in_the_loader_s_words(

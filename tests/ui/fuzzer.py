@@ -159,7 +159,7 @@ class Fuzzer:
             body[self.random.choice(EXTRAS)] = self.nasty()
         if not function["queue"] and self.random.random() < 0.8:
             answer = self._post("run/predict", json.dumps(body))
-            return None if answer.status_code == 200 else _refused(answer, also=500)
+            return None if answer.status_code == 200 else _refused(answer)
         answer = self._post("queue/join", json.dumps(body))
         if answer.status_code != 200:
             return _refused(answer)

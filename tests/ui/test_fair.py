@@ -114,6 +114,21 @@ def listening(visitor, event_id):
         yield
 
 
+def ask_on_the_page(site, visitor):
+    """A text, as the form asks for it; its lines are for the session "page"."""
+    settings = site.app.get_config_file()
+    target = next(one for one in settings["components"] if one["props"].get("elem_id") == "prompt")
+    form = next(
+        one
+        for one in settings["dependencies"]
+        if target["id"] in one["inputs"] and len(one["inputs"]) > 5
+    )
+    values = {one["id"]: one["props"].get("value") for one in settings["components"]}
+    data = [values[component] for component in form["inputs"][:-1]]
+    body = {"data": [*data, {"moment": 1}], "fn_index": form["id"], "session_hash": "page"}
+    assert visitor.post("queue/join", json=body).status_code == 200
+
+
 def drop(site, visitor, ids):
     """What was asked for is wanted no more."""
     for event_id in ids:
@@ -146,16 +161,18 @@ def test_an_address_that_has_its_share_is_told_what_to_do_and_others_are_served(
     post_all(greedy, (ROWS + WAITING) // 2)
     refused = post(greedy)
     assert refused.status_code == 429
-    assert "one address may have 4 at a time; wait until some are done" in refused.json()["detail"]
+    assert "one address may have 4 at a time while 2 places are left" in refused.json()["detail"]
     assert 1 <= int(refused.headers["retry-after"]) <= 60
     assert "127.0.0" not in refused.text
     post_all(other, 1)
 
 
-def test_a_full_queue_says_the_place_and_when_to_try_again(site, visitors):
-    for visitor in visitors[:2]:
-        post_all(visitor, 4)
-    refused = post(visitors[2])
+def test_a_full_queue_says_the_place_and_when_to_try_again(site):
+    with ExitStack() as stack:
+        several = {last: stack.enter_context(site.visitor(f"127.0.0.{last}")) for last in "123456"}
+        for last in "11123345":
+            post_all(several[last], 1)
+        refused = post(several["6"])
     assert refused.status_code == 503
     assert (
         "yours would be number 5 in a queue that holds 4; try again in" in refused.json()["detail"]
@@ -176,20 +193,19 @@ def test_gradios_clients_are_told_in_the_same_words(site, visitors):
     client.close()
 
 
+@pytest.mark.parametrize("asks", [ask_on_the_page, lambda _, visitor: post_all(visitor, 1)])
+def test_the_tokens_of_a_text_are_counted_while_it_is_written(site, visitors, asks):
+    """Who had the most waits longest, see test_visitors."""
+    asks(site, visitors[0])
+    line = site.lines["texts"]
+    for tokens in (2, 5):
+        wait_for(lambda tokens=tokens: line.running and line.running[0].took > tokens)
+
+
 def test_on_the_page_who_waits_sees_the_place_in_the_queue(site, visitors):
     first, second, third = visitors
     ids = [(visitor, post_all(visitor, 2)) for visitor in (first, second)]
-    settings = site.app.get_config_file()
-    target = next(one for one in settings["components"] if one["props"].get("elem_id") == "prompt")
-    form = next(
-        one
-        for one in settings["dependencies"]
-        if target["id"] in one["inputs"] and len(one["inputs"]) > 5
-    )
-    values = {one["id"]: one["props"].get("value") for one in settings["components"]}
-    data = [values[component] for component in form["inputs"][:-1]]
-    body = {"data": [*data, {"moment": 1}], "fn_index": form["id"], "session_hash": "page"}
-    assert third.post("queue/join", json=body).status_code == 200
+    ask_on_the_page(site, third)
     seen = ""
     with third.stream("GET", "queue/data", params={"session_hash": "page"}) as stream:
         for part in stream.iter_text():

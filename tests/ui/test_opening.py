@@ -144,7 +144,7 @@ def answer(parts, *, kind=b"text/html; charset=utf-8", status=200, method="GET",
         inner,
         head=lambda scope: "<style></style>",
         body=lambda scope: "<b>shown</b>",
-        policy=lambda scope, html: page_policy(html),
+        policy=page_policy,
     )
     scope = {"type": "http", "method": method, "headers": list(headers)}
     asyncio.run(opening(scope, None, send))

@@ -1,9 +1,12 @@
 """gpt2.ui.visitors: who comes when, and who is refused."""
 
 import asyncio
+from collections import Counter
+from contextlib import suppress
 
 import pytest
 
+from gpt2.ui import shares
 from gpt2.ui.incoming import Refused
 from gpt2.ui.visitors import Line, Places, visitor_of
 
@@ -56,19 +59,31 @@ def test_one_address_never_has_more_than_half_of_what_runs():
 def test_one_address_never_has_more_than_half_of_all_places():
     line = line_of(*["7"] * 4)
     with pytest.raises(
-        Refused, match=r"4 texts of your address .* may have 4 at a time"
+        Refused, match=r"4 texts of your address .* may have 4 at a time while 2 places are left"
     ) as refused:
         join(line, "7")
     assert (refused.value.status, refused.value.headers) == (429, {"retry-after": "1"})
     join(line, "8")
 
 
+def test_two_greedy_addresses_leave_places_in_the_queue_for_others():
+    """Each had half of all; a third was told that the queue is full."""
+    line = Line(Places("texts", running=32, waiting=64))
+    for _ in range(100):
+        for address in "78":
+            with suppress(Refused):
+                join(line, address)
+    assert len(line.waiting) < 45
+    for number in range(15):
+        join(line, f"other {number}")
+
+
 def test_a_full_queue_says_which_number_one_would_be():
-    line = line_of(*"77778888")
+    line = line_of(*"77789901")
     with pytest.raises(
         Refused, match=r"4 texts are worked on and 4 wait, .* be number 5"
     ) as refused:
-        join(line, "9")
+        join(line, "2")
     assert refused.value.status == 503
 
 
@@ -131,11 +146,83 @@ def test_the_seconds_until_trying_again_are_those_that_requests_took(monkeypatch
         now[0] += 30  # seconds, of four that run side by side
         turn.leave()
         join(line, turn.visitor.address)
-    for visitor in "7788":
+    for visitor in "7890":
         join(line, visitor)
     with pytest.raises(Refused) as refused:
-        join(line, "9")
+        join(line, "1")
     assert refused.value.headers == {"retry-after": "60"}
     with pytest.raises(Refused) as refused:
-        line_of(*"77778888", "9")
+        line_of(*"77887890", "1")
     assert refused.value.headers == {"retry-after": "2"}
+
+
+# --- in tokens ---------------------------------------------------------------------------------
+
+STEPS = 3000
+
+
+def written(wanted, *, rows=4):
+    """Tokens that each address was written in so many steps, each a token for all that runs.
+
+    Args:
+        wanted: by address, tokens of its texts, how many of them it asks for at a time, and the
+            steps that it rests after each.
+    """
+    line, tokens = Line(Places("texts", running=rows, waiting=100)), Counter()
+    length, asked = {address: text for address, (text, _, _) in wanted.items()}, Counter()
+    due = {address: [0] * count for address, (_, count, _) in wanted.items()}
+    for step in range(STEPS):
+        for address, times in due.items():
+            while times and times[0] <= step:
+                times.pop(0)
+                join(line, address)
+                asked[address] += 1
+        for turn in list(line.running):
+            address = turn.visitor.address
+            turn.took += 1
+            tokens[address] += 1
+            if turn.took >= length[address]:
+                turn.leave()
+                due[address].append(step + wanted[address][2])
+    return tokens, asked
+
+
+def test_long_texts_get_an_address_no_more_tokens_than_short_ones():
+    """By turns alone it had twice as many."""
+    wanted = {str(number): (20, 2, 0) for number in range(7)} | {"long": (400, 2, 0)}
+    tokens, _ = written(wanted)
+    fair = 4 * STEPS / len(wanted)
+    assert max(tokens.values()) < fair + 400
+    assert min(tokens.values()) > 0.9 * fair - 400 / 7
+
+
+def test_who_asks_now_and_then_hardly_waits_for_those_who_ask_without_end():
+    greedy = {str(number): (60, 3, 0) for number in range(8)}
+    tokens, asked = written(greedy | {"calm": (20, 1, 80)})
+    assert asked["calm"] > STEPS / (20 + 80 + 60)  # a place is free every 15 steps
+    assert tokens["calm"] == pytest.approx(20 * asked["calm"], abs=20)
+
+
+def test_a_visitor_alone_loses_nothing_and_owes_nothing_for_it_later():
+    line = line_of(*["7"] * 4)
+    for _ in range(500):
+        turn = line.running[0]
+        turn.took = 500
+        turn.leave()
+        join(line, "7")
+    for address in "888":
+        join(line, address)
+    for _ in range(6):
+        line.running[0].took = 500
+        line.running[0].leave()
+        for address in "78":
+            if not any(turn.visitor.address == address for turn in line.waiting):
+                join(line, address)
+    assert Counter(turn.visitor.address for turn in line.running) == {"7": 2, "8": 2}
+
+
+def test_addresses_without_end_take_no_memory_without_end():
+    line = Line(Places("texts", running=4, waiting=4))
+    for number in range(shares.ADDRESSES + 50):
+        join(line, f"address {number}").leave()
+    assert len(line._given._given) <= shares.ADDRESSES

@@ -16,7 +16,7 @@ import numpy as np
 import openai_files
 import pytest
 import torch
-from safetensors.torch import load_file, save_file, save_model
+from safetensors.torch import _SIZE, load_file, save_file, save_model
 
 from gpt2 import weights
 from gpt2.config import GPT2Config
@@ -375,6 +375,7 @@ def test_a_language_models_file_is_no_classifiers(directory):
 
 
 TYPES = [torch.int8, torch.uint8, torch.int64, torch.bool, torch.complex64, torch.float8_e4m3fn]
+TYPES = [dtype for dtype in TYPES if dtype in _SIZE]  # older safetensors have no complex numbers
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "bin"])

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Iterable
 from gpt2.engine import Engine, Stream
 from gpt2.records import Step, Trace
 from gpt2.ui.page import CLOCK
+from gpt2.ui.shares import READ
+from gpt2.ui.visitors import count_tokens
 
 
 async def streamed(engine: Engine, trace: Trace, text: Stream) -> AsyncIterator[dict]:
@@ -19,7 +21,9 @@ async def streamed(engine: Engine, trace: Trace, text: Stream) -> AsyncIterator[
         text: what it gains.
     """
     records: list[dict] = []
+    count_tokens(READ * len(trace.prompt_ids))
     async for batch in text.batches(CLOCK):
+        count_tokens(len(batch))
         for update in batch:
             trace = trace.with_update(update)
         start = len(records)

@@ -15,7 +15,7 @@ from gpt2.ui.api.lens import LensEndpoints
 from gpt2.ui.api.short import SHORT, Short
 from gpt2.ui.incoming import Refused
 from gpt2.ui.served import arguments, check_names, shortened
-from gpt2.ui.visitors import Line, visitor_of
+from gpt2.ui.visitors import TURN, Line, visitor_of
 
 KINDS = {str: "string", int: "integer", float: "number", bool: "boolean", list: "array"}
 DETAILS = "details"
@@ -109,6 +109,7 @@ class Tools:
         try:
             async for _ in turn.places():
                 pass
+            TURN.set(turn)
             answer = await _answer(tool.function, values)
         except gr.Error as error:
             raise ValueError(error.message) from None

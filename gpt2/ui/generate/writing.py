@@ -24,7 +24,8 @@ from gpt2.ui.generate.status import status
 from gpt2.ui.page import CLOCK, ERRORS, Page, template
 from gpt2.ui.presets import Preset
 from gpt2.ui.record import Choice, moment_of
-from gpt2.ui.visitors import TURN
+from gpt2.ui.shares import READ
+from gpt2.ui.visitors import TURN, count_tokens
 
 QUICK_CLOCK = 0.01  # seconds between looks at what nobody reads
 SESSIONS = 10_000  # whose last Stop is remembered
@@ -116,6 +117,7 @@ class Writing:
         yield text_line(engine, begun, request, texts, chosen=wanted.chosen, moment=moment)
         async for words in self.waiting(session, moment):
             yield said_line(words)
+        count_tokens(READ * len(begun.prompt_ids))
         forced = await self._chosen(wanted, begun, moment, session)
         done: list[Update] = []
         most = wanted.most or request.max_new_tokens
@@ -207,6 +209,7 @@ class Writing:
         try:
             with text:
                 async for batch in text.batches(seconds):
+                    count_tokens(len(batch))
                     yield batch
                     if self._stopped.get(session, 0) > began:
                         return
