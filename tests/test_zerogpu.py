@@ -177,7 +177,7 @@ def page(hub, tmp_path_factory):
             start_new_session=True,
         ) as process,
     ):
-        until_open(process, port)
+        until_open(process, port, seconds=300)
         process.port, process.directory = port, directory
         said = directory / "log"
         until(lambda: "Open http" in said.read_text() and not hub.lent, seconds=60)
