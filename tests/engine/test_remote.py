@@ -180,11 +180,6 @@ def test_a_branch_is_the_same_from_a_replica(remote, engine):
     *_, here = engine.branch(request, trace.ids, place, 11)
     *_, there = remote.branch(request, trace.ids, place, 11)
     assert same(here, there)
-    begun = remote.writer.begin(request)
-    chosen = [(place, 11), (place + 4, 12)]
-    assert remote.writer.chosen(request, begun, chosen) == engine.writer.chosen(
-        request, begun, chosen
-    )
 
 
 def test_what_is_loaded_is_described_alike(remote, engine):
