@@ -121,6 +121,8 @@ class Processes:
 
     def end(self, *, grace: float = GRACE) -> None:
         """Tell them to end, and end those that have not after so many seconds."""
+        if not self._handles:
+            return  # as where there is no /proc
         self._tell(signal.SIGTERM)
         here, end = select.poll(), time.monotonic() + grace
         for handle in self._handles:
