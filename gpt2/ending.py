@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SECONDS = 1.25  # that tidying up may take
+LOOK = 0.1  # from one look for a signal to the next
 GRACE = 0.2  # seconds that what was started may take for it
 
 
@@ -60,6 +61,18 @@ def listen() -> "SimpleQueue[int]":
     heard: SimpleQueue[int] = SimpleQueue()
     _answer(lambda number, _: heard.put(number))
     return heard
+
+
+def first_of(heard: "SimpleQueue[int]") -> int:
+    """The first signal that waits there, once there is one.
+
+    It is looked for again and again: where another thread is starting a thread or a process, the
+    system may hand a signal to that one, and Python's main thread, which alone answers signals, is
+    told only when it next runs.
+    """
+    while True:
+        with suppress(Empty):
+            return heard.get(timeout=LOOK)
 
 
 def end_soon(status: int) -> None:

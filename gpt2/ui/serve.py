@@ -10,7 +10,7 @@ from threading import Thread
 
 from gradio import http_server
 
-from gpt2.ending import end_soon, listen
+from gpt2.ending import end_soon, first_of, listen
 from gpt2.engine import Engine
 from gpt2.ui import build_app, launch_options
 from gpt2.ui.closing import DRAIN_SECONDS, drain, shut
@@ -76,7 +76,7 @@ def serve(
     print(f"Open {app.local_url.replace('[::]', '[::1]')}", flush=True)
     if share:
         Thread(target=tell_link, args=(host, port), daemon=True).start()
-    if heard.get() == signal.SIGTERM:
+    if first_of(heard) == signal.SIGTERM:
         print(f"Closing: what was asked has {DRAIN_SECONDS:g} seconds to be answered.", flush=True)
         drain(app, stop=heard)
     else:
