@@ -1,5 +1,6 @@
 """Ends from outside, Ctrl-C (SIGINT) and SIGTERM: in a sentence, and within two seconds."""
 
+import atexit
 import os
 import select
 import signal
@@ -29,10 +30,21 @@ def end_at_once(name: str) -> None:
     """
 
     def end(*_: object) -> NoReturn:
-        if os.environ.get("LOCAL_RANK", "0") == "0":  # one of those that torchrun started
-            with suppress(OSError):
-                os.write(2, f"{name}: interrupted\n".encode())
+        _tell(name)
         _leave(1)
+
+    _answer(end)
+
+
+def end_in_order(name: str) -> None:
+    """From now on a signal does the same once all is tidied up, which may take SECONDS."""
+
+    def end(*_: object) -> NoReturn:
+        _tell(name)
+        started = Processes(descendants(os.getpid()))
+        atexit.register(_leave, 1, started, grace=0)
+        _leave_soon(1, started)
+        raise SystemExit(1)
 
     _answer(end)
 
@@ -68,7 +80,11 @@ def end_soon(status: int) -> None:
 
     What it has started by now is ended then too.
     """
-    late = threading.Timer(SECONDS, _leave, [status, Processes(descendants(os.getpid()))])
+    _leave_soon(status, Processes(descendants(os.getpid())))
+
+
+def _leave_soon(status: int, started: "Processes") -> None:
+    late = threading.Timer(SECONDS, _leave, [status, started])
     late.daemon = True
     late.start()
 
@@ -79,9 +95,15 @@ def _answer(with_what: Callable[[int, FrameType | None], object]) -> None:
             signal.signal(number, with_what)
 
 
-def _leave(status: int, started: "Processes | None" = None) -> NoReturn:
+def _tell(name: str) -> None:
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # one of those that torchrun started
+        with suppress(OSError):
+            os.write(2, f"{name}: interrupted\n".encode())
+
+
+def _leave(status: int, started: "Processes | None" = None, *, grace: float = GRACE) -> NoReturn:
     """No destructor and no thread is waited for; children are ended."""
-    (started or Processes(descendants(os.getpid()))).end()
+    (started or Processes(descendants(os.getpid()))).end(grace=grace)
     os._exit(status)
 
 
@@ -112,6 +134,8 @@ class Processes:
 
     def end(self, *, grace: float = GRACE) -> None:
         """Tell them to end, and end those that have not after so many seconds."""
+        if not self._handles:
+            return  # as where there is no /proc
         self._tell(signal.SIGTERM)
         here, end = select.poll(), time.monotonic() + grace
         for handle in self._handles:

@@ -2,7 +2,7 @@
 
 import sys
 
-from gpt2.ending import end_at_once, raise_interrupts
+from gpt2.ending import end_at_once, end_in_order
 
 if __name__ == "__main__":  # before the imports that take a while
     end_at_once("gpt2.evaluate")
@@ -198,5 +198,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise_interrupts()
+    end_in_order("gpt2.evaluate")
     sys.exit(main())

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -16,7 +17,7 @@ from gpt2.agnews.news import News, read_agnews
 from gpt2.agnews.rows import Rows, predict
 from gpt2.classifier import GPT2Classifier
 from gpt2.command import sentence
-from gpt2.engine.cluster import fitting, start_ray, stop_ray
+from gpt2.engine.cluster import fitting, iterated_apart, start_ray, stop_ray
 from gpt2.tokenizer import load_tokenizer
 from gpt2.weights.atomic import sole_writer
 
@@ -127,7 +128,8 @@ def answers(job: Job, firsts: list[int], *, workers: int) -> Iterator[tuple[int,
     )
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # by now it has chosen another level
     try:
-        for part in answered.iter_batches(batch_size=None, prefetch_batches=0):
+        batches = answered.iter_batches(batch_size=None, prefetch_batches=0)
+        for part in iterated_apart(batches):
             begins = np.flatnonzero(part["row"] % PART == 0)
             for probs, first in zip(
                 np.split(part["probs"], begins[1:]), part["row"][begins], strict=True
@@ -136,7 +138,8 @@ def answers(job: Job, firsts: list[int], *, workers: int) -> Iterator[tuple[int,
     except ray.exceptions.RayTaskError as error:
         raise ValueError(sentence(error.cause)) from None
     finally:
-        stop_ray(own)
+        if not isinstance(sys.exc_info()[1], SystemExit):  # then all that was started is ended
+            stop_ray(own)
 
 
 def read_parts(out: Path, job: Job) -> dict[int, np.ndarray]:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from gpt2 import evaluate
+from gpt2.ending import children, descendants
 from gpt2.news_workers import PART, Job, keep_part, read_parts
 
 with_ray = pytest.mark.skipif(not find_spec("ray"), reason="needs pip install 'ray[data]'")
@@ -110,3 +111,33 @@ def test_every_row_is_answered_once_though_workers_and_the_run_are_killed(
         assert shared[name] == alone[name]
     assert shared["nll"] == pytest.approx(alone["nll"], abs=1e-6)  # other batches, other padding
     assert parts() == 9
+
+
+@pytest.mark.soak
+@with_ray
+def test_an_interrupt_ends_the_run_with_its_workers_and_keeps_what_is_done(command, root, tmp_path):
+    """It took eight seconds, and left a lock."""
+    out = tmp_path / "out"
+    words = [sys.executable, "-m", "gpt2.evaluate", *command, "--workers", "2", "--out", str(out)]
+    with subprocess.Popen(words, cwd=root, stderr=subprocess.PIPE, text=True) as run:
+        end = time.monotonic() + 120
+        while not [*out.glob("rows-*.npy")]:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        started, begun = descendants(run.pid), time.monotonic()
+        run.send_signal(signal.SIGINT)
+        assert run.wait(timeout=20) == 1
+        assert time.monotonic() - begun < 2
+        assert run.stderr.read().splitlines()[-1] == "gpt2.evaluate: interrupted"
+    assert len(started) > 5
+    time.sleep(0.5)
+    assert not [pid for pid in started if children(pid) or b"ray" in cmdline(pid)]
+    assert not [*tmp_path.glob(".*")]
+
+
+def cmdline(pid):
+    """How a process was called; nothing of one that has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""

@@ -5,10 +5,12 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, wait
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from threading import Event, Thread
 from typing import TypeVar
 
@@ -20,6 +22,7 @@ Result = TypeVar("Result")
 ROOT = Path(__file__).resolve().parents[2]
 STORE = 128 * 2**20  # bytes of Ray's memory for what processes share; records are smaller
 LOOK_SECONDS = 1.0  # from one look for room to the next
+STOP_SECONDS = 0.5  # that a Ray of its own may take to end by itself
 LONGEST = 300.0  # seconds without room after which it is given up
 
 
@@ -85,14 +88,17 @@ def stop_ray(own: Iterable[int]) -> None:
     """Leave the cluster; a Ray of this process's own ends with all that it has started.
 
     Args:
-        own: as start_ray returned them. Ray leaves some of what they have started to end by
-            itself, which takes seconds.
+        own: as start_ray returned them. Ray takes its time, and leaves some of what they have
+            started to end by itself; here nothing in them is to be kept.
     """
     import ray
 
     started = Processes(pid for one in own for pid in (one, *descendants(one)))
-    ray.shutdown()
-    started.end(grace=0)
+    left = apart(ray.shutdown)
+    if own:
+        wait([left], STOP_SECONDS)
+        started.end(grace=0)
+    left.result()
 
 
 def fitting(share: float) -> float:
@@ -120,6 +126,23 @@ def apart(work: Callable[[], Result]) -> "Future[Result]":
 
     Thread(target=do, name="Ray", daemon=True).start()
     return result
+
+
+def iterated_apart(parts: Iterable[Result]) -> Iterator[Result]:
+    """What comes of an iterator of Ray's, which runs apart too."""
+    found: SimpleQueue[list[Result]] = SimpleQueue()  # of one each, and at the end of none
+
+    def put() -> None:
+        try:
+            for part in parts:
+                found.put([part])
+        finally:
+            found.put([])
+
+    done = apart(put)
+    while part := found.get():
+        yield part[0]
+    done.result()
 
 
 def once_there_is_room(
@@ -160,6 +183,26 @@ def room(wanted: Mapping[str, float]) -> str:
         for kind, amount in wanted.items()
     )
     return f"the Ray cluster has no room for a replica, which needs {' and '.join(words)}"
+
+
+@contextmanager
+def tried() -> Iterator[None]:
+    """Goes on behind the block if a replica was lost in it; what a method raised is raised."""
+    from ray import exceptions
+    from ray.serve.exceptions import ReplicaUnavailableError
+
+    try:
+        yield
+    except exceptions.RayTaskError as error:
+        raise error.cause from None
+    except (
+        exceptions.RayActorError,
+        exceptions.ObjectLostError,
+        exceptions.WorkerCrashedError,
+        exceptions.NodeDiedError,
+        ReplicaUnavailableError,
+    ) as error:
+        log.warning("a replica was lost (%s); another one is asked", type(error).__name__)
 
 
 def reason(said: str) -> str:

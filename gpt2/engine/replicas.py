@@ -7,9 +7,8 @@ on from the tokens that have arrived, since the same tokens follow wherever it i
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
-from contextlib import contextmanager
 from functools import partial
 from hashlib import sha256
 from threading import Thread
@@ -22,6 +21,7 @@ from gpt2.engine.cluster import (
     start_ray,
     start_serve,
     stop_ray,
+    tried,
 )
 from gpt2.engine.replica import Replica, Settings
 from gpt2.engine.scheduler import Closed
@@ -231,23 +231,3 @@ class _Followed(Stream):
     def close(self) -> None:
         super().close()
         self.task.cancel()
-
-
-@contextmanager
-def tried() -> Iterator[None]:
-    """Goes on behind the block if a replica was lost in it; what a method raised is raised."""
-    from ray import exceptions
-    from ray.serve.exceptions import ReplicaUnavailableError
-
-    try:
-        yield
-    except exceptions.RayTaskError as error:
-        raise error.cause from None
-    except (
-        exceptions.RayActorError,
-        exceptions.ObjectLostError,
-        exceptions.WorkerCrashedError,
-        exceptions.NodeDiedError,
-        ReplicaUnavailableError,
-    ) as error:
-        log.warning("a replica was lost (%s); another one is asked", type(error).__name__)

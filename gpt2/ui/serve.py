@@ -18,6 +18,7 @@ from gpt2.ui.collector import spare_what_is_here
 from gpt2.ui.extras import mcp_server, metrics_route
 from gpt2.ui.tunnel import open_link
 
+ENGINE_SECONDS = 0.7  # that are waited for it to end; Ray goes on with that meanwhile
 EXAMPLE_SECONDS = 3.0  # that a slow machine or a large model may take for it
 
 
@@ -82,8 +83,9 @@ def serve(
         print("Closing.", flush=True)
     end_soon(0)
     app.example.stop()
-    closing = Thread(target=engine.close, daemon=True)  # which replicas take a second for
+    closing = Thread(target=engine.close, daemon=True)
     closing.start()  # who waits for more is told so
+    closing.join(ENGINE_SECONDS)
     shut(app)
     closing.join()
     return 0

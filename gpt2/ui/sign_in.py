@@ -30,7 +30,7 @@ WRONG = "the name or the password is wrong"
 BASIC = {"www-authenticate": 'Basic realm="GPT-2", charset="UTF-8"'}
 # In a frame of another site most browsers keep a cookie for frames of that site alone.
 SECURE, PARTITIONED = b"; Secure", b"; Partitioned"
-SIGNED_IN = b"signed-in"  # the query of a page in a frame that has just been signed in to
+IN_A_FRAME = b"signed-in"  # the query of a page in a frame that has just been signed in to
 NO_COOKIE = (
     "the password is right, but your browser keeps no cookie of this page in a frame; open the "
     "page in a window of its own"
@@ -129,7 +129,7 @@ class SignIn:
             return
 
         framed = dict(scope["headers"]).get(b"sec-fetch-dest") == b"iframe"
-        place = b"./?" + SIGNED_IN if framed else b"./"
+        place = b"./?" + IN_A_FRAME if framed else b"./"
 
         async def to_the_page(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] == 200:
@@ -151,7 +151,7 @@ def _form(scope: Scope, path: str) -> Response:
         Refused: this is no page.
     """
     if path == "/":
-        lost = scope.get("query_string") == SIGNED_IN
+        lost = scope.get("query_string") == IN_A_FRAME
         lost = lost and b"access-token" not in dict(scope["headers"]).get(b"cookie", b"")
         return sign_in_page(NO_COOKIE if lost else "")
     raise Refused(SIGN_IN, 401, {} if b"sec-fetch-mode" in dict(scope["headers"]) else BASIC)

@@ -1,10 +1,10 @@
 """`app.py --share` through a real tunnel: frp's server and client, as Gradio's link uses them.
 
-pytest -n 0 -m soak tests/browser/test_public_link.py: a minute. It needs frps and frpc, 0.52 or later, on
-the path or in the directory that FRP names (github.com/fatedier/frp has them). Gradio's own client
-is a frp that was changed: it is given a host and a port in one, has the server choose the name, and
-says the whole address. A few lines of shell around frpc make up for these three. What stands before
-Gradio's own server, and ends https there, has not been seen.
+pytest -n 0 -m soak tests/browser/test_public_link.py: a minute. It needs frps and frpc, 0.52 or
+later, on the path or in the directory that FRP names (github.com/fatedier/frp has them). Gradio's
+own client is a frp that was changed: it is given a host and a port in one, has the server choose
+the name, and says the whole address. A few lines of shell around frpc make up for these three. What
+stands before Gradio's own server, and ends https there, has not been seen.
 """
 
 import os
@@ -24,7 +24,7 @@ from playwright.sync_api import expect
 from programs import free_port
 from test_app import APP
 
-from gpt2.ui.tries import FREE
+from gpt2.ui.tries import FREE, PAUSE
 
 pytestmark = [pytest.mark.soak, pytest.mark.browser]
 
@@ -208,22 +208,21 @@ def test_a_visitor_of_the_link_signs_in_writes_looks_and_passes_it_on(page, link
 
 
 def test_each_visitor_of_the_link_has_an_address_that_none_can_make_up(link):
-    """Whoever guesses passwords locks out nobody else, and can't become another."""
+    """Whoever guesses passwords makes nobody else wait, and can't become another."""
 
     def tries(password, visitor, **headers):
-        answer = link.asks(
-            "/login",
-            method="POST",
-            data={"username": USER, "password": password},
-            visitor=visitor,
-            headers=headers,
-        )
-        return answer.status_code
+        """The answer, and the seconds that it took."""
+        begun = time.monotonic()
+        form = {"username": USER, "password": password}
+        answer = link.asks("/login", method="POST", data=form, visitor=visitor, headers=headers)
+        return answer.status_code, time.monotonic() - begun
 
     for _ in range(FREE):
-        assert tries("wrong", "127.0.0.2") == 401
-    assert tries("wrong", "127.0.0.2", **{"x-forwarded-for": "127.0.0.9"}) == 429
-    assert tries(PASSWORD, "127.0.0.3") == 200
+        assert tries("wrong", "127.0.0.2")[0] == 401
+    status, seconds = tries(PASSWORD, "127.0.0.3")
+    assert (status, seconds < PAUSE * 0.8) == (200, True)
+    status, seconds = tries("wrong", "127.0.0.2", **{"x-forwarded-for": "127.0.0.9"})
+    assert (status, seconds > PAUSE * 0.8) == (401, True)
 
 
 def test_a_text_outlives_the_loss_of_the_link_and_the_operator_is_told(page, link):

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 import pytest
 import torch
@@ -83,6 +83,24 @@ def reads(shared, monkeypatch):
 
 def start(engine, request, **options):
     return engine.writer.start(request, engine.writer.begin(request), **options)
+
+
+@contextmanager
+def held(engine):
+    """The model thread stands still within."""
+    reached, release = threading.Event(), threading.Event()
+
+    def hold():
+        reached.set()
+        release.wait(60)
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(engine.library.scheduler.run, hold)
+        reached.wait(60)
+        try:
+            yield
+        finally:
+            release.set()
 
 
 def write(engine, request, **options):
@@ -176,13 +194,14 @@ def test_texts_share_steps_and_all_of_it_is_done_by_one_thread(shared, monkeypat
     def watched(feeds):
         threads.add(threading.current_thread().name)
         sizes.append(len(feeds))
-        time.sleep(0.005)
         return read(feeds)
 
     monkeypatch.setattr(decoder, "read", watched)
     requests = [Request("Hello", 12, Sampling(seed=seed)) for seed in range(6)]
     with ThreadPoolExecutor(6) as pool:
-        list(pool.map(lambda request: write(shared, request), requests))
+        with held(shared):
+            streams = list(pool.map(lambda request: start(shared, request), requests))
+        list(pool.map(lambda stream: list(stream.updates()), streams))
     assert threads == {"model"}
     assert max(sizes) == 6
     assert len(sizes) < 30
@@ -253,8 +272,9 @@ def test_no_more_texts_are_written_at_once_than_there_are_rows(
 def test_a_short_text_does_not_wait_for_a_long_one(shared, reads):
     with start(shared, Request("Hello", 60, LIVELY)) as long:
         next(long.updates())
-        at = len(reads)
-        write(shared, Request("One", 3, LIVELY))
+        with held(shared):
+            at, short = len(reads), start(shared, Request("One", 3, LIVELY))
+        list(short.updates())
         assert len(reads) - at <= 5
         assert len(list(long.updates())) == 59
 
