@@ -51,9 +51,9 @@ def visitor_of(host: str | None, session: str | None) -> Visitor:
 class Places:
     """How many requests of one kind there may be.
 
-    One address has at most half of those that run, so that another one's may begin at once; and as
-    many wait as there are places left for others, half of all if nobody else waits. So two or three
-    addresses don't fill the queue.
+    One address has as many of those that run as there are places left for others, half of all if
+    nobody else has any, and as many of those that wait. So two or three addresses take neither all
+    places, which they would hold for as long as their texts are written, nor the queue.
 
     Args:
         what: the kind, in the plural.
@@ -68,12 +68,7 @@ class Places:
     @property
     def share(self) -> int:
         """Requests of one address while nobody else has any."""
-        return self.running_share + (self.waiting + 1) // 2
-
-    @property
-    def running_share(self) -> int:
-        """Requests of one address that run."""
-        return max(1, self.running // 2)
+        return (self.running + 1) // 2 + (self.waiting + 1) // 2
 
 
 class Turn:
@@ -134,16 +129,16 @@ class Line:
         """
         places, what, address = self.places, self.places.what, visitor.address
         wait, run = _of(address, self.waiting), _of(address, self.running)
-        runs = len(self.running) < places.running and run < places.running_share
-        free = places.waiting - len(self.waiting)
+        free_to_run, free = places.running - len(self.running), places.waiting - len(self.waiting)
+        runs = run < free_to_run
         seconds = math.ceil(self._seconds * (len(self.waiting) + 1) / places.running)
         seconds = max(1, min(LONGEST_WAIT, seconds))
         again = {"retry-after": str(seconds)}
-        if not runs and wait >= free and (wait or run >= places.running_share):
+        if not runs and wait >= free and (wait or run >= free_to_run > 0):
             raise Refused(
                 f"{wait + run} {what} of your address are worked on or wait, and one address may "
-                f"have {wait + run} at a time while {free} places are left for all others; wait "
-                f"until some are done, or try again in {seconds} s",
+                f"have {wait + run} at a time while {free + free_to_run} places are left for all "
+                f"others; wait until some are done, or try again in {seconds} s",
                 429,
                 again,
             )
@@ -181,7 +176,7 @@ class Line:
     def _settle(self) -> None:
         """Have those begin for whom there are places, and tell the others theirs."""
         self._sort()
-        while len(self.running) < self.places.running and (first := self._first()):
+        while first := self._first():
             self.waiting.remove(first)
             addresses = [turn.visitor.address for turn in self.waiting]
             self._given.begin(self._had(first.visitor.address), addresses)
@@ -194,8 +189,8 @@ class Line:
 
     def _first(self) -> Turn | None:
         """Who may run now, of those that wait."""
-        running, share = self.running, self.places.running_share
-        found = (turn for turn in self.waiting if _of(turn.visitor.address, running) < share)
+        running, free = self.running, self.places.running - len(self.running)
+        found = (turn for turn in self.waiting if _of(turn.visitor.address, running) < free)
         return next(found, None)
 
     def _sort(self) -> None:
