@@ -15,7 +15,9 @@ def test_a_benchmark_finds_all_that_it_measures(script, root, starter):
     assert done.stdout.startswith("usage:")
 
 
+@pytest.mark.soak
 def test_the_peers_are_measured_in_one_table(model_directory, root, starter, tmp_path):
+    """pytest -n 0 -m soak tests/test_benchmarks.py"""
     table, picture = tmp_path / "table.md", tmp_path / "picture.png"
     script = root / "tests" / "benchmarks" / "peers.py"
     flags = ["--quick", "--only", "decode", "--rounds", "1", "--numbers", "float32"]

@@ -364,8 +364,10 @@ def test_a_conversion_holds_no_more_than_the_model_it_writes(large, tmp_path, me
     assert peak < 1.25 * size_of(tmp_path / "out") + SLACK
 
 
+@pytest.mark.soak
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_nor_does_one_to_tensorflow_or_back(large, tmp_path, measure):
+    """pytest -n 0 -m soak tests/conversion"""
     openai_files.tensorflow()
     tf, back = tmp_path / "tf", tmp_path / "back"
     for words in ((large, "--out", tf, "--to", "tf"), (tf, "--out", back)):

@@ -118,12 +118,18 @@ def test_the_number_of_threads_changes_no_bit(decoder, texts, threads, tmp_path,
     assert torch.equal(logits_of(other, texts[-1]), logits_of(decoder, texts[-1]))
 
 
+OLDER = pytest.param(("-march=x86-64",), marks=pytest.mark.soak)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("flags", [("-mno-avx512f", "-mtune=znver3"), ("-march=x86-64",)])
+@pytest.mark.parametrize("flags", [("-mno-avx512f", "-mtune=znver3"), OLDER])
 def test_for_other_processors_the_bits_are_as_even(
     flags, any_decoder, texts, tmp_path, monkeypatch
 ):
-    """Tuned for some, GCC rounds a product before it is added in one place and not in another."""
+    """Tuned for some, GCC rounds a product before it is added in one place and not in another.
+
+    pytest -n 0 -m soak tests/fast has it for processors without AVX too.
+    """
     if platform.machine() != "x86_64":
         pytest.skip("no processor of that kind")
     monkeypatch.setattr(build, "FLAGS", (*build.FLAGS, *flags))
