@@ -60,7 +60,7 @@ HOMES = {
     "ray": {"gpt2/engine/cluster.py", "gpt2/engine/replicas.py", "gpt2/news_workers.py"},
     "gradio": {"gpt2/ui"},
     "spaces": {"gpt2/engine/lent.py", "gpt2/ui/__init__.py"},
-    "prometheus_client": {"gpt2/ui/metrics.py"},
+    "prometheus_client": {"gpt2/ui/server/metrics.py"},
     "mcp": {"gpt2/ui/api/mcp_server.py"},
     "matplotlib": {"gpt2/figures"},
     "tiktoken": {"gpt2/byte_pairs.py"},
@@ -147,6 +147,12 @@ def test_nothing_but_the_page_and_the_app_imports_the_page():
     for path in sources():
         if name_of(path) not in ("ui", "app.py"):
             assert not any(full.startswith("gpt2.ui") for full, _ in imports(path)), path
+
+
+def test_the_server_around_the_page_knows_nothing_of_what_it_shows():
+    for path in (PACKAGE / "ui" / "server").glob("*.py"):
+        ours = {full for full, _ in imports(path) if full.startswith("gpt2.ui")}
+        assert all(full.startswith("gpt2.ui.server.") for full in ours), path
 
 
 @pytest.mark.parametrize("library", HOMES)

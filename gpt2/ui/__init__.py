@@ -12,7 +12,7 @@ from html import escape
 from typing import Any
 
 from gpt2.space import on_zerogpu
-from gpt2.ui.scratch import scratch
+from gpt2.ui.server.scratch import scratch
 
 # Before gradio is imported: no calls home, no Node server in front of this one, no need of a disk.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -34,22 +34,22 @@ from starlette.types import Lifespan, Scope
 
 from gpt2.engine import Engine
 from gpt2.ui.api.endpoints import build_api
-from gpt2.ui.calls import Calls
 from gpt2.ui.classify.tab import build_classify
-from gpt2.ui.connections import Heartbeats
-from gpt2.ui.door import Door, Porter
 from gpt2.ui.generate.tab import build_generate
-from gpt2.ui.guard import Guard, refuse_form, refuse_plainly
-from gpt2.ui.health import health
 from gpt2.ui.opening import Opening, snapshot
-from gpt2.ui.pace import Paced
 from gpt2.ui.page import Page, places_of
-from gpt2.ui.policy import page_policy
-from gpt2.ui.served import Served
-from gpt2.ui.sign_in import SignIn
+from gpt2.ui.server.calls import Calls
+from gpt2.ui.server.connections import Heartbeats
+from gpt2.ui.server.door import Door, Porter
+from gpt2.ui.server.guard import Guard, refuse_form, refuse_plainly
+from gpt2.ui.server.health import health
+from gpt2.ui.server.pace import Paced
+from gpt2.ui.server.policy import page_policy
+from gpt2.ui.server.served import Served
+from gpt2.ui.server.sign_in import SignIn
+from gpt2.ui.server.watch import Watch
 from gpt2.ui.skeleton import skeleton
 from gpt2.ui.style import elsewhere, script, style
-from gpt2.ui.watch import Watch
 
 TITLE = "GPT-2, from scratch"
 # Gradio's files of weight 600 have some 60 letters; with them a word mixes two fonts.

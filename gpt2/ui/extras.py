@@ -6,7 +6,7 @@ from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
 from gpt2.ui.api.tools import Tools
-from gpt2.ui.served import Served
+from gpt2.ui.server.served import Served
 
 if TYPE_CHECKING:
     from gpt2.ui.api.mcp_server import McpServer
@@ -19,7 +19,7 @@ def metrics_route(app: Served) -> BaseRoute:
         ValueError: prometheus-client is missing.
     """
     try:
-        from gpt2.ui.metrics import Meter
+        from gpt2.ui.server.metrics import Meter
     except ImportError as error:
         raise ValueError(
             "--metrics: the package prometheus-client is missing here; "

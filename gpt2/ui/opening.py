@@ -14,7 +14,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gpt2.ui.policy import CSP
+from gpt2.ui.server.policy import CSP
 
 PAGE = b"window.gradio_config = "  # in every page of Gradio's
 HEAD, BODY, END = b"</head>", re.compile(rb"<body[^>]*>"), b"</body>"

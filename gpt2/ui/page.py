@@ -10,7 +10,7 @@ from typing import TypeVar
 import gradio as gr
 
 from gpt2.engine import Closed, Engine, Limits
-from gpt2.ui.visitors import Places
+from gpt2.ui.server.visitors import Places
 
 # Events by what they ask for; each kind has places of its own (places_of), so that short calls do
 # not wait for long texts, and the API does not keep a page waiting. Gradio's own limits are off.

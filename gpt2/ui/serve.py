@@ -13,10 +13,10 @@ from gradio import http_server
 from gpt2.ending import end_soon, first_of, listen
 from gpt2.engine import Engine
 from gpt2.ui import build_app, launch_options
-from gpt2.ui.closing import DRAIN_SECONDS, drain, shut
-from gpt2.ui.collector import spare_what_is_here
 from gpt2.ui.extras import mcp_server, metrics_route
-from gpt2.ui.tunnel import open_link
+from gpt2.ui.server.closing import DRAIN_SECONDS, drain, shut
+from gpt2.ui.server.collector import spare_what_is_here
+from gpt2.ui.server.tunnel import open_link
 
 ENGINE_SECONDS = 0.7  # that are waited for it to end; Ray goes on with that meanwhile
 EXAMPLE_SECONDS = 3.0  # that a slow machine or a large model may take for it

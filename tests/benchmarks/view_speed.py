@@ -24,7 +24,6 @@ import torch
 
 from gpt2.engine import Engine, Request, Sampling
 from gpt2.records import METHODS
-from gpt2.ui.collector import spare_what_is_here
 from gpt2.ui.example import asked_of
 from gpt2.ui.generate.writing import Wanted, Writing
 from gpt2.ui.inside.attention import build_attention
@@ -35,6 +34,7 @@ from gpt2.ui.inside.score import build_score
 from gpt2.ui.inside.switch import build_switch
 from gpt2.ui.inside.why import ALL, TRUE, build_why
 from gpt2.ui.page import Page
+from gpt2.ui.server.collector import spare_what_is_here
 from gpt2.ui.view import View
 
 PROMPT = "The president said on Tuesday that"

@@ -24,7 +24,7 @@ from playwright.sync_api import expect
 from programs import free_port
 from test_app import APP
 
-from gpt2.ui.tries import FREE, PAUSE
+from gpt2.ui.server.tries import FREE, PAUSE
 
 pytestmark = [pytest.mark.soak, pytest.mark.browser]
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import httpx
 
-from gpt2.ui.routes import OPEN
-from gpt2.ui.served import UNFORESEEN
+from gpt2.ui.server.routes import OPEN
+from gpt2.ui.server.served import UNFORESEEN
 
 ROOT = Path(__file__).resolve().parents[2]
 MARK = "MARKEDWORD"  # in all that is typed; the log may not hold it

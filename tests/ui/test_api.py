@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gpt2.ui.guard import MAX_BODY
+from gpt2.ui.server.guard import MAX_BODY
 
 ROOT = Path(__file__).resolve().parents[2]
 GENERATE_KEYS = {

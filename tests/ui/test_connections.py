@@ -1,4 +1,4 @@
-"""gpt2.ui.connections: who sends half a request, or none, or does not read, is let go."""
+"""gpt2.ui.server.connections: who sends half a request, or none, or does not read, is let go."""
 
 import asyncio
 import socket
@@ -12,9 +12,9 @@ import uvicorn
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, StreamingResponse
 
-from gpt2.ui import connections
-from gpt2.ui.connections import Bounded, Heartbeats
-from gpt2.ui.guard import Guard
+from gpt2.ui.server import connections
+from gpt2.ui.server.connections import Bounded, Heartbeats
+from gpt2.ui.server.guard import Guard
 
 MUCH = 64 * 2**20  # bytes
 

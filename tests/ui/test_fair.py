@@ -12,7 +12,8 @@ import pytest
 from programs import free_port
 
 from gpt2.engine import Engine, Limits
-from gpt2.ui import build_app, launch_options, mailbox, queue
+from gpt2.ui import build_app, launch_options
+from gpt2.ui.server import mailbox, queue
 
 pytestmark = pytest.mark.slow
 

@@ -13,8 +13,8 @@ from streams import collected
 from gpt2.ui import build_app
 from gpt2.ui.example import WIDTHS, asked_of
 from gpt2.ui.opening import Opening, in_script, snapshot
-from gpt2.ui.policy import page_policy
 from gpt2.ui.presets import OPENING, PRESETS
+from gpt2.ui.server.policy import page_policy
 
 VISITOR = SimpleNamespace(session_hash="visitor")
 

@@ -1,4 +1,4 @@
-"""gpt2.ui.pace: how often one may ask for what has no queue, and guess."""
+"""gpt2.ui.server.pace: how often one may ask for what has no queue, and guess."""
 
 import asyncio
 import math
@@ -7,9 +7,10 @@ import httpx
 import pytest
 from programs import free_port
 
-from gpt2.ui import build_app, launch_options, pace
-from gpt2.ui.pace import AT_ONCE, EVERY, LONGEST, Pace
-from gpt2.ui.tries import FREE, PAUSE, Tries
+from gpt2.ui import build_app, launch_options
+from gpt2.ui.server import pace
+from gpt2.ui.server.pace import AT_ONCE, EVERY, LONGEST, Pace
+from gpt2.ui.server.tries import FREE, PAUSE, Tries
 
 
 @pytest.fixture

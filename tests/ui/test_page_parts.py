@@ -17,16 +17,17 @@ from matplotlib.figure import Figure
 from tags import Tags
 
 from gpt2.engine import Limits, Request, Sampling
-from gpt2.ui import build_app, launch_options, mailbox
-from gpt2.ui.collector import trim_memory
+from gpt2.ui import build_app, launch_options
 from gpt2.ui.generate.words import count_words, limits_words, settings_words
-from gpt2.ui.guard import MAX_BODY, Guard
 from gpt2.ui.inside.next_token import next_token_drawings
-from gpt2.ui.mailbox import Mailbox
 from gpt2.ui.page import errors_in_words, note, on_a_clock, paced
 from gpt2.ui.picture import Drawing
 from gpt2.ui.record import Asked, Text
-from gpt2.ui.served import values
+from gpt2.ui.server import mailbox
+from gpt2.ui.server.collector import trim_memory
+from gpt2.ui.server.guard import MAX_BODY, Guard
+from gpt2.ui.server.mailbox import Mailbox
+from gpt2.ui.server.served import values
 
 HOSTILE = ("<img src=x onerror=f()>", '"onmouseover="f()', "'><script>f()</script>", "&lt;b&gt;")
 

@@ -7,7 +7,7 @@ import re
 import httpx
 import pytest
 
-from gpt2.ui.policy import with_policy
+from gpt2.ui.server.policy import with_policy
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from walked import filled, routes_of
 
-from gpt2.ui.routes import OPEN
+from gpt2.ui.server.routes import OPEN
 
 # What Gradio brings along; whatever else it may bring one day is found by walking its routes.
 CLOSED = [

@@ -11,8 +11,8 @@ import pytest
 from programs import free_port
 from walked import filled, routes_of
 
-from gpt2.ui import tries
-from gpt2.ui.routes import OPEN
+from gpt2.ui.server import tries
+from gpt2.ui.server.routes import OPEN
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
 NAME, PASSWORD = "ann", "se:cret wörd"

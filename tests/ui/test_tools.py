@@ -7,7 +7,7 @@ import pytest
 
 from gpt2.ui.api.tools import Tools
 from gpt2.ui.page import places_of
-from gpt2.ui.visitors import Line
+from gpt2.ui.server.visitors import Line
 
 CALLS = {
     "generate": {"prompt": "It rains", "max_new_tokens": 5},

@@ -11,8 +11,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from gradio import networking, tunneling
 
-from gpt2.ui import tunnel
-from gpt2.ui.tunnel import open_link
+from gpt2.ui.server import tunnel
+from gpt2.ui.server.tunnel import open_link
 
 OPEN = "echo '[I] [control.go:1] [n] start proxy success: https://n.example'"
 

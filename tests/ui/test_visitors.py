@@ -1,4 +1,4 @@
-"""gpt2.ui.visitors: who comes when, and who is refused."""
+"""gpt2.ui.server.visitors: who comes when, and who is refused."""
 
 import asyncio
 from collections import Counter
@@ -6,9 +6,9 @@ from contextlib import suppress
 
 import pytest
 
-from gpt2.ui import shares
-from gpt2.ui.incoming import Refused
-from gpt2.ui.visitors import Line, Places, visitor_of
+from gpt2.ui.server import shares
+from gpt2.ui.server.incoming import Refused
+from gpt2.ui.server.visitors import Line, Places, visitor_of
 
 TEXTS = Places("texts", running=4, waiting=4)
 

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Iterable
 from gpt2.engine import Engine, Stream
 from gpt2.records import Step, Trace
 from gpt2.ui.page import CLOCK
-from gpt2.ui.shares import READ
-from gpt2.ui.visitors import count_tokens
+from gpt2.ui.server.shares import READ
+from gpt2.ui.server.visitors import count_tokens
 
 
 async def streamed(engine: Engine, trace: Trace, text: Stream) -> AsyncIterator[dict]:

@@ -21,7 +21,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import Receive, Scope, Send
 
 from gpt2.ui.api.tools import Tool, Tools
-from gpt2.ui.served import UNFORESEEN, log_error
+from gpt2.ui.server.served import UNFORESEEN, log_error
 
 PATH = "/gradio_api/mcp"
 FOR_PROGRAMS = (

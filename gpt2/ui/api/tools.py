@@ -13,9 +13,9 @@ from gpt2.flags import told_of
 from gpt2.ui.api.endpoints import Endpoints
 from gpt2.ui.api.lens import LensEndpoints
 from gpt2.ui.api.short import SHORT, Short
-from gpt2.ui.incoming import Refused
-from gpt2.ui.served import arguments, check_names, shortened
-from gpt2.ui.visitors import TURN, Line, visitor_of
+from gpt2.ui.server.incoming import Refused
+from gpt2.ui.server.served import arguments, check_names, shortened
+from gpt2.ui.server.visitors import TURN, Line, visitor_of
 
 KINDS = {str: "string", int: "integer", float: "number", bool: "boolean", list: "array"}
 DETAILS = "details"

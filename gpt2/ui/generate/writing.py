@@ -24,8 +24,8 @@ from gpt2.ui.generate.status import status
 from gpt2.ui.page import CLOCK, ERRORS, Page, template
 from gpt2.ui.presets import Preset
 from gpt2.ui.record import Choice, moment_of
-from gpt2.ui.shares import READ
-from gpt2.ui.visitors import TURN, count_tokens
+from gpt2.ui.server.shares import READ
+from gpt2.ui.server.visitors import TURN, count_tokens
 
 QUICK_CLOCK = 0.01  # seconds between looks at what nobody reads
 SESSIONS = 10_000  # whose last Stop is remembered

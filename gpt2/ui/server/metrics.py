@@ -15,9 +15,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gpt2.records import BOUNDS, Times
-from gpt2.ui.health import status_of, waiting
-from gpt2.ui.served import Served
-from gpt2.ui.watch import log as requests_log
+from gpt2.ui.server.health import status_of, waiting
+from gpt2.ui.server.served import Served
+from gpt2.ui.server.watch import log as requests_log
 
 Metrics = Iterator[CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily]
 

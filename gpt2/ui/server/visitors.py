@@ -15,8 +15,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 
-from gpt2.ui.incoming import Refused
-from gpt2.ui.shares import Given, fair_order
+from gpt2.ui.server.incoming import Refused
+from gpt2.ui.server.shares import Given, fair_order
 
 LONGEST_WAIT = 60  # seconds after which to try again, at most
 

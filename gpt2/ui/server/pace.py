@@ -8,9 +8,9 @@ from collections.abc import Hashable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gpt2.ui.incoming import Refused
-from gpt2.ui.routes import API, path_of
-from gpt2.ui.visitors import visitor_of
+from gpt2.ui.server.incoming import Refused
+from gpt2.ui.server.routes import API, path_of
+from gpt2.ui.server.visitors import visitor_of
 
 REMEMBERED = 10_000  # who asked; who did so longest ago is forgotten first
 

@@ -17,10 +17,10 @@ from gradio.routes import App
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gpt2.ui.incoming import Refused, once_more
-from gpt2.ui.routes import path_of
-from gpt2.ui.sign_in_page import sign_in_page
-from gpt2.ui.tries import Tries
+from gpt2.ui.server.incoming import Refused, once_more
+from gpt2.ui.server.routes import path_of
+from gpt2.ui.server.sign_in_page import sign_in_page
+from gpt2.ui.server.tries import Tries
 
 SIGN_IN = (
     "sign in first: POST a form with username and password to /login and keep its cookies, or "

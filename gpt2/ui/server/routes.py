@@ -9,7 +9,7 @@ import re
 from starlette.routing import compile_path
 from starlette.types import Scope
 
-from gpt2.ui.incoming import Refused
+from gpt2.ui.server.incoming import Refused
 
 API = "/gradio_api/"
 # By method. HEAD is GET without its body.

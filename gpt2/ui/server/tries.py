@@ -7,8 +7,8 @@ the first answer; neither ever stands in that line. What stays: who keeps so man
 for the right name, that it is full, keeps those out who have no cookie yet.
 """
 
-from gpt2.ui.pace import Pace
-from gpt2.ui.visitors import visitor_of
+from gpt2.ui.server.pace import Pace
+from gpt2.ui.server.visitors import visitor_of
 
 FREE = 5  # wrong tries that cost no wait; a person mistypes
 PAUSE = 3.0  # seconds from one try to the next after these: 28,800 guesses a day

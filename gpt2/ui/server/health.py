@@ -6,8 +6,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from gpt2.records import Pulse
-from gpt2.ui.served import Served
-from gpt2.ui.sign_in import SIGNED_IN
+from gpt2.ui.server.served import Served
+from gpt2.ui.server.sign_in import SIGNED_IN
 
 
 async def health(request: Request) -> JSONResponse:

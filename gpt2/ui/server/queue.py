@@ -12,9 +12,9 @@ from gradio.data_classes import PredictBodyInternal
 from gradio.queueing import Event, Queue
 from gradio.server_messages import EstimationMessage, ProcessCompletedMessage
 
-from gpt2.ui.incoming import Refused
-from gpt2.ui.mailbox import Mailboxes
-from gpt2.ui.visitors import TURN, Line, Places, Turn, visitor_of
+from gpt2.ui.server.incoming import Refused
+from gpt2.ui.server.mailbox import Mailboxes
+from gpt2.ui.server.visitors import TURN, Line, Places, Turn, visitor_of
 
 UNHEARD = 30.0  # seconds in which somebody must begin to listen for an answer
 UNHEARD_WORDS = (

@@ -13,7 +13,7 @@ from typing import Any
 
 import gradio as gr
 
-from gpt2.ui.collector import trim_memory
+from gpt2.ui.server.collector import trim_memory
 
 KEPT_SECONDS = 300  # that a message waits for a listener at least, if there is room
 KEPT_BYTES = 64 * 2**20  # of all that waits for nobody, packed

@@ -13,10 +13,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gpt2.ui.incoming import Refused, once_more
-from gpt2.ui.policy import with_policy
-from gpt2.ui.routes import check_host, check_route, fixed_part
-from gpt2.ui.served import UNFORESEEN, log_error
+from gpt2.ui.server.incoming import Refused, once_more
+from gpt2.ui.server.policy import with_policy
+from gpt2.ui.server.routes import check_host, check_route, fixed_part
+from gpt2.ui.server.served import UNFORESEEN, log_error
 
 MAX_BODY = 256 * 1024  # bytes; a prompt of 20,000 characters, escaped as JSON, is under half of it
 TOO_LARGE = f"The request is too large: the limit is {MAX_BODY} bytes. Shorten the text."

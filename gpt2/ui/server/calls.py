@@ -6,9 +6,9 @@ from typing import Any
 import gradio as gr
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gpt2.ui.incoming import Refused, once_more
-from gpt2.ui.routes import API, path_of
-from gpt2.ui.served import check_names, parameters, shortened
+from gpt2.ui.server.incoming import Refused, once_more
+from gpt2.ui.server.routes import API, path_of
+from gpt2.ui.server.served import check_names, parameters, shortened
 
 GONE = (
     "no answer waits under this id: it was fetched already, or nobody came for it in time; call "

@@ -4,7 +4,7 @@ import logging
 import time
 from queue import SimpleQueue
 
-from gpt2.ui.served import Served
+from gpt2.ui.server.served import Served
 
 DRAIN_SECONDS = 8.0  # with what follows under the 10 that Docker and others give
 TELLING_SECONDS = 0.5

@@ -18,7 +18,7 @@ from uvicorn import Config
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from gpt2.ui.visitors import Line, Places, visitor_of
+from gpt2.ui.server.visitors import Line, Places, visitor_of
 
 HEAD_SECONDS = 10.0  # for the line and the headers of a request
 BODY_SECONDS = 30.0  # for its body: 256 kB at 70 kbit/s

@@ -16,11 +16,11 @@ from gradio.block_function import BlockFunction
 from gradio.exceptions import InvalidPathError
 
 from gpt2.engine import check_text
-from gpt2.ui.collector import share_arenas
-from gpt2.ui.connections import bounded_connections
-from gpt2.ui.mailbox import forget_state
-from gpt2.ui.queue import FairQueue
-from gpt2.ui.visitors import Places
+from gpt2.ui.server.collector import share_arenas
+from gpt2.ui.server.connections import bounded_connections
+from gpt2.ui.server.mailbox import forget_state
+from gpt2.ui.server.queue import FairQueue
+from gpt2.ui.server.visitors import Places
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +33,10 @@ class Served(gr.Blocks):
 
     example: Any = None  # what the page opens with (ui/example.py)
     skeleton = ""  # what the page looks like (ui/skeleton.py)
-    trusted_proxies = ""  # see ui/connections.py
+    trusted_proxies = ""  # see connections.py
     engine: Any = None  # answers
     tools: Any = None  # as which an assistant calls it (ui/api/tools.py), with --mcp
-    door: Any = None  # whether it takes new requests (ui/door.py)
+    door: Any = None  # whether it takes new requests (door.py)
 
     def launch(self, *args: Any, **options: Any) -> Any:
         """As of Blocks, with connections that end when nothing comes of them, in little memory."""

@@ -5,7 +5,7 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gpt2.ui.routes import route_of
+from gpt2.ui.server.routes import route_of
 
 log = logging.getLogger("gpt2.requests")
 
