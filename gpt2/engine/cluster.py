@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 ROOT = Path(__file__).resolve().parents[2]
 STORE = 128 * 2**20  # bytes of Ray's memory for what processes share; records are smaller
-LOOK_SECONDS = 1.0  # from one look for room to the next
+LOOK_SECONDS = 0.2  # from one look to the next whether there is room
 STOP_SECONDS = 0.5  # that a Ray of its own may take to end by itself
 LONGEST = 300.0  # seconds without room after which it is given up
 
@@ -42,6 +42,8 @@ def start_ray(flag: str, package: str) -> list[int]:
     """
     address = os.environ.get("RAY_ADDRESS")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would phone home
+    # Or a thread that still waits for Ray after it was left would start another one.
+    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
     if address is None:  # nobody else on this machine is to run code in it
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
@@ -145,21 +147,21 @@ def iterated_apart(parts: Iterable[Result]) -> Iterator[Result]:
     done.result()
 
 
-def once_there_is_room(
-    work: Callable[[], Result], wanted: Mapping[str, float], lacks_room: Callable[[], bool]
-) -> Result:
-    """What something gives that the cluster does, which says in a line what it waits for.
+def wait_for_room(
+    runs: Callable[[], bool], wanted: Mapping[str, float], lacks_room: Callable[[], bool]
+) -> None:
+    """Wait until something runs in the cluster, and say in a line if that waits for room.
 
     Args:
-        work: Ray waits in it for as long as it takes.
-        wanted: of the cluster's resources, for a part of the work.
+        runs: whether it does.
+        wanted: of the cluster's resources, for a part of it.
         lacks_room: whether a part of it has waited for them for a while.
 
     Raises:
         ConnectionError: there was no room for LONGEST seconds.
     """
-    result, since = apart(work), 0.0
-    while not wait([result], LOOK_SECONDS).done:
+    since = 0.0
+    while not runs():
         if not lacks_room():
             since = 0.0
         elif not since:
@@ -170,7 +172,7 @@ def once_there_is_room(
                 f"{room(wanted)}, for {LONGEST:g} s; end what else runs there, add a machine, or "
                 "ask for less"
             )
-    return result.result()
+        time.sleep(LOOK_SECONDS)
 
 
 def room(wanted: Mapping[str, float]) -> str:

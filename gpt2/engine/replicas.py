@@ -15,13 +15,14 @@ from threading import Thread
 from typing import Any, TypeVar
 
 from gpt2.engine.cluster import (
+    apart,
     fitting,
-    once_there_is_room,
     reason,
     start_ray,
     start_serve,
     stop_ray,
     tried,
+    wait_for_room,
 )
 from gpt2.engine.replica import Replica, Settings
 from gpt2.engine.scheduler import Closed
@@ -109,23 +110,36 @@ class Replicas:
             request_router_config=RequestRouterConfig(request_router_class=ROUTER),
         )
         bound = deployment.bind(settings, threads=max(1, int(share)))
-        run = partial(serve.run, bound, name=self.name, route_prefix=None)
+        target = serve.RunTarget(bound, name=self.name, route_prefix=None)
         new = self.name not in serve.status().applications
+        run = partial(serve.run_many, [target], wait_for_applications_running=False)
+        (handle,) = apart(run).result()
         try:
-            return once_there_is_room(run, wanted, lambda: "to be scheduled" in self._said())
-        except RuntimeError as error:
-            raise ValueError(reason(f"{error}\n{self._said()}")) from None
+            wait_for_room(self._runs, wanted, lambda: "to be scheduled" in self._said())
         except ConnectionError:
             if new:  # else it is there for another page
                 serve.delete(self.name, _blocking=False)
             raise
+        return handle
+
+    def _runs(self) -> bool:
+        """Whether all replicas have loaded their models.
+
+        Raises:
+            ValueError: they can't.
+        """
+        from ray import serve
+
+        application = serve.status().applications[self.name]
+        if application.status == "DEPLOY_FAILED":
+            raise ValueError(reason(f"{application.message}\n{self._said()}"))
+        return application.status == "RUNNING"
 
     def _said(self) -> str:
         """What Ray says of how the replicas are."""
         from ray import serve
 
-        application = serve.status().applications.get(self.name)
-        deployed = application and application.deployments.get("replica")
+        deployed = serve.status().applications[self.name].deployments.get("replica")
         return deployed.message if deployed else ""
 
     # --- who asks -------------------------------------------------------------------------------

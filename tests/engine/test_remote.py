@@ -251,16 +251,19 @@ def full_cluster():
     port = free_port()
     env = os.environ | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_SERVE_SLOW_STARTUP_WARNING_S": "1"}
     ray = Path(sys.executable).with_name("ray")
-    flags = ("--head", "--block", "--port", str(port), "--num-cpus", "1")
+    flags = ["--head", "--block", "--port", str(port), "--num-cpus", "1"]
+    flags += ["--min-worker-port", "0", "--max-worker-port", "0"]  # or the port may be among them
     quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "env": env, "text": True}
     took = f"""
-import ray, time
-while True:
+import ray, sys, time
+for _ in range(60):
     try:
         ray.init(address="127.0.0.1:{port}")
         break
     except ConnectionError:
         time.sleep(0.5)
+else:
+    sys.exit("no cluster")
 taker = ray.remote(num_cpus=1)(type("Taker", (), {{"here": lambda self: True}})).remote()
 ray.get(taker.here.remote())
 print("taken", flush=True)
