@@ -376,8 +376,10 @@ def test_two_machines_train_what_two_processes_of_one_do(command, tmp_path, root
     assert torch.equal(parameters(tmp_path / "two"), parameters(tmp_path / "out"))
 
 
+@pytest.mark.soak
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc")
 def test_a_killed_process_ends_the_others_and_the_run_resumes(command, tmp_path, root, starter):
+    """pytest -n 0 -m soak tests/test_finetune.py"""
     words = [PROGRAM, *command, *RUN, "--save-minutes", "0"]
     options = {"cwd": root, "env": ENVIRONMENT, "text": True, "stderr": subprocess.PIPE}
     with subprocess.Popen([*LAUNCHER, *words], **options) as process:

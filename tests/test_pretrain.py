@@ -336,8 +336,12 @@ def test_two_processes_print_their_result_once(by_two):
     assert by_two[1].count('"step": 3,') == 1
 
 
+@pytest.mark.soak
 def test_more_processes_than_windows_of_a_batch(tmp_path, root, command, starter):
-    """A process without a share ended the run with an error."""
+    """A process without a share ended the run with an error.
+
+    pytest -n 0 -m soak tests/test_pretrain.py
+    """
     command = [*command, "--batch-size", "1", "--tokens", str(2 * 32)]
     by_ranks([*PROGRAM, *command], root, starter)
     two = json.loads((tmp_path / "out" / "metrics.json").read_text())

@@ -103,7 +103,13 @@ def test_the_mark_and_the_views_follow_each_other(visit):
 
 
 @pytest.mark.parametrize(
-    ("width", "scheme"), [(390, "dark"), (768, "light"), (1280, "dark"), (1920, "light")]
+    ("width", "scheme"),
+    [
+        (390, "dark"),
+        (768, "light"),
+        (1280, "dark"),
+        pytest.param(1920, "light", marks=pytest.mark.soak),
+    ],
 )
 def test_nothing_is_wider_than_the_screen_and_all_is_named(visit, width, scheme):
     page = visit(viewport={"width": width, "height": 900}, color_scheme=scheme)

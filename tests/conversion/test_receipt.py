@@ -358,8 +358,10 @@ def measure(starter, root):
     return run
 
 
+@pytest.mark.soak
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_conversion_holds_no_more_than_the_model_it_writes(large, tmp_path, measure):
+    """pytest -n 0 -m soak tests/conversion"""
     peak = measure(large, "--out", tmp_path / "out", "--dtype", "bfloat16")
     assert peak < 1.25 * size_of(tmp_path / "out") + SLACK
 
