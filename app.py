@@ -123,11 +123,7 @@ def main(argv: list[str] | None = None) -> int:
             "limits": Limits(new_tokens=args.max_new_tokens),
         }
         engine: Engine
-        if on_zerogpu():
-            from gpt2.engine.remote import RemoteEngine
-
-            engine = RemoteEngine.load_for_lent_gpu(**wanted)
-        elif args.replicas is None:
+        if args.replicas is None and not on_zerogpu():
             engine = Engine.load(**wanted)
         else:
             from gpt2.engine.remote import RemoteEngine

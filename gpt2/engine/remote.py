@@ -53,13 +53,13 @@ class RemoteEngine(Engine):
         device: str = "auto",
         dtype: str = "auto",
         limits: Limits | None = None,
-        replicas: int = 2,
+        replicas: int | None = 2,
     ) -> "RemoteEngine":
         """Start replicas that load what Engine.load does, each within these limits.
 
         Args:
             model, classifier, device, dtype: as of Engine.load.
-            replicas: how many.
+            replicas: how many; None for copies of this process that a ZeroGPU Space lends its GPU.
 
         Raises:
             FileNotFoundError, ValueError, ConnectionError: as Engine.load, or Ray can't be had.
@@ -70,26 +70,9 @@ class RemoteEngine(Engine):
             model = str(catalog.directory(catalog.models[0]))
         classifier = str(catalog.directory(catalog.classifiers[0]))
         settings = Settings(model, classifier, device=device, dtype=dtype, limits=limits)
+        if replicas is None:
+            return cls(catalog, LentGPU(settings, catalog, space_lender()))
         return cls(catalog, Replicas(settings, replicas))
-
-    @classmethod
-    def load_for_lent_gpu(
-        cls,
-        model: str = "mini",
-        classifier: str = "mini-agnews",
-        *,
-        device: str = "auto",
-        dtype: str = "auto",
-        limits: Limits | None = None,
-    ) -> "RemoteEngine":
-        """Read what Engine.load does, for a ZeroGPU Space to have it on a GPU during a call.
-
-        Arguments and errors as of Engine.load.
-        """
-        limits, lender = limits or Limits(), space_lender()
-        settings = Settings(model, classifier, device=device, dtype=dtype, limits=limits)
-        catalog = Catalog(model, classifier, limits)
-        return cls(catalog, LentGPU(settings, catalog, lender))
 
     def renew(self) -> None:
         """Have replicas replaced one after another, with what the model directories hold now.
